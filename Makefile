@@ -1,0 +1,55 @@
+# The commands of the README. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run dev test quick lint format services lock venv clean
+
+# Name another interpreter with `make run PYTHON=/path/to/python3`, arguments for pytest with ARGS.
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+BOOTSTRAP := sh tools/bootstrap.sh
+VENV_PYTHON := .venv/bin/python
+SERVICES := redis
+LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
+	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: ## Serve on http://127.0.0.1:8000, with SQLite; sets everything up the first time
+	@exec $(BOOTSTRAP) run
+
+dev: ## The same, reloading when the code changes
+	@exec $(BOOTSTRAP) dev
+
+test: lint services ## Lint, then every test on SQLite and PostgreSQL, with coverage
+	@$(VENV_PYTHON) -m coverage erase
+	$(VENV_PYTHON) -m coverage run -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m coverage combine --quiet
+	$(VENV_PYTHON) -m coverage report
+
+quick: venv ## Tests without lint, coverage or slow ones; choose with ARGS="-k word"
+	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
+
+lint: venv ## Check style and types
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: venv ## Rewrite the code in the house style
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+services: venv ## Fetch the servers that tests need and pip can't bring
+	@$(VENV_PYTHON) -m tools.services $(SERVICES)
+
+lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" for newer ones
+	$(LOCK) $(ARGS) --output-file requirements.txt
+	$(LOCK) $(ARGS) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+venv:
+	@$(BOOTSTRAP) install-dev
+
+clean: ## Remove the virtual environment and caches; keeps var/'s secrets and database
+	rm -rf .venv var/cache var/coverage .hypothesis .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,83 @@
+"""Gatepost: a JWT-secured SQL API with schema validation. This is the composition root."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+from flask_cors import CORS
+from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import auth, cli, db, error_handlers, ops, passwords, posts, users
+from app.http import IdConverter
+from app.ratelimit import RateLimits
+from app.settings import Settings, load_settings
+from app.signing import Signer
+
+# A feature is a package with an `init_app(app, settings)`. This tuple is all there is to adding one.
+FEATURES = (users, auth, posts, ops)
+
+EXPOSED_HEADERS = (
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Idempotency-Replayed",
+)
+PREFLIGHT_SECONDS = 600
+
+
+class Gatepost(Flask):
+    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML."""
+
+    def make_default_options_response(self) -> Response:
+        """Answer OPTIONS with the exact Allow of the resource."""
+        response: Response = super().make_default_options_response()
+        response.status_code = 204
+        del response.headers["Content-Type"]
+        return response
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the WSGI application for these settings, by default those of the environment.
+
+    Opens no connection, so that workers may be forked from the process that made it. Raises ConfigurationError.
+    """
+    settings = settings or load_settings()
+    app = Gatepost(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.extensions["gatepost.settings"] = settings
+    app.extensions["gatepost.signer"] = Signer(settings)
+    app.extensions["gatepost.limits"] = RateLimits(settings)
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
+    db.init_app(app, settings)
+    Migrate(app, db.db, directory=str(ops.MIGRATIONS), compare_type=True, render_as_batch=True)
+    error_handlers.init_app(app)
+    for feature in FEATURES:
+        feature.init_app(app, settings)
+    cli.init_app(app)
+    _allow_origins(app, settings)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    if settings.is_production:
+        passwords.warm_up()
+    return app
+
+
+def _allow_origins(app: Flask, settings: Settings) -> None:
+    CORS(
+        app,
+        origins=list(settings.cors_origins),
+        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID"],
+        expose_headers=list(EXPOSED_HEADERS),
+        max_age=PREFLIGHT_SECONDS,
+        vary_header=True,
+        # Without this a request with no Origin would be told of one.
+        always_send=False,
+    )

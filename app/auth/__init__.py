@@ -1,0 +1,26 @@
+"""Sign-in, sessions, tokens and passwords: who a request comes from, and for how long that holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve the auth routes, and tell the guards who holds an access token."""
+    from app.auth import extension, sessions, tokens
+    from app.auth.views import auth
+    from app.guards import AUTHENTICATOR
+    from app.http import API_PATH
+    from app.users.events import exporters, user_disabled
+
+    tokens.init_app(app, settings)
+    extension.init_app(app)
+    app.extensions[AUTHENTICATOR] = sessions.authenticate
+    app.register_blueprint(auth, url_prefix=settings.service_prefix + API_PATH + "/auth")
+    user_disabled.connect(sessions.end_all_of_disabled)
+    exporters["sessions"] = sessions.export

@@ -1,0 +1,135 @@
+"""The rules of signing in. Hashes outside of transactions; never commits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Row, bindparam, select, update
+
+from app.auth import sessions
+from app.auth.sessions import Client, Grant
+from app.clock import utc_now
+from app.db import db, fetch_one
+from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
+from app.guards import Caller
+from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
+from app.ratelimit import LimitName, RateLimits, address_key
+from app.users.models import User
+from app.users.schemas import fold
+from app.users.service import create_user, is_email_taken
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Who signed in, and the session that began."""
+
+    user: User
+    grant: Grant
+
+
+def register(email: str, name: str, password: str, client: Client) -> SignIn:
+    """Make an account and its first session. Raises EmailTaken, RateLimited.
+
+    A taken address counts as a failed attempt of the client, so that addresses can't be tried out in bulk.
+    """
+    limits, address = _limits(), address_key(client.ip)
+    limits.check(LimitName.REGISTER, address)
+    limits.check(LimitName.LOGIN_ADDRESS, address)
+    try:
+        if is_email_taken(email):
+            raise EmailTaken
+        user = create_user(email, name, hash_password(password))
+    except EmailTaken:
+        limits.hit(LimitName.LOGIN_ADDRESS, address)
+        raise
+    limits.hit(LimitName.REGISTER, address)
+    return SignIn(user, sessions.open_session(user.id, client))
+
+
+def log_in(email: str, password: str, client: Client) -> SignIn:
+    """Begin a session for who knows the password. Raises InvalidCredentials, RateLimited.
+
+    An unknown address, a wrong password and a disabled account take the same steps to the same refusal.
+    """
+    credentials = fetch_one(_CREDENTIALS, email_key=fold(email))
+    _guess(credentials, email, password, client)
+    if credentials is None:  # _guess has raised
+        raise InvalidCredentials
+    rehashed = hash_password(password) if needs_rehash(credentials.password_hash) else None
+    user = _lock_unchanged(credentials)
+    if user is None:
+        raise InvalidCredentials
+    if rehashed is not None:
+        user.password_hash = rehashed
+    return SignIn(user, sessions.open_session(user.id, client))
+
+
+def change_password(caller: Caller, current: str, new: str, client: Client) -> None:
+    """Set a new password and end the caller's other sessions.
+
+    Raises ValidationFailed on the field that is wrong (a 401 would set clients refreshing), RateLimited.
+    """
+    weakness = find_weakness(new, name=caller.name, email=caller.email)
+    if weakness:
+        raise ValidationFailed({"new_password": [weakness]})
+    credentials = fetch_one(_CREDENTIALS, email_key=fold(caller.email))
+    wrong = ValidationFailed({"current_password": ["Is not your password."]})
+    try:
+        _guess(credentials, caller.email, current, client)
+    except InvalidCredentials as error:
+        raise wrong from error
+    new_hash = hash_password(new)
+    user = _lock_unchanged(credentials) if credentials else None
+    if user is None:
+        raise wrong
+    user.password_hash = new_hash
+    user.updated_at = utc_now()
+    sessions.end_sessions(caller.id, "password_changed", but=caller.session_id)
+
+
+_CREDENTIALS = select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
+
+
+def _guess(credentials: Row[Any] | None, email: str, password: str, client: Client) -> None:
+    """Judge one guess at a password within the limits; raises InvalidCredentials or RateLimited.
+
+    Failures are counted as they come in, and a right guess is refused too once the window is full: of many guesses
+    sent at once no more count than the limit allows, and a client that guesses right is never in its own way.
+    """
+    limits, address = _limits(), address_key(client.ip)
+    account = (fold(email), address)
+    limits.check(LimitName.LOGIN_ACCOUNT, *account)
+    limits.check(LimitName.LOGIN_ADDRESS, address)
+    is_right = verify_password(password, credentials.password_hash if credentials else None)
+    if not (is_right and credentials and credentials.is_active):
+        limits.hit(LimitName.LOGIN_ACCOUNT, *account)
+        limits.hit(LimitName.LOGIN_ADDRESS, address)
+        raise InvalidCredentials
+    limits.check(LimitName.LOGIN_ACCOUNT, *account)
+    limits.check(LimitName.LOGIN_ADDRESS, address)
+    limits.clear(LimitName.LOGIN_ACCOUNT, *account)
+
+
+def _lock_unchanged(credentials: Row[Any]) -> User | None:
+    """Lock the account, unless its password or its standing changed while the guess was judged.
+
+    Without this a login that raced a password change would leave a session of the old password alive.
+    """
+    user = db.session.get(User, credentials.id, with_for_update={"key_share": True}, populate_existing=True)
+    if user is None or not user.is_active or user.password_hash != credentials.password_hash:
+        return None
+    return user
+
+
+def set_password(user: User, password: str) -> None:
+    """Set a password on behalf of the operator, and end every session."""
+    statement = update(User).where(User.id == user.id)
+    db.session.execute(statement.values(password_hash=hash_password(password), updated_at=utc_now()))
+    sessions.end_sessions(user.id, "password_changed")
+
+
+def _limits() -> RateLimits:
+    limits: RateLimits = current_app.extensions["gatepost.limits"]
+    return limits

@@ -1,0 +1,236 @@
+"""Sessions: one row a login, rotation by compare-and-swap, and every way a session ends.
+
+Owns the sessions table. Never commits; a refusal that must be kept is returned, not raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, or_, select, update
+
+from app.auth.models import Session
+from app.auth.tokens import Claims, read_token
+from app.clock import utc_now
+from app.db import MAX_ID, db, fetch_all, fetch_one
+from app.errors import Problem, TokenRevoked
+from app.fields import format_timestamp
+from app.guards import Caller
+from app.pagination import Page, paginate
+from app.settings import Settings
+from app.users.models import User
+
+GRACE_USES = 20
+# How long an ended session stays, for its owner to ask about and for replays to be told apart.
+PRUNED_AFTER = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from, as far as the trusted proxies say."""
+
+    ip: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A session to make tokens for: its newest generation, and when that one dies of idleness."""
+
+    user_id: int
+    session_id: int
+    generation: int
+    idle_expires_at: datetime
+    is_fresh: bool
+
+
+def _is_live(now: Any) -> ColumnElement[bool]:
+    return and_(Session.revoked_at.is_(None), Session.expires_at > now, Session.idle_expires_at > now)
+
+
+# The one query that every authenticated request makes: session and user at once, by primary keys.
+_CALLER = (
+    select(
+        User.id,
+        User.name,
+        User.bio,
+        User.email,
+        User.email_verified,
+        User.role,
+        User.is_active,
+        User.created_at,
+        User.updated_at,
+    )
+    .join(Session, Session.user_id == User.id)
+    .where(Session.id == bindparam("session_id"), User.id == bindparam("user_id"), User.is_active)
+    .where(_is_live(bindparam("now")))
+)
+
+
+def authenticate(token: str) -> Caller:
+    """Return the caller whose access token this is.
+
+    Raises TokenExpired, TokenInvalid, or TokenRevoked when its session has ended or its user is disabled or gone.
+    """
+    claims = read_token(token, "access")
+    row = fetch_one(_CALLER, session_id=claims.session_id, user_id=min(claims.user_id, MAX_ID), now=utc_now())
+    if row is None:
+        raise TokenRevoked
+    return Caller(**row._mapping, session_id=claims.session_id, is_fresh=claims.is_fresh)
+
+
+def open_session(user_id: int, client: Client) -> Grant:
+    """Begin a session for a user whose row is locked or new; ends the idlest of too many."""
+    now, settings = utc_now(), _settings()
+    expires_at = now + timedelta(days=settings.refresh_absolute_days)
+    session = Session(
+        user_id=user_id,
+        generation=1,
+        created_at=now,
+        rotated_at=now,
+        last_used_at=now,
+        expires_at=expires_at,
+        idle_expires_at=min(now + timedelta(days=settings.refresh_idle_days), expires_at),
+        grace_uses=0,
+        user_agent=client.user_agent,
+        ip=client.ip,
+    )
+    _end_idlest(user_id, keep=settings.max_sessions_per_user - 1)
+    db.session.add(session)
+    db.session.flush()
+    return Grant(user_id, session.id, 1, session.idle_expires_at, is_fresh=True)
+
+
+def _end_idlest(user_id: int, *, keep: int) -> None:
+    now = utc_now()
+    live = select(Session.id).where(Session.user_id == user_id, _is_live(now))
+    surplus = live.order_by(Session.last_used_at.desc(), Session.id.desc()).offset(keep)
+    ids = db.session.scalars(surplus).all()
+    if ids:
+        _end(Session.id.in_(ids), "too_many_sessions")
+
+
+def rotate(claims: Claims) -> Grant | Problem:
+    """Exchange a refresh token: move its session to the next generation, if the token is of the present one.
+
+    Returns the grant, or TokenRevoked as an outcome: a replay has then ended the session, which must be committed.
+    """
+    now, settings = utc_now(), _settings()
+    here = and_(Session.id == claims.session_id, Session.user_id == claims.user_id)
+    idle = now + timedelta(days=settings.refresh_idle_days)
+    swap = (
+        update(Session)
+        .where(here, Session.generation == claims.generation, _is_live(now))
+        .values(generation=Session.generation + 1, rotated_at=now, last_used_at=now, grace_uses=0, idle_expires_at=idle)
+        .returning(Session.generation, Session.idle_expires_at, Session.expires_at)
+    )
+    row = _execute(swap)
+    if row is not None:
+        return _grant(claims, row)
+    session = db.session.execute(select(Session.revoked_at, _is_live(now).label("live")).where(here)).first()
+    # Before grace, and by a flag that nothing in the grace moves: what is revoked stays revoked.
+    if session is None or not session.live:
+        return TokenRevoked()
+    return _grace(claims, here, now) or _replayed(here)
+
+
+def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | None:
+    """Answer the token that was just replaced with the generation that replaced it, moving nothing.
+
+    Two tabs that refresh at once, or a retry after a lost answer, so stay in one chain.
+    """
+    opened_after = now - timedelta(seconds=_settings().refresh_grace_seconds)
+    use = (
+        update(Session)
+        .where(
+            here,
+            Session.generation == claims.generation + 1,
+            Session.rotated_at > opened_after,
+            Session.grace_uses < GRACE_USES,
+            _is_live(now),
+        )
+        .values(grace_uses=Session.grace_uses + 1)
+        .returning(Session.generation, Session.idle_expires_at, Session.expires_at)
+    )
+    row = _execute(use)
+    return _grant(claims, row) if row is not None else None
+
+
+def _execute(statement: Any) -> Row[Any] | None:
+    return db.session.execute(statement, execution_options={"synchronize_session": False}).first()
+
+
+def _grant(claims: Claims, row: Row[Any]) -> Grant:
+    idle_expires_at = min(row.idle_expires_at, row.expires_at)
+    return Grant(claims.user_id, claims.session_id, row.generation, idle_expires_at, is_fresh=False)
+
+
+def _replayed(here: ColumnElement[bool]) -> Problem:
+    _end(here, "replay")
+    return TokenRevoked("This refresh token was used before: its session has been ended for safety.")
+
+
+def end_session(user_id: int, session_id: int, reason: str) -> bool:
+    """End one session of a user; returns whether it was live."""
+    return _end(and_(Session.id == session_id, Session.user_id == user_id, _is_live(utc_now())), reason) > 0
+
+
+def end_sessions(user_id: int, reason: str, *, but: int | None = None) -> int:
+    """End every session of a user, but the one with the id `but`; returns how many were ended."""
+    condition = Session.user_id == user_id
+    if but is not None:
+        condition = and_(condition, Session.id != but)
+    return _end(condition, reason)
+
+
+def end_all_of_disabled(sender: object, *, user_id: int) -> None:
+    """End the sessions of an account that is being disabled."""
+    end_sessions(user_id, "disabled")
+
+
+def _end(condition: ColumnElement[bool], reason: str) -> int:
+    statement = (
+        update(Session)
+        .where(condition, Session.revoked_at.is_(None))
+        .values(revoked_at=utc_now(), revoked_reason=reason)
+    )
+    result = db.session.execute(statement, execution_options={"synchronize_session": False})
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """Return a page of the caller's live sessions."""
+    statement = select(
+        Session.id,
+        Session.created_at,
+        Session.last_used_at,
+        Session.idle_expires_at.label("expires_at"),
+        Session.ip,
+        Session.user_agent,
+        (Session.id == caller.session_id).label("current"),
+    ).where(Session.user_id == caller.id, _is_live(utc_now()))
+    return paginate(statement, query, keys={"created_at": Session.created_at}, id_column=Session.id)
+
+
+def export(user_id: int) -> list[dict[str, Any]]:
+    """Return everything stored about a user's sessions, ended ones included."""
+    columns = [c for c in Session.__table__.columns if c.name != "user_id"]
+    rows = fetch_all(select(*columns).where(Session.user_id == user_id).order_by(Session.id))
+    return [{k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in r._mapping.items()} for r in rows]
+
+
+def prune() -> int:
+    """Delete sessions that ended or expired a week ago or earlier; returns how many."""
+    before = utc_now() - PRUNED_AFTER
+    ended = or_(Session.revoked_at < before, Session.expires_at < before, Session.idle_expires_at < before)
+    result = db.session.execute(delete(Session).where(ended), execution_options={"synchronize_session": False})
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["gatepost.settings"]
+    return settings

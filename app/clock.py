@@ -1,0 +1,18 @@
+"""The one clock of the service, so that a test can stand in for time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+def _system_time() -> datetime:
+    return datetime.now(UTC)
+
+
+source: Callable[[], datetime] = _system_time
+
+
+def utc_now() -> datetime:
+    """Return the present moment as an aware datetime in UTC, with microseconds."""
+    return source()

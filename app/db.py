@@ -1,0 +1,147 @@
+"""The database as the features see it: base class, column types, reads, and the one edge that commits.
+
+Must not know any feature. How the drivers are held to their deadlines is in app/engine.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, Connection, DateTime, Integer, MetaData, Row, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql import Executable
+from sqlalchemy.types import TypeDecorator
+
+from app.engine import DeadlinePassed, engine_options, install_engine_events
+from app.settings import Settings
+
+T = TypeVar("T")
+# Ids are positive 64-bit integers (contract, section 1).
+MAX_ID = 2**63 - 1
+
+
+class Base(DeclarativeBase):
+    """What every table shares: a name for each constraint, so that migrations and services can refer to it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class _SqliteUtc(TypeDecorator[datetime]):
+    """Aware UTC datetimes on SQLite, which has no time zones: stored as UTC text that sorts by time."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+# SQLite makes ids of its own only for a column of the very type INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+UtcDateTime = DateTime(timezone=True).with_variant(_SqliteUtc(), "sqlite")
+
+# expire_on_commit=False: the answer is written after the commit, and must not select again.
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Bind the database to the application. Opens no connection: workers fork after this."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    db.init_app(app)
+    with app.app_context():
+        install_engine_events(db.engine, settings)
+        # Reads run without BEGIN and ROLLBACK round trips, over the same pool.
+        app.extensions["gatepost.reader"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def fetch_all(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
+    """Return every row of a read, in the open transaction if there is one, else outside of any."""
+    return _read(lambda c: c.execute(statement, parameters).all())
+
+
+def fetch_one(statement: Executable, **parameters: Any) -> Row[Any] | None:
+    """Return the first row of a read, or None; where it runs is as for `fetch_all`."""
+    return _read(lambda c: c.execute(statement, parameters).first())
+
+
+def _read(run: Callable[[Connection], T]) -> T:
+    if in_transaction():
+        return run(db.session.connection())
+    try:
+        with _reader() as connection:
+            return run(connection)
+    except DBAPIError as error:
+        # A connection that died in the pool says nothing of the database: a read may be tried on a new one.
+        if not error.connection_invalidated or _timed_out(error):
+            raise
+    with _reader() as connection:
+        return run(connection)
+
+
+def _reader() -> Connection:
+    connection: Connection = current_app.extensions["gatepost.reader"].connect()
+    return connection
+
+
+def _timed_out(error: DBAPIError) -> bool:
+    """Whether our own deadline ended the statement: a second try would double the wait."""
+    return isinstance(error.orig, DeadlinePassed)
+
+
+def in_transaction() -> bool:
+    """Whether this request has begun to write."""
+    return db.session.registry.has() and db.session().in_transaction()
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """The one edge that commits: everything inside is kept when it ends, and nothing when it raises."""
+    try:
+        yield
+        if in_transaction():
+            db.session.commit()
+    except BaseException:
+        if db.session.registry.has():
+            db.session.rollback()
+        raise
+
+
+def violates(error: IntegrityError, constraint: str) -> bool:
+    """Whether it was the constraint of this name that refused the row.
+
+    PostgreSQL names the constraint. SQLite names the columns of a unique one, and of a foreign key nothing.
+    """
+    diagnostics = getattr(error.orig, "diag", None)
+    if diagnostics is not None:
+        return bool(diagnostics.constraint_name == constraint)
+    text = str(error.orig)
+    if text.startswith("FOREIGN KEY"):
+        return constraint.startswith("fk_")
+    return text.removeprefix("UNIQUE constraint failed: ") == _columns_of(constraint)
+
+
+def _columns_of(constraint: str) -> str | None:
+    for table in Base.metadata.tables.values():
+        for item in table.constraints:
+            if isinstance(item, UniqueConstraint) and item.name == constraint:
+                return ", ".join(f"{table.name}.{column.name}" for column in item.columns)
+    return None

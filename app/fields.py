@@ -1,0 +1,157 @@
+"""Marshmallow fields that take a value of exactly one kind, and the schemas' base classes.
+
+Owns how strings, numbers and times are validated everywhere. Must not query: rules that need data are services'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from app.db import MAX_ID
+
+# Control characters (Unicode category Cc) and lone surrogates: no text has a use for them, PostgreSQL can't store
+# NUL, and no encoder can send a lone surrogate.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROLS_IN_LONG_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+# RFC 3339 section 5.6. `fromisoformat` takes more than this, and on Python 3.11 a trailing NUL.
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+
+
+class InputSchema(Schema):
+    """A body or a query string: unknown names are errors, never ignored."""
+
+    class Meta:
+        unknown = RAISE
+        ordered = False
+
+    error_messages = {"type": "Must be a JSON object.", "unknown": "Unknown field."}
+
+
+class OutputSchema(Schema):
+    """What an answer holds. Reads attributes of rows and records; never loads."""
+
+
+class Text(fields.String):
+    """A string of `minimum` to `maximum` code points, with no control characters and not only white space.
+
+    `multiline` lets tab, newline and carriage return stand in it; `blank` lets it be empty or white space.
+    """
+
+    default_error_messages = {
+        "invalid": "Must be a string.",
+        "controls": "Must not have control characters.",
+        "blank": "Must not be blank.",
+    }
+
+    def __init__(self, minimum: int, maximum: int, *, multiline: bool = False, blank: bool = False, **kwargs: Any) -> None:
+        self._controls = _CONTROLS_IN_LONG_TEXT if multiline else _CONTROLS
+        self._blank = blank
+        super().__init__(validate=TextLength(minimum, maximum), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        if self._controls.search(value):
+            raise self.make_error("controls")
+        if not self._blank and value and not value.strip():
+            raise self.make_error("blank")
+        return value
+
+
+class TextLength(validate.Length):
+    """Counts code points, and names the side that was passed."""
+
+    def _format_error(self, value: Any, message: str) -> str:
+        if len(value) < (self.min or 0):
+            return "Must not be empty." if self.min == 1 else f"Must have at least {self.min} characters."
+        return f"Must have at most {self.max} characters."
+
+
+class Flag(fields.Boolean):
+    """A JSON true or false, and nothing that stands in for one."""
+
+    default_error_messages = {"invalid": "Must be true or false."}
+    truthy = {True}
+    falsy = {False}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class QueryFlag(fields.Boolean):
+    """The words true or false in a query string."""
+
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid")
+        return bool(value == "true")
+
+
+class QueryInteger(fields.Integer):
+    """A decimal integer from `minimum` to `maximum` in a query string, in ASCII digits."""
+
+    default_error_messages = {"invalid": "Must be an integer."}
+
+    def __init__(self, minimum: int = 1, maximum: int = MAX_ID, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(minimum, maximum, error="Must be {min} to {max}."), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if not _INTEGER.fullmatch(value):
+            raise self.make_error("invalid")
+        return int(value)
+
+
+class QueryTimestamp(fields.DateTime):
+    """An RFC 3339 date-time in a query string; returns it in UTC."""
+
+    default_error_messages = {"invalid": "Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        if not _TIMESTAMP.fullmatch(value):
+            raise self.make_error("invalid")
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise self.make_error("invalid") from error
+
+
+class Timestamp(fields.DateTime):
+    """A time in an answer: RFC 3339, UTC, microseconds."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else format_timestamp(value)
+
+
+def format_timestamp(value: datetime) -> str:
+    """Return an aware datetime as RFC 3339 in UTC, always with six decimals."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+class Inline(fields.Nested):
+    """An object in the answer that is made from columns of the same row."""
+
+    def serialize(self, attr: str, obj: Any, accessor: Any = None, **kwargs: Any) -> Any:
+        return self.schema.dump(obj)
+
+
+class Choice(fields.String):
+    """One of some words."""
+
+    def __init__(self, *choices: str, **kwargs: Any) -> None:
+        self.choices = choices
+        super().__init__(validate=validate.OneOf(choices, error="Must be one of: {choices}."), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Must be a string.")
+        return value

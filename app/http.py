@@ -1,0 +1,319 @@
+"""What views share: an endpoint declares who may call it, what it takes and what it answers.
+
+Owns the order in which a request is judged and how an answer is written. Must not know any feature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from flask import Blueprint, Flask, Response, current_app, request
+from marshmallow import Schema, ValidationError
+from werkzeug.http import parse_options_header
+from werkzeug.routing import BaseConverter
+
+from app import idempotency
+from app.db import MAX_ID, transaction
+from app.errors import MalformedRequest, Problem, UnsupportedMediaType, ValidationFailed
+from app.etags import etag_of, has_preconditions, is_unchanged, require_match
+from app.fields import InputSchema
+from app.guards import Caller, Guard
+from app.json_reader import parse_json, parse_query
+from app.pagination import Page
+
+View = TypeVar("View", bound=Callable[..., Any])
+API_PATH = "/api/v1"
+JSON = "application/json"
+ENDPOINTS = "gatepost.endpoints"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_STORE = "no-store"
+REVALIDATE = "no-cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answers when all is well. Several schemas mean that the caller decides which."""
+
+    status: int
+    schemas: tuple[Schema, ...] = ()
+    is_list: bool = False
+    is_created: bool = False
+    describes: str = ""
+
+
+def ok(*schemas: Schema, describes: str = "") -> Answer:
+    """200 with one object, which carries a strong ETag."""
+    return Answer(200, schemas, describes=describes)
+
+
+def listing(*schemas: Schema, describes: str = "") -> Answer:
+    """200 with a page of objects in the list envelope, which carries a weak ETag and Link."""
+    return Answer(200, schemas, is_list=True, describes=describes)
+
+
+def created(*schemas: Schema, describes: str = "") -> Answer:
+    """201 with the new object, its Location and its ETag."""
+    return Answer(201, schemas, is_created=True, describes=describes)
+
+
+def no_content(describes: str = "") -> Answer:
+    """204 without a body."""
+    return Answer(204, describes=describes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A value with the schema its caller may see it by, where an endpoint declares several."""
+
+    value: Any
+    schema: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new resource and where it is."""
+
+    value: Any
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Everything a route declares; the OpenAPI document and the route tests read it too."""
+
+    view: Callable[..., Any]
+    access: Guard
+    answer: Answer
+    query: Schema | None
+    body: Schema | None
+    body_required: bool
+    problems: tuple[type[Problem], ...]
+    idempotent: bool
+
+    def __call__(self, **path: Any) -> Response:
+        """Judge the request in the one order there is: caller, query, body; then run the view and answer."""
+        arguments = dict(path)
+        caller = self.access.admit()
+        if self.access.need not in ("nothing", "token"):
+            arguments["caller"] = caller
+        query = self._load_query()
+        if self.query is not None:
+            arguments["query"] = query
+        body = self._load_body()
+        if self.body is not None:
+            arguments["body"] = body
+        with transaction():
+            outcome = self._run(caller, arguments, body)
+        if isinstance(outcome, Problem):
+            raise outcome  # after the commit: what the view wrote beside its refusal stays
+        return outcome
+
+    def _run(self, caller: Caller | None, arguments: dict[str, Any], body: Mapping[str, Any]) -> Response | Problem:
+        key = idempotency.requested_key() if self.idempotent else None
+        if key is None or caller is None:
+            return self._outcome(self.view(**arguments), caller)
+        claim = idempotency.claim(caller, key, body)
+        if isinstance(claim, idempotency.KeptAnswer):
+            return _replayed(claim)
+        outcome = self._outcome(self.view(**arguments), caller)
+        if isinstance(outcome, Response) and outcome.status_code < 400:
+            idempotency.keep(
+                claim,
+                status=outcome.status_code,
+                location=outcome.headers.get("Location", ""),
+                etag=outcome.headers.get("ETag", ""),
+                body=outcome.get_data(),
+            )
+        return outcome
+
+    def _outcome(self, result: Any, caller: Caller | None) -> Response | Problem:
+        if isinstance(result, Problem):
+            return result
+        if isinstance(result, Response):
+            return result
+        if self.answer.status == 204:
+            return Response(status=204, headers={"Cache-Control": NO_STORE})
+        if isinstance(result, Page):
+            return self._answer_page(result, caller)
+        location = result.location if isinstance(result, Created) else None
+        value = result.value if isinstance(result, Created) else result
+        content = dump_bytes(value, self.answer.schemas[0])
+        headers = self._headers(caller)
+        if request.method != "POST" or location is not None:
+            headers["ETag"] = etag_of(content)
+        if location is not None:
+            headers["Location"] = location
+        return _respond(content, self.answer.status, headers)
+
+    def _answer_page(self, page: Page, caller: Caller | None) -> Response:
+        schema = self.answer.schemas[0]
+        items = [dump(item, schema) for item in page.items]
+        content = orjson.dumps({"items": items, "pagination": page.pagination})
+        headers = self._headers(caller) | {"ETag": etag_of(content, weak=True)}
+        if page.links:
+            headers["Link"] = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in page.links.items())
+        return _respond(content, 200, headers)
+
+    def _headers(self, caller: Caller | None) -> dict[str, str]:
+        if self.access.need != "optional":
+            return {"Cache-Control": NO_STORE}
+        # One URL, two representations: what a cache holds for nobody must not answer somebody.
+        return {"Cache-Control": NO_STORE if caller else REVALIDATE, "Vary": "Authorization"}
+
+    def _load_query(self) -> dict[str, Any]:
+        raw = request.environ.get("QUERY_STRING", "")
+        if not raw and self.query is None:
+            return {}
+        return load(self.query or _NOTHING, parse_query(raw.encode("latin-1")))
+
+    def _load_body(self) -> dict[str, Any]:
+        if request.method in SAFE_METHODS:
+            return {}
+        data = read_body()
+        if not data and (self.body is None or not self.body_required):
+            return {} if self.body is None else load(self.body, {})
+        return load(self.body or _NOTHING, parse_json(data))
+
+
+_NOTHING = InputSchema()
+
+
+def load(schema: Schema, data: Any) -> dict[str, Any]:
+    """Return `data` validated; raises ValidationFailed with the texts of every field that can't be taken."""
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as error:
+        messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
+        raise ValidationFailed(messages) from error
+    return loaded
+
+
+def read_body() -> bytes:
+    """Return the bytes of the request's body, b"" when it has none.
+
+    Raises UnsupportedMediaType for a body that is not plain JSON, PayloadTooLarge before reading one over
+    MAX_BODY_BYTES, MalformedRequest for one that breaks off before its Content-Length.
+    """
+    length = request.content_length
+    if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
+        return b""
+    if not _is_json(request.environ.get("CONTENT_TYPE", "")) or _is_coded():
+        if length or request.get_data():
+            raise UnsupportedMediaType
+        return b""
+    data = request.get_data()
+    if length is not None and len(data) != length:
+        raise MalformedRequest("The body is shorter than its Content-Length.")
+    return data
+
+
+def _is_json(content_type: str) -> bool:
+    if content_type == JSON:
+        return True
+    media_type, options = parse_options_header(content_type)
+    return media_type == JSON and options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
+
+
+def _is_coded() -> bool:
+    return request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("", "identity")
+
+
+def dump(value: Any, schema: Schema) -> dict[str, Any]:
+    """Return what `schema` shows of `value`, by the schema that came with the value if one did."""
+    if isinstance(value, Shaped):
+        value, schema = value.value, value.schema
+    shown: dict[str, Any] = schema.dump(value)
+    return shown
+
+
+def dump_bytes(value: Any, schema: Schema) -> bytes:
+    """Return the JSON of what `schema` shows of `value`."""
+    return orjson.dumps(dump(value, schema))
+
+
+def require_unchanged(value: Any, schema: Schema) -> None:
+    """Hold a write to If-Match and If-None-Match, given the resource as its caller would read it now.
+
+    Raises PreconditionFailed. Call it after the row is locked.
+    """
+    if has_preconditions():
+        require_match(etag_of(dump_bytes(value, schema)))
+
+
+def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
+    if status == 200 and request.method in SAFE_METHODS and is_unchanged(headers["ETag"]):
+        return Response(status=304, headers=headers)
+    return Response(content, status, headers, mimetype=JSON)
+
+
+def _replayed(kept: idempotency.KeptAnswer) -> Response:
+    headers = {"Cache-Control": NO_STORE, "Idempotency-Replayed": "true", "Location": kept.location, "ETag": kept.etag}
+    return Response(kept.body, kept.status, {k: v for k, v in headers.items() if v}, mimetype=JSON)
+
+
+class IdConverter(BaseConverter):
+    """A path segment that names a row. What can't be an id becomes 0, which no row has.
+
+    So a segment like 'abc' or 2**63 is judged as any unknown id is: who may call first, then 404.
+    """
+
+    regex = "[^/]+"
+    part_isolating = True
+
+    def to_python(self, value: str) -> int:
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and value[0] != "0"):
+            return 0
+        return int(value) if int(value) <= MAX_ID else 0
+
+
+class Api(Blueprint):
+    """A blueprint whose routes are endpoints: none can be added that does not say who may call it."""
+
+    def endpoint(
+        self,
+        method: str,
+        rule: str,
+        *,
+        access: Guard,
+        answer: Answer,
+        query: Schema | None = None,
+        body: Schema | None = None,
+        body_required: bool = True,
+        problems: tuple[type[Problem], ...] = (),
+        idempotent: bool = False,
+    ) -> Callable[[View], View]:
+        """Declare a route. The view gets its path arguments and, by name, `caller`, `query` and `body`."""
+
+        def register(view: View) -> View:
+            endpoint = Endpoint(
+                view=view,
+                access=access,
+                answer=answer,
+                query=query,
+                body=body,
+                body_required=body_required,
+                problems=problems,
+                idempotent=idempotent,
+            )
+            name = view.__name__
+            self.record(lambda state: _endpoints(state.app).__setitem__(f"{self.name}.{name}", endpoint))
+            self.add_url_rule(rule, name, endpoint, methods=[method])
+            return view
+
+        return register
+
+
+def _endpoints(app: Flask) -> dict[str, Endpoint]:
+    endpoints: dict[str, Endpoint] = app.extensions.setdefault(ENDPOINTS, {})
+    return endpoints
+
+
+
+
+def summary(endpoint: Endpoint) -> str:
+    """The view's docstring: what the route does, for the API's reader."""
+    return inspect.getdoc(endpoint.view) or ""

@@ -1,0 +1,129 @@
+"""Idempotency-Key: the first answer of a request is kept with its effect, and given again to whoever retries.
+
+Owns the table of kept answers. Key and effect commit together, so a crash leaves both or neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from flask import current_app, request
+from sqlalchemy import ForeignKey, LargeBinary, SmallInteger, String, UniqueConstraint, delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.clock import utc_now
+from app.db import Base, Id, UtcDateTime, db, violates
+from app.errors import IdempotencyInProgress, IdempotencyKeyReused, TokenRevoked, ValidationFailed
+from app.guards import Caller
+from app.signing import Signer
+
+KEPT_FOR = timedelta(hours=24)
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+_PURPOSE = b"idempotency"
+
+
+class KeptAnswer(Base):
+    """The first answer to a request with a key, and the fingerprint that tells a retry from another request."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (UniqueConstraint("user_id", "key"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(String(255))
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    location: Mapped[str] = mapped_column(String(255))
+    etag: Mapped[str] = mapped_column(String(64))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a request under its key."""
+
+    user_id: int
+    key: str
+    request_bytes: bytes
+
+
+def requested_key() -> str | None:
+    """Return the Idempotency-Key of this request, or None; raises ValidationFailed for one out of form."""
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key is not None and not _VISIBLE_ASCII.fullmatch(key):
+        raise ValidationFailed({"Idempotency-Key": ["Must be 1 to 255 visible ASCII characters."]})
+    return key
+
+
+def claim(caller: Caller, key: str, body: Mapping[str, Any]) -> Claim | KeptAnswer:
+    """Begin the transaction of a request with a key: return the kept answer, or the claim to make one.
+
+    Raises IdempotencyInProgress while another transaction holds the key (on PostgreSQL; on SQLite, where writers
+    take turns, the second waits and gets the kept answer), IdempotencyKeyReused when the request is another one.
+    """
+    wanted = Claim(caller.id, key, _request_bytes(body))
+    _lock(wanted)
+    kept = db.session.scalar(select(KeptAnswer).filter_by(user_id=caller.id, key=key))
+    if kept is None:
+        return wanted
+    if kept.created_at <= utc_now() - KEPT_FOR:
+        db.session.execute(delete(KeptAnswer).filter_by(id=kept.id))
+        return wanted
+    if not _signer().verify(_PURPOSE, wanted.request_bytes, kept.fingerprint):
+        raise IdempotencyKeyReused
+    return kept
+
+
+def keep(claimed: Claim, *, status: int, location: str, etag: str, body: bytes) -> None:
+    """Keep the answer in the transaction of its effect. Raises TokenRevoked if the caller is deleted meanwhile."""
+    answer = KeptAnswer(
+        user_id=claimed.user_id,
+        key=claimed.key,
+        # Keyed: the body may hold a password, and a plain hash of it could be guessed at.
+        fingerprint=_signer().sign(_PURPOSE, claimed.request_bytes),
+        status=status,
+        location=location,
+        etag=etag,
+        body=body,
+        created_at=utc_now(),
+    )
+    db.session.add(answer)
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        if violates(error, "fk_idempotency_keys_user_id_users"):
+            raise TokenRevoked from error
+        raise
+
+
+def prune() -> int:
+    """Delete the answers that are too old to be given again; returns how many."""
+    result = db.session.execute(delete(KeptAnswer).where(KeptAnswer.created_at <= utc_now() - KEPT_FOR))
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _lock(wanted: Claim) -> None:
+    """Hold the key until the transaction ends, without waiting for it."""
+    if db.engine.dialect.name == "sqlite":
+        return  # BEGIN IMMEDIATE lets one writer in at a time
+    name = _signer().sign(b"idempotency-lock", f"{wanted.user_id} {wanted.key}".encode())
+    number = int.from_bytes(name[:8], "big", signed=True)
+    if not db.session.scalar(select(func.pg_try_advisory_xact_lock(number))):
+        raise IdempotencyInProgress
+
+
+def _request_bytes(body: Mapping[str, Any]) -> bytes:
+    # The parsed body, so that a client that orders its members anew still repeats itself.
+    return orjson.dumps([request.method, request.path, body], option=orjson.OPT_SORT_KEYS)
+
+
+def _signer() -> Signer:
+    signer: Signer = current_app.extensions["gatepost.signer"]
+    return signer

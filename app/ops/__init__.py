@@ -1,0 +1,27 @@
+"""What an operator needs: health, request ids, limits at the door, logs, and pages that explain problems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve the operational routes; probes don't know the prefix, so theirs answer with and without it."""
+    from app.ops import door, logs, probes
+    from app.ops.views import documents, health
+
+    logs.init_app(app, settings)
+    door.init_app(app, settings)
+    probes.init_app(app, settings)
+    app.register_blueprint(health)
+    if settings.service_prefix:
+        app.register_blueprint(health, name="prefixed_health", url_prefix=settings.service_prefix)
+    app.register_blueprint(documents, url_prefix=settings.service_prefix)

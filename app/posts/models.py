@@ -1,0 +1,39 @@
+"""The posts table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, Id, UtcDateTime
+
+STATUSES = ("draft", "published")
+
+
+class Post(Base):
+    """A text by a user. A draft has no `published_at`."""
+
+    __tablename__ = "posts"
+    __table_args__ = (
+        CheckConstraint("status IN ('draft', 'published')", name="status"),
+        # One index for each order a list can have, of everyone's posts and of one author's: the last page by
+        # cursor is then as fast as the first.
+        Index(None, "status", "created_at", "id"),
+        Index(None, "status", "updated_at", "id"),
+        Index(None, "status", "title", "id"),
+        Index(None, "author_id", "created_at", "id"),
+        Index(None, "author_id", "updated_at", "id"),
+        Index(None, "author_id", "title", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    author_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(String(200))
+    content: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)

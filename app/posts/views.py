@@ -1,0 +1,77 @@
+"""The posts routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import url_for
+
+from app.errors import Forbidden, NotFound, PreconditionFailed
+from app.guards import OPTIONAL, SIGNED_IN, Caller
+from app.http import Api, Created, created, listing, no_content, ok, require_unchanged
+from app.pagination import Page
+from app.posts import service
+from app.posts.schemas import POST, AuthorPostListQuery, NewPost, PostChanges, PostListQuery
+from app.posts.service import WrittenPost
+
+posts = Api("posts", __name__)
+CHANGES = (Forbidden, NotFound, PreconditionFailed)
+
+
+@posts.endpoint("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(POST))
+def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
+    """List published posts, or one's own drafts."""
+    return service.list_posts(caller, query)
+
+
+@posts.endpoint("POST", "/posts", access=SIGNED_IN, body=NewPost(), answer=created(POST), idempotent=True)
+def create_post(caller: Caller, body: Mapping[str, Any]) -> Created:
+    """Write a post, published at once unless its status is 'draft'."""
+    post = service.create_post(caller, **body)
+    return Created(post, url_for("posts.get_post", post_id=post.id))
+
+
+@posts.endpoint("GET", "/posts/<id:post_id>", access=OPTIONAL, answer=ok(POST), problems=(NotFound,))
+def get_post(caller: Caller | None, post_id: int) -> Any:
+    """Read a post; a draft only as its author or an administrator."""
+    return service.get_post(caller, post_id)
+
+
+@posts.endpoint("PUT", "/posts/<id:post_id>", access=SIGNED_IN, body=NewPost(), answer=ok(POST), problems=CHANGES)
+def replace_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
+    """Replace a post."""
+    return _change(caller, post_id, body)
+
+
+@posts.endpoint("PATCH", "/posts/<id:post_id>", access=SIGNED_IN, body=PostChanges(), answer=ok(POST), problems=CHANGES)
+def update_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
+    """Change some members of a post."""
+    return _change(caller, post_id, body)
+
+
+@posts.endpoint("DELETE", "/posts/<id:post_id>", access=SIGNED_IN, answer=no_content(), problems=CHANGES)
+def delete_post(caller: Caller, post_id: int) -> None:
+    """Delete a post."""
+    post = service.get_post_for_change(caller, post_id)
+    require_unchanged(service.as_read(caller, post), POST)
+    service.delete_post(post)
+
+
+@posts.endpoint(
+    "GET",
+    "/users/<id:user_id>/posts",
+    access=OPTIONAL,
+    query=AuthorPostListQuery(),
+    answer=listing(POST),
+    problems=(NotFound,),
+)
+def list_posts_of(caller: Caller | None, user_id: int, query: Mapping[str, Any]) -> Page:
+    """List one author's published posts; drafts too for the author."""
+    return service.list_posts_of(caller, user_id, query)
+
+
+def _change(caller: Caller, post_id: int, changes: Mapping[str, Any]) -> WrittenPost:
+    post = service.get_post_for_change(caller, post_id)
+    require_unchanged(service.as_read(caller, post), POST)
+    return service.update_post(caller, post, changes)

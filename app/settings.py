@@ -1,0 +1,341 @@
+"""Every setting of the service, typed, read from the environment once, all mistakes in one message.
+
+Owns names, defaults and checks of the environment variables. Must not import Flask or touch the database.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from environs import EnvValidationError, FileAwareEnv
+from limits import parse as parse_limit
+from marshmallow import ValidationError, validate
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
+# RFC 7518 section 3.2: a key for HS256 has at least the 256 bits of its hash.
+MIN_SECRET_BYTES = 32
+MIN_DISTINCT_CHARACTERS = 10
+EXAMPLE_WORDS = ("change", "example", "placeholder", "your-", "secret-key", "password", "insecure")
+SECRET_FIELDS = frozenset({"jwt_secret_key", "jwt_previous_secret_keys", "database_url", "redis_url"})
+
+
+class ConfigurationError(Exception):
+    """The environment does not describe a service that may start; the text names every problem."""
+
+    def __init__(self, problems: dict[str, list[str]]) -> None:
+        self.problems = problems
+        count = len(problems)
+        head = f"Gatepost cannot start: {count} setting{'s' if count > 1 else ''} must be mended."
+        lines = [f"  {name}: {' '.join(texts)}" for name, texts in sorted(problems.items())]
+        super().__init__("\n".join([head, *lines]))
+
+
+class _Environment(FileAwareEnv):
+    """Reads NAME, or the file that NAME_FILE names; an empty variable is unset, as compose files write it."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = super()._get_value(env_key, default)
+        return default if value == "" else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the service was told, checked. Field names are the variables' names in lower case."""
+
+    app_env: str
+    database_url: str = field(repr=False)
+    jwt_secret_key: str = field(repr=False)
+    jwt_previous_secret_keys: tuple[str, ...] = field(repr=False)
+    jwt_private_key_file: str | None
+    jwt_issuer: str
+    jwt_audience: str
+    access_token_minutes: int
+    refresh_idle_days: int
+    refresh_absolute_days: int
+    refresh_grace_seconds: int
+    max_sessions_per_user: int
+    cors_origins: tuple[str, ...]
+    service_prefix: str
+    trusted_proxies: int
+    redis_url: str | None = field(repr=False)
+    ratelimit_enabled: bool
+    ratelimit_login_account: str
+    ratelimit_login_address: str
+    ratelimit_register: str
+    ratelimit_mail: str
+    ratelimit_default: str
+    ratelimit_dir: str | None
+    max_body_bytes: int
+    db_pool_size: int
+    db_pool_timeout_seconds: float
+    db_connect_timeout_seconds: float
+    db_statement_timeout_ms: int
+    db_lock_timeout_ms: int
+    log_level: str
+    log_format: str
+    log_file: str | None
+    bind: str
+    web_concurrency: int
+    web_threads: int
+    graceful_timeout_seconds: int
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the strict rules for secrets and origins hold."""
+        return self.app_env == "production"
+
+    @property
+    def uses_sqlite(self) -> bool:
+        """Whether the embedded database is in use, rather than PostgreSQL."""
+        return self.database_url.startswith("sqlite")
+
+    def masked(self) -> dict[str, str]:
+        """The effective settings for a person to read, with every secret hidden."""
+        return {f.name.upper(): _masked(f.name, getattr(self, f.name)) for f in fields(self)}
+
+
+def _masked(name: str, value: object) -> str:
+    if value is None or value == ():
+        return ""
+    if name.endswith("_url"):
+        return make_url(str(value)).render_as_string(hide_password=True)
+    if name in SECRET_FIELDS:
+        return "********"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment, in development after `.env` and the generated secrets.
+
+    Returns the checked settings. Raises ConfigurationError naming every variable that is wrong or missing.
+    """
+    if os.environ.get("APP_ENV", "development") == "development":
+        _read_development_files()
+    env = _Environment(eager=False, strip_whitespace=True)
+    values = _read(env)
+    problems: dict[str, list[str]] = {}
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        problems = {name: [str(text) for text in texts] for name, texts in error.error_messages.items()}
+    for name, text in _required_in_production(values, problems):
+        problems.setdefault(name, []).append(text)
+    if problems:
+        raise ConfigurationError(problems)
+    return Settings(**values)
+
+
+def _read_development_files() -> None:
+    """Lay `.env` and the generated secrets under the real environment, which always wins."""
+    for path in (ROOT / ".env", DEVELOPMENT_SECRETS):
+        for name, value in dotenv_values(path).items():
+            if value:
+                os.environ.setdefault(name, value)
+    named = ("JWT_SECRET_KEY", "JWT_SECRET_KEY_FILE")
+    if os.environ.get("APP_ENV", "development") == "development" and not any(map(os.environ.get, named)):
+        os.environ["JWT_SECRET_KEY"] = _development_secret()
+
+
+def _development_secret() -> str:
+    """Make the signing key of a development checkout once, so that a restart signs nobody out."""
+    DEVELOPMENT_SECRETS.parent.mkdir(exist_ok=True)
+    line = f"JWT_SECRET_KEY={secrets.token_urlsafe(48)}\n"
+    # O_EXCL: of two processes that start at once, the second reads what the first wrote.
+    try:
+        handle = os.open(DEVELOPMENT_SECRETS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return str(dotenv_values(DEVELOPMENT_SECRETS).get("JWT_SECRET_KEY") or "")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(line)
+    return line.removeprefix("JWT_SECRET_KEY=").strip()
+
+
+def _read(env: FileAwareEnv) -> dict[str, Any]:
+    """Every variable with its type, default and check; a wrong one is noted in `env` and read as None."""
+    app_env = env.str("APP_ENV", "development", validate=_one_of("development", "testing", "production"))
+    at_least_1, at_least_0 = validate.Range(min=1), validate.Range(min=0)
+    positive = validate.Range(min=0, min_inclusive=False)
+    web_threads = env.int("WEB_THREADS", 4, validate=at_least_1)
+    return {
+        "app_env": app_env,
+        "database_url": _parsed(env, "DATABASE_URL", _database_url, _default_database_url()),
+        "jwt_secret_key": _parsed(env, "JWT_SECRET_KEY", _secret, ""),
+        "jwt_previous_secret_keys": _parsed(env, "JWT_PREVIOUS_SECRET_KEYS", _secrets, ()),
+        "jwt_private_key_file": env.str("JWT_PRIVATE_KEY_FILE", None) or None,
+        "jwt_issuer": env.str("JWT_ISSUER", "gatepost", validate=validate.Length(min=1)),
+        "jwt_audience": env.str("JWT_AUDIENCE", "gatepost", validate=validate.Length(min=1)),
+        "access_token_minutes": env.int("ACCESS_TOKEN_MINUTES", 15, validate=at_least_1),
+        "refresh_idle_days": env.int("REFRESH_IDLE_DAYS", 7, validate=at_least_1),
+        "refresh_absolute_days": env.int("REFRESH_ABSOLUTE_DAYS", 30, validate=at_least_1),
+        "refresh_grace_seconds": env.int("REFRESH_GRACE_SECONDS", 10, validate=at_least_0),
+        "max_sessions_per_user": env.int("MAX_SESSIONS_PER_USER", 20, validate=at_least_1),
+        "cors_origins": _parsed(env, "CORS_ORIGINS", _origins, _development_origins(app_env)),
+        "service_prefix": _parsed(env, "SERVICE_PREFIX", _prefix, ""),
+        "trusted_proxies": env.int("TRUSTED_PROXIES", 0, validate=at_least_0),
+        "redis_url": _parsed(env, "REDIS_URL", _redis_url, None),
+        "ratelimit_enabled": env.bool("RATELIMIT_ENABLED", True),
+        "ratelimit_login_account": _parsed(env, "RATELIMIT_LOGIN_ACCOUNT", _limit, "10 per 5 minutes"),
+        "ratelimit_login_address": _parsed(env, "RATELIMIT_LOGIN_ADDRESS", _limit, "100 per 5 minutes"),
+        "ratelimit_register": _parsed(env, "RATELIMIT_REGISTER", _limit, "20 per hour"),
+        "ratelimit_mail": _parsed(env, "RATELIMIT_MAIL", _limit, "5 per hour"),
+        "ratelimit_default": _parsed(env, "RATELIMIT_DEFAULT", _limit, "600 per minute"),
+        "ratelimit_dir": env.str("RATELIMIT_DIR", None) or None,
+        "max_body_bytes": env.int("MAX_BODY_BYTES", 1_048_576, validate=at_least_1),
+        "db_pool_size": env.int("DB_POOL_SIZE", (web_threads or 4) + 2, validate=at_least_1),
+        "db_pool_timeout_seconds": env.float("DB_POOL_TIMEOUT_SECONDS", 0.5, validate=positive),
+        "db_connect_timeout_seconds": env.float("DB_CONNECT_TIMEOUT_SECONDS", 1.0, validate=positive),
+        "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 1200, validate=at_least_1),
+        "db_lock_timeout_ms": env.int("DB_LOCK_TIMEOUT_MS", 1000, validate=at_least_1),
+        "log_level": env.str("LOG_LEVEL", "INFO", validate=_one_of("DEBUG", "INFO", "WARNING", "ERROR")),
+        "log_format": env.str(
+            "LOG_FORMAT", "json" if app_env == "production" else "text", validate=_one_of("json", "text")
+        ),
+        "log_file": env.str("LOG_FILE", None) or None,
+        "bind": _parsed(env, "BIND", _bind, "127.0.0.1:8000"),
+        "web_concurrency": env.int("WEB_CONCURRENCY", _default_workers(), validate=at_least_1),
+        "web_threads": web_threads,
+        "graceful_timeout_seconds": env.int("GRACEFUL_TIMEOUT_SECONDS", 30, validate=at_least_1),
+    }
+
+
+def _parsed(env: FileAwareEnv, name: str, parse: Callable[[str], Any], default: Any) -> Any:
+    """Read `name` through `parse`, which raises ValidationError for what it can't take."""
+
+    def read(value: Any) -> Any:
+        return value if value is default else parse(value)
+
+    parser = f"parse_{name.lower()}"
+    env.add_parser(parser, read)
+    return getattr(env, parser)(name, default)
+
+
+def _one_of(*choices: str) -> validate.OneOf:
+    return validate.OneOf(choices, error="Must be one of: {choices}.")
+
+
+def _default_workers() -> int:
+    """Two workers at least, so that one can be replaced while the other serves."""
+    return min(max(2, os.cpu_count() or 2), 8)
+
+
+def _default_database_url() -> str:
+    return f"sqlite:///{ROOT / 'var' / 'gatepost.db'}"
+
+
+def _development_origins(app_env: str | None) -> tuple[str, ...]:
+    """The addresses where the usual front-end tools serve a single-page app on this machine."""
+    if app_env == "production":
+        return ()
+    return tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173))
+
+
+def _database_url(value: str) -> str:
+    """Map what users write to the driver we ship: a bare postgresql:// would mean psycopg 3."""
+    try:
+        url = make_url(re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql+psycopg2://", value))
+    except (ArgumentError, ValueError) as error:
+        raise ValidationError("Not a database URL.") from error
+    if url.drivername == "postgresql+psycopg2":
+        return url.render_as_string(hide_password=False)
+    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise ValidationError("Must start with postgresql:// or sqlite:///.")
+    if not url.database or ":memory:" in url.database or url.query:
+        raise ValidationError("SQLite needs a plain file: several workers can't share one in memory.")
+    return f"sqlite:///{ROOT / url.database}"
+
+
+def _secret(value: str) -> str:
+    if len(value.encode()) < MIN_SECRET_BYTES:
+        raise ValidationError(f"Must have at least {MIN_SECRET_BYTES} bytes (RFC 7518, section 3.2).")
+    return value
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    return tuple(_secret(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    return tuple(_origin(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _origin(value: str) -> str:
+    """Check one origin as a browser sends it: scheme, host and port, lower case, nothing more (RFC 6454)."""
+    if value == "*":
+        return value
+    if not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", value):
+        raise ValidationError(f"{value!r} is not an origin such as https://app.example.com.")
+    default_port = {"http": ":80", "https": ":443"}[urlsplit(value).scheme]
+    return value.removesuffix(default_port) if value.count(":") > 1 else value
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
+        raise ValidationError("Must be a path such as /example.")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if not re.match(r"(rediss?|unix)://.", value):
+        raise ValidationError("Must start with redis://, rediss:// or unix://.")
+    return value
+
+
+def _limit(value: str) -> str:
+    try:
+        parse_limit(value)
+    except ValueError as error:
+        raise ValidationError("Not a limit such as '10 per 5 minutes'.") from error
+    return value
+
+
+def _bind(value: str) -> str:
+    if not re.fullmatch(r"(unix:.+|(\[[0-9a-fA-F:.]+\]|[^:\s]*):[0-9]{1,5})", value):
+        raise ValidationError("Must be HOST:PORT or unix:PATH.")
+    return value
+
+
+def _required_in_production(values: dict[str, Any], known: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """The rules that span several variables; those already known to be wrong are left alone."""
+    problems = []
+    key = values["jwt_secret_key"]
+    if not key and "JWT_SECRET_KEY" not in known:
+        problems.append(("JWT_SECRET_KEY", "Missing. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'."))
+    if (values["refresh_idle_days"] or 0) > (values["refresh_absolute_days"] or 0) and not known:
+        problems.append(("REFRESH_IDLE_DAYS", "Must not exceed REFRESH_ABSOLUTE_DAYS."))
+    if values["app_env"] != "production":
+        return problems
+    problems += [(name, "Required in production.") for name in ("DATABASE_URL", "CORS_ORIGINS") if _unset(name)]
+    problems += [("JWT_SECRET_KEY", text) for text in _weaknesses(key) if "JWT_SECRET_KEY" not in known]
+    previous = values["jwt_previous_secret_keys"] or ()
+    problems += [("JWT_PREVIOUS_SECRET_KEYS", text) for item in previous for text in _weaknesses(item)]
+    if key and key in previous:
+        problems.append(("JWT_PREVIOUS_SECRET_KEYS", "Holds the current JWT_SECRET_KEY."))
+    if "*" in (values["cors_origins"] or ()):
+        problems.append(("CORS_ORIGINS", "'*' is refused in production: name the origins."))
+    return problems
+
+
+def _unset(name: str) -> bool:
+    return not (os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+
+def _weaknesses(secret: str | None) -> list[str]:
+    """Why a secret may not sign for real: it looks like an example, or repeats a few characters."""
+    if not secret:
+        return []
+    if any(word in secret.lower() for word in EXAMPLE_WORDS):
+        return ["Looks like an example value."]
+    if len(set(secret)) < MIN_DISTINCT_CHARACTERS:
+        return [f"Must have at least {MIN_DISTINCT_CHARACTERS} different characters."]
+    return []

@@ -1,0 +1,18 @@
+"""Accounts and profiles: who there is, what others may see of them, and how they come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve the users routes and add the `users` commands."""
+    from app.http import API_PATH
+    from app.users.views import users
+
+    app.register_blueprint(users, url_prefix=settings.service_prefix + API_PATH)

@@ -1,0 +1,122 @@
+"""What of an account is taken and shown."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from marshmallow import Schema, ValidationError, fields, validates_schema
+
+from app.fields import Choice, Flag, InputSchema, OutputSchema, Text, Timestamp
+from app.pagination import ListQuery, sort_field
+from app.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
+from app.users.models import ROLES
+
+MAX_EMAIL = 254
+MAX_BIO = 500
+
+
+def fold(text: str) -> str:
+    """Return the form in which two spellings of one name or address are equal (Unicode caseless matching)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+class EmailAddress(Text):
+    """An email address by syntax and IDNA; loads as its normalised form."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(1, MAX_EMAIL, metadata={"format": "email", "example": "alice@example.com"}, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            # strict: without it local parts longer than RFC 5321's 64 octets pass.
+            address = validate_email(text, check_deliverability=False, strict=True).normalized
+        except EmailNotValidError as error:
+            raise ValidationError("Not a valid email address.") from error
+        if len(address) > MAX_EMAIL or len(fold(address)) > MAX_EMAIL:
+            raise ValidationError(f"Must have at most {MAX_EMAIL} characters.")
+        return address
+
+
+def name_field(**kwargs: Any) -> Text:
+    """Return the field of a person's name."""
+    return Text(2, 80, metadata={"example": "Alice"}, **kwargs)
+
+
+def password_field(**kwargs: Any) -> Text:
+    """Return the field of a password to be set."""
+    return Text(MIN_LENGTH, MAX_LENGTH, metadata={"format": "password", "example": "correct horse battery"}, **kwargs)
+
+
+def bio_field(**kwargs: Any) -> Text:
+    """Return the field of what people say of themselves."""
+    return Text(0, MAX_BIO, multiline=True, blank=True, **kwargs)
+
+
+class NewAccount(InputSchema):
+    """What every new account needs."""
+
+    email = EmailAddress(required=True)
+    name = name_field(required=True)
+    password = password_field(required=True)
+
+    @validates_schema
+    def _password_is_strong(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        weakness = find_weakness(data["password"], name=data["name"], email=data["email"])
+        if weakness:
+            raise ValidationError(weakness, "password")
+
+
+class NewUser(NewAccount):
+    """An account that an administrator makes for somebody."""
+
+    role = Choice(*ROLES, load_default="user")
+
+
+class Profile(InputSchema):
+    """A whole profile, for PUT. `role` and `is_active` are an administrator's, and stay as they are if absent."""
+
+    name = name_field(required=True)
+    bio = bio_field(load_default="")
+    role = Choice(*ROLES)
+    is_active = Flag()
+
+
+class ProfileChanges(Profile):
+    """Some members of a profile, for PATCH."""
+
+    name = name_field()
+    bio = bio_field()
+
+
+class UserListQuery(ListQuery):
+    """How to list users."""
+
+    q = Text(1, 80, metadata={"description": "Part of a name; for an administrator of an email address too."})
+    sort = sort_field("created_at", "name", default="created_at")
+
+
+class PublicUser(OutputSchema):
+    """What anyone may see of a user."""
+
+    id = fields.Integer()
+    name = fields.String()
+    bio = fields.String()
+    created_at = Timestamp()
+
+
+class PrivateUser(PublicUser):
+    """What users see of themselves, and administrators of everyone."""
+
+    email = fields.String()
+    email_verified = fields.Boolean()
+    role = fields.String()
+    is_active = fields.Boolean()
+    updated_at = Timestamp()
+
+
+PUBLIC_USER: Schema = PublicUser()
+PRIVATE_USER: Schema = PrivateUser()

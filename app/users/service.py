@@ -1,0 +1,170 @@
+"""The rules of accounts. Writes the users table; never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from app.clock import utc_now
+from app.db import db, fetch_one, violates
+from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound
+from app.guards import Caller
+from app.pagination import Page, paginate
+from app.users.events import user_disabled
+from app.users.models import User
+from app.users.schemas import fold
+
+ADMIN_FIELDS = frozenset({"role", "is_active"})
+# FOR NO KEY UPDATE: a post of this user may still be written meanwhile, as its foreign key stays true.
+LOCK = {"key_share": True}
+USER_COLUMNS = (
+    User.id,
+    User.name,
+    User.name_key,
+    User.bio,
+    User.email,
+    User.email_verified,
+    User.role,
+    User.is_active,
+    User.created_at,
+    User.updated_at,
+)
+
+
+def create_user(email: str, name: str, password_hash: str, role: str = "user") -> User:
+    """Add an account. Raises EmailTaken when another one has the address, however it is spelt."""
+    now = utc_now()
+    user = User(
+        email=email,
+        email_key=fold(email),
+        email_verified=False,
+        name=name,
+        name_key=fold(name),
+        bio="",
+        role=role,
+        is_active=True,
+        password_hash=password_hash,
+        created_at=now,
+        updated_at=now,
+    )
+    db.session.add(user)
+    try:
+        db.session.flush()
+    except IntegrityError as error:
+        if violates(error, "uq_users_email_key"):
+            raise EmailTaken from error
+        raise
+    return user
+
+
+def is_email_taken(email: str) -> bool:
+    """Whether an account has the address at this moment; spares the hash of a password that can't be used."""
+    return fetch_one(select(User.id).where(User.email_key == fold(email))) is not None
+
+
+def get_user(user_id: int) -> Any:
+    """Return one user's columns. Raises NotFound."""
+    row = fetch_one(select(*USER_COLUMNS).where(User.id == user_id))
+    if row is None:
+        raise NotFound
+    return row
+
+
+def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """Return a page of users; `q` looks in names, and in addresses for an administrator."""
+    statement: Select[Any] = select(*USER_COLUMNS)
+    if "q" in query:
+        needle = fold(query["q"])
+        places = [User.name_key.contains(needle, autoescape=True)]
+        if caller.is_admin:
+            places.append(User.email_key.contains(needle, autoescape=True))
+        statement = statement.where(or_(*places))
+    return paginate(
+        statement, query, keys={"created_at": User.created_at, "name": User.name_key}, id_column=User.id
+    )
+
+
+def may_see_all_of(caller: Caller | None, user_id: int) -> bool:
+    """Whether the caller sees the private members of this user."""
+    return caller is not None and (caller.is_admin or caller.id == user_id)
+
+
+def get_user_for_change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> User:
+    """Lock a user that `caller` is about to give `changes`.
+
+    Raises Forbidden for another's profile and for members that only an administrator may set, NotFound.
+    """
+    if not caller.is_admin and (caller.id != user_id or ADMIN_FIELDS & changes.keys()):
+        raise Forbidden
+    if ADMIN_FIELDS & changes.keys():
+        _lock_admins()
+    return _lock_user(user_id)
+
+
+def update_user(user: User, changes: Mapping[str, Any]) -> User:
+    """Set the members given, of a locked user. Raises LastAdmin when no active administrator would be left."""
+    new_role, new_active = changes.get("role", user.role), changes.get("is_active", user.is_active)
+    if _is_acting_admin(user) and not (new_role == "admin" and new_active):
+        _require_another_admin(user.id)
+    if user.is_active and not new_active:
+        user_disabled.send(user_id=user.id)
+    changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
+    for name, value in changed.items():
+        setattr(user, name, value)
+    if changed:
+        user.name_key = fold(user.name)
+        user.updated_at = utc_now()
+    db.session.flush()
+    return user
+
+
+def get_user_for_deletion(caller: Caller, user_id: int) -> User:
+    """Lock a user that `caller` is about to delete. Raises Forbidden for another's account, NotFound."""
+    if caller.id != user_id and not caller.is_admin:
+        raise Forbidden
+    _lock_admins()
+    return _lock_user(user_id)
+
+
+def delete_user(user: User) -> None:
+    """Delete a locked user; the database takes posts and sessions along. Raises LastAdmin."""
+    if _is_acting_admin(user):
+        _require_another_admin(user.id)
+    db.session.execute(delete(User).where(User.id == user.id))
+
+
+def find_by_email(email: str) -> User | None:
+    """Lock and return the user with this address, for a command of the operator."""
+    return db.session.scalar(select(User).where(User.email_key == fold(email)).with_for_update(key_share=True))
+
+
+def _lock_user(user_id: int) -> User:
+    # populate_existing: the row as it is under the lock, not as this session may have read it before.
+    user = db.session.get(User, user_id, with_for_update=LOCK, populate_existing=True)
+    if user is None:
+        raise NotFound
+    return user
+
+
+def _lock_admins() -> None:
+    """Let one transaction at a time change who administers.
+
+    All active administrators are locked, in the order of their ids, before any single user: two transactions that
+    each take another administrator away then meet here, and the second sees what the first has done.
+    """
+    db.session.execute(
+        select(User.id).where(User.role == "admin", User.is_active).order_by(User.id).with_for_update()
+    ).all()
+
+
+def _is_acting_admin(user: User) -> bool:
+    return user.role == "admin" and user.is_active
+
+
+def _require_another_admin(user_id: int) -> None:
+    others = select(func.count()).where(User.role == "admin", User.is_active, User.id != user_id)
+    if not db.session.scalar(others):
+        raise LastAdmin

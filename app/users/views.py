@@ -1,0 +1,108 @@
+"""The users routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from flask import Response, url_for
+
+from app.errors import EmailTaken, Forbidden, FreshTokenRequired, LastAdmin, NotFound, PreconditionFailed
+from app.guards import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
+from app.http import Api, Created, Shaped, created, dump, listing, no_content, ok, require_unchanged
+from app.pagination import Page
+from app.passwords import hash_password
+from app.users import service
+from app.users.events import exporters
+from app.users.schemas import PRIVATE_USER, PUBLIC_USER, NewUser, Profile, ProfileChanges, UserListQuery
+
+users = Api("users", __name__)
+CHANGES = (Forbidden, NotFound, PreconditionFailed, LastAdmin)
+
+
+@users.endpoint("GET", "/users", access=SIGNED_IN, query=UserListQuery(), answer=listing(PUBLIC_USER, PRIVATE_USER))
+def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """List users; an administrator sees private members too."""
+    page = service.list_users(caller, query)
+    schema = PRIVATE_USER if caller.is_admin else PUBLIC_USER
+    return replace(page, items=[Shaped(row, schema) for row in page.items])
+
+
+@users.endpoint(
+    "POST",
+    "/users",
+    access=ADMIN,
+    body=NewUser(),
+    answer=created(PRIVATE_USER),
+    problems=(EmailTaken,),
+    idempotent=True,
+)
+def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
+    """Make an account for somebody."""
+    user = service.create_user(body["email"], body["name"], hash_password(body["password"]), body["role"])
+    return Created(user, url_for("users.get_user", user_id=user.id))
+
+
+@users.endpoint(
+    "GET", "/users/<id:user_id>", access=OPTIONAL, answer=ok(PUBLIC_USER, PRIVATE_USER), problems=(NotFound,)
+)
+def get_user(caller: Caller | None, user_id: int) -> Shaped:
+    """Read a user; more of it for the user and for administrators."""
+    return _shaped(caller, service.get_user(user_id))
+
+
+@users.endpoint(
+    "PUT", "/users/<id:user_id>", access=SIGNED_IN, body=Profile(), answer=ok(PRIVATE_USER), problems=CHANGES
+)
+def replace_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped:
+    """Replace a profile."""
+    return _change(caller, user_id, body)
+
+
+@users.endpoint(
+    "PATCH", "/users/<id:user_id>", access=SIGNED_IN, body=ProfileChanges(), answer=ok(PRIVATE_USER), problems=CHANGES
+)
+def update_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped:
+    """Change some members of a profile."""
+    return _change(caller, user_id, body)
+
+
+@users.endpoint(
+    "DELETE",
+    "/users/<id:user_id>",
+    access=SIGNED_IN,
+    answer=no_content(),
+    problems=(*CHANGES, FreshTokenRequired),
+)
+def delete_user(caller: Caller, user_id: int) -> None:
+    """Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator."""
+    if caller.id == user_id and not caller.is_admin and not caller.is_fresh:
+        raise FreshTokenRequired
+    user = service.get_user_for_deletion(caller, user_id)
+    require_unchanged(user, PRIVATE_USER)
+    service.delete_user(user)
+
+
+@users.endpoint("GET", "/users/<id:user_id>/export", access=FRESH, answer=ok(), problems=(Forbidden,))
+def export_user(caller: Caller, user_id: int) -> Response:
+    """Download everything stored about oneself, as one JSON document."""
+    if caller.id != user_id:
+        raise Forbidden
+    document = {"user": dump(caller, PRIVATE_USER)} | {name: export(user_id) for name, export in exporters.items()}
+    headers = {
+        "Content-Disposition": f'attachment; filename="gatepost-user-{user_id}.json"',
+        "Cache-Control": "no-store",
+    }
+    return Response(orjson.dumps(document), headers=headers, mimetype="application/json")
+
+
+def _change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> Shaped:
+    user = service.get_user_for_change(caller, user_id, changes)
+    require_unchanged(user, PRIVATE_USER)
+    return _shaped(caller, service.update_user(user, changes))
+
+
+def _shaped(caller: Caller | None, user: Any) -> Shaped:
+    return Shaped(user, PRIVATE_USER if service.may_see_all_of(caller, user.id) else PUBLIC_USER)

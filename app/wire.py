@@ -1,0 +1,148 @@
+"""Reads requests off a socket, strictly and within deadlines.
+
+Owns the bytes between client and WSGI. Must not import Flask: the arbiter loads it first.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from typing import Any, ClassVar
+
+from gunicorn.http import errors as http
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import SocketUnreader
+
+from app.errors import Problem
+from app.refusals import Refused, RequestTimeout, problem_of
+
+# Well over what 100 header fields of a browser need; gunicorn's own bound would be 800 kB.
+MAX_HEAD_BYTES = 65_536
+MAX_READ_BYTES = 1_048_576
+
+
+class DeadlineUnreader(SocketUnreader):
+    """Reads from the socket for as long as a request may take, and keeps the head for a refusal."""
+
+    # A request is small, so a client that needs longer is stalled, or attacks (slowloris).
+    head_seconds: ClassVar[float] = 15.0
+    body_seconds: ClassVar[float] = 60.0
+    idle_seconds: ClassVar[float] = 15.0
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.head: bytearray | None = None
+        self.deadline = 0.0
+
+    def begin_head(self) -> None:
+        """Start the clock of a new request, of which the buffer may hold the beginning."""
+        self.head = bytearray(self.buf.getvalue())
+        self.deadline = time.monotonic() + self.head_seconds
+
+    def begin_body(self) -> None:
+        """Let the head go, and give the body its time."""
+        self.head = None
+        self.deadline = time.monotonic() + self.body_seconds
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        size = min(max(size_hint or 0, self.mxchunk), MAX_READ_BYTES)
+        if self.head is not None and len(self.head) > MAX_HEAD_BYTES:
+            raise http.LimitRequestHeaders("total")
+        while True:
+            # Most bytes are there already: asking first would cost each read a second system call.
+            try:
+                data: bytes = self.sock.recv(size, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._wait()
+                continue
+            if self.head is not None:
+                self.head += data
+            return data
+
+    def _wait(self) -> None:
+        seconds = min(self.deadline - time.monotonic(), self.idle_seconds)
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        if seconds <= 0 or not poll.poll(seconds * 1000):
+            raise RequestTimeout
+
+    def read_rest_of_head(self, seconds: float = 0.5) -> bytes:
+        """Return the head with what else of it comes within `seconds`: Origin comes late in it."""
+        self.deadline = min(self.deadline, time.monotonic() + seconds)
+        try:
+            while self.head is not None and b"\r\n\r\n" not in self.head and self.chunk():
+                pass
+        except (OSError, Problem, http.ParseException):
+            pass  # What came until now will have to do.
+        return bytes(self.head or b"")
+
+
+class CheckedReader:
+    """A body's reader that lets no cut, garbled or stalled body pass for a whole one.
+
+    `read` raises a Problem, so that an application's own error handler answers it like any other.
+    """
+
+    def __init__(self, request: StrictRequest, reader: Any) -> None:
+        self.request = request
+        self.reader = reader
+
+    def read(self, size: int) -> bytes:
+        expected = min(size, getattr(self.reader, "length", 0))
+        try:
+            data: bytes = self.reader.read(size)
+            if len(data) < expected:
+                raise http.NoMoreData
+        except (http.ParseException, OSError) as error:
+            # Where the next request would start is unknown: the answer must say "close".
+            self.request.force_close()
+            raise problem_of(error) from error
+        except Problem:
+            self.request.force_close()
+            raise
+        return data
+
+
+class StrictRequest(Request):
+    """A request held to RFC 9112 in the points where gunicorn is lenient."""
+
+    body: Any
+
+    def set_body_reader(self) -> None:
+        names = set()
+        for name, value in self.headers:
+            names.add(name)
+            # gunicorn takes "gzip, chunked", and hands the application the compressed bytes.
+            if name == "TRANSFER-ENCODING" and value.lower() != "chunked":
+                raise http.UnsupportedTransferCoding(value)
+        # RFC 9112 section 3.2.
+        if "HOST" not in names and self.version != (1, 0):
+            raise http.InvalidHeader("HOST", req=self)
+        super().set_body_reader()
+        reader = self.body.reader
+        if not isinstance(reader, LengthReader) or reader.length:
+            self.body = Body(CheckedReader(self, reader))  # type: ignore[arg-type]
+
+
+class StrictParser(RequestParser):
+    """The parser of one connection. Raises Refused for bytes that are no request."""
+
+    mesg_class = StrictRequest
+
+    def __init__(self, cfg: Any, sock: socket.socket, address: Any) -> None:
+        super().__init__(cfg, sock, address)
+        self.unreader: DeadlineUnreader = DeadlineUnreader(sock)
+
+    def __next__(self) -> Request:
+        self.unreader.begin_head()
+        try:
+            request = super().__next__()
+        except (http.LimitRequestLine, http.LimitRequestHeaders) as error:
+            raise Refused(error, self.unreader.read_rest_of_head()) from error
+        except (http.ParseException, Problem) as error:
+            raise Refused(error, bytes(self.unreader.head or b"")) from error
+        self.unreader.begin_body()
+        return request

@@ -1,0 +1,55 @@
+"""Alembic's entry: migrates the database of the running application's settings."""
+
+from __future__ import annotations
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection, create_engine, event, pool, text
+
+from app.db import Base
+from app.settings import Settings
+
+# One migration at a time: replicas that start together wait here for the first. Any constant will do.
+ADVISORY_LOCK = 4_702_111_234
+
+
+def run_offline(url: str) -> None:
+    """Write the SQL of a migration instead of running it."""
+    context.configure(url=url, target_metadata=Base.metadata, literal_binds=True, dialect_opts={"paramstyle": "named"})
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_online(connection: Connection) -> None:
+    """Migrate over `connection`, all of it in one transaction."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        compare_server_default=True,
+        # SQLite can't alter a constraint: Alembic copies the table instead.
+        render_as_batch=is_sqlite,
+        transaction_per_migration=False,
+    )
+    with context.begin_transaction():
+        if not is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        context.run_migrations()
+
+
+def migrate() -> None:
+    """Migrate on a connection of its own, without the deadlines that hold requests."""
+    settings: Settings = current_app.extensions["gatepost.settings"]
+    if context.is_offline_mode():
+        run_offline(settings.database_url)
+        return
+    engine = create_engine(settings.database_url, poolclass=pool.NullPool)
+    if settings.uses_sqlite:
+        event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.connect() as connection:
+        run_online(connection)
+
+
+migrate()

@@ -1,0 +1,265 @@
+"""What every test may lean on: both databases, built by the migrations, and the standing cast.
+
+Alice owns, Bob is a stranger, Carol is the administrator.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.auth import sessions
+from app.auth.sessions import Client
+from app.auth.tokens import make_access_token, make_refresh_token
+from app.db import Base, db, transaction
+from app.passwords import hash_password
+from app.settings import Settings, load_settings
+from app.users.service import create_user
+from tests.services import ServiceMissing, skip_or_fail
+from tests.services.gunicorn import GatepostServer
+from tests.services.postgres import PostgresServer
+
+API = "/api/v1"
+PASSWORD = "correct horse battery"
+BACKENDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL server of this run."""
+    try:
+        server = PostgresServer()
+    except ServiceMissing as error:
+        skip_or_fail(error)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database under test: each test that touches one runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def database_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """An empty database of this kind."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'gatepost.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"gatepost_{secrets.token_hex(4)}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+def settings_for(database_url: str, **changes: Any) -> Settings:
+    """Settings for a test: no limits unless asked for."""
+    environ = {
+        "APP_ENV": "testing",
+        "DATABASE_URL": database_url,
+        "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
+        "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
+        "RATELIMIT_ENABLED": "false",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        return replace(load_settings(), **changes)
+
+
+@pytest.fixture(scope="session")
+def shared_app(database_url: str) -> Iterator[Flask]:
+    """One migrated application for each kind of database."""
+    app = create_app(settings_for(database_url))
+    with app.app_context():
+        flask_migrate.upgrade()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+        app.extensions["gatepost.probe"].dispose()
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Iterator[Flask]:
+    """The application on an empty database."""
+    yield shared_app
+    with shared_app.app_context():
+        db.session.remove()
+        empty(db.engine)
+
+
+def empty(engine: Engine) -> None:
+    """Delete every row of every table of the application."""
+    tables = [table.name for table in reversed(Base.metadata.sorted_tables)]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
+            return
+        for table in tables:
+            connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text("DELETE FROM sqlite_sequence"))
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client without credentials."""
+    return app.test_client()
+
+
+@dataclass
+class Person:
+    """One of the cast, signed in; calls the API as that user."""
+
+    id: int
+    name: str
+    email: str
+    session_id: int
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    client: FlaskClient = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The credentials of every call."""
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        """Call `path` below the API's base path; `json`, `headers` and such as for Flask's test client."""
+        headers = {**self.headers, **options.pop("headers", {})}
+        return self.client.open(API + path, method=method, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        """GET `path`."""
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> TestResponse:
+        """POST to `path`."""
+        return self.call("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> TestResponse:
+        """PUT to `path`."""
+        return self.call("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        """PATCH `path`."""
+        return self.call("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> TestResponse:
+        """DELETE `path`."""
+        return self.call("DELETE", path, **options)
+
+
+@cache
+def password_hash() -> str:
+    """The hash of everyone's password, made once: a test of something else need not wait for Argon2."""
+    return hash_password(PASSWORD)
+
+
+Cast = Callable[..., Person]
+
+
+@pytest.fixture
+def join(app: Flask) -> Cast:
+    """Return a function that adds a user with a session: `join("Dave", role="admin", fresh=False)`."""
+
+    def add(name: str, role: str = "user", *, fresh: bool = True) -> Person:
+        email = f"{name.lower()}@example.com"
+        with app.app_context():
+            with transaction():
+                user = create_user(email, name, password_hash(), role)
+                grant = sessions.open_session(user.id, Client("127.0.0.1", "pytest"))
+            access = make_access_token(user.id, grant.session_id, fresh=fresh)
+            refresh = make_refresh_token(user.id, grant.session_id, 1, lives=timedelta(days=7))
+        return Person(user.id, name, email, grant.session_id, access, refresh, app.test_client())
+
+    return add
+
+
+@pytest.fixture
+def alice(join: Cast) -> Person:
+    """Who owns things."""
+    return join("Alice")
+
+
+@pytest.fixture
+def bob(join: Cast) -> Person:
+    """A stranger to Alice."""
+    return join("Bob")
+
+
+@pytest.fixture
+def carol(join: Cast) -> Person:
+    """The administrator."""
+    return join("Carol", role="admin")
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **span: float) -> None:
+        """Let time pass, as timedelta counts it."""
+        self.now += timedelta(**span)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stand in for time, where the application asks its clock (the JWT library has its own)."""
+    stopped = Clock()
+    monkeypatch.setattr("app.clock.source", stopped)
+    return stopped
+
+
+@pytest.fixture(scope="session")
+def shared_server(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatepostServer]:
+    """A real gunicorn with its own migrated database, for what only several processes show."""
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('server') / 'gatepost.db'}"
+    else:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        url = postgres.create_database(f"gatepost_{secrets.token_hex(4)}")
+    migrate(url)
+    with GatepostServer({"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "2"}) as server:
+        yield server
+
+
+def migrate(database_url: str) -> None:
+    """Bring a database to the newest schema."""
+    app = create_app(settings_for(database_url))
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.engine.dispose()
+
+
+def problem(response: TestResponse) -> tuple[int, str]:
+    """Return status and code of a refusal, after checking that it is a problem document."""
+    assert response.mimetype == "application/problem+json", response.text
+    document = response.get_json()
+    assert document["status"] == response.status_code
+    assert document["request_id"] == response.headers["X-Request-ID"]
+    assert document["type"] == "/problems/" + document["code"].replace("_", "-")
+    return response.status_code, document["code"]
+
+
+ROOT = Path(__file__).resolve().parent.parent
