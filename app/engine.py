@@ -14,7 +14,8 @@ import psycopg2
 from psycopg2 import extensions
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.settings import Settings
 
@@ -132,7 +133,7 @@ def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
 
 def is_unavailable(error: Exception) -> bool:
     """Whether `error` means that the database can't serve now, rather than that we asked it nonsense."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, PoolTimeout):
         return True
     if not isinstance(error, DBAPIError):
         return False

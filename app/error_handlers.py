@@ -92,7 +92,10 @@ def _respond_to_database(error: SQLAlchemyError) -> Response:
     # No stack trace: during an outage each request would write one. The driver's text may hold values: its class
     # and SQLSTATE say enough.
     cause = getattr(error, "orig", None) or error
-    log.warning("database unavailable", extra={"cause": type(cause).__name__, "sqlstate": getattr(cause, "pgcode", None)})
+    log.warning(
+        "database unavailable",
+        extra={"cause": type(cause).__name__, "sqlstate": getattr(cause, "pgcode", None)},
+    )
     return respond(DatabaseUnavailable())
 
 

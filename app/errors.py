@@ -31,9 +31,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "token_expired": Kind(401, "Token expired", "The token has expired: refresh it or log in.", "invalid_token"),
     "token_invalid": Kind(401, "Token invalid", "The token is not one this service accepts.", "invalid_token"),
-    "token_revoked": Kind(
-        401, "Token revoked", "The session of this token has ended: log in again.", "invalid_token"
-    ),
+    "token_revoked": Kind(401, "Token revoked", "The session of this token has ended: log in again.", "invalid_token"),
     "fresh_token_required": Kind(
         401,
         "Fresh token required",
@@ -47,23 +45,35 @@ KINDS: Mapping[str, Kind] = {
     "method_not_allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this resource."),
     "not_acceptable": Kind(406, "Not acceptable", "Answers are application/json: the Accept header rules that out."),
     "email_taken": Kind(409, "Email taken", "An account with this email address exists."),
-    "last_admin": Kind(409, "Last administrator", "The last active administrator can't be lost: make another one first."),
+    "last_admin": Kind(
+        409,
+        "Last administrator",
+        "The last active administrator can't be lost: make another one first.",
+    ),
     "conflict": Kind(409, "Conflict", "The request conflicts with the present state of the resource."),
     "idempotency_in_progress": Kind(
-        409, "Request in progress", "A request with this Idempotency-Key is still running: try again shortly."
+        409,
+        "Request in progress",
+        "A request with this Idempotency-Key is still running: try again shortly.",
     ),
     "link_expired": Kind(410, "Link expired", "This link was used before, or is too old: ask for a new one."),
     "precondition_failed": Kind(
-        412, "Precondition failed", "The resource has changed since it was read, or is not as the request demands."
+        412,
+        "Precondition failed",
+        "The resource has changed since it was read, or is not as the request demands.",
     ),
     "payload_too_large": Kind(413, "Payload too large", "The request body is larger than this service accepts."),
     "uri_too_long": Kind(414, "URI too long", "The request target is longer than this service accepts."),
     "unsupported_media_type": Kind(
-        415, "Unsupported media type", "Send the body as application/json in UTF-8, without a content coding."
+        415,
+        "Unsupported media type",
+        "Send the body as application/json in UTF-8, without a content coding.",
     ),
     "validation_error": Kind(422, "Validation error", "The request has invalid fields."),
     "idempotency_key_reused": Kind(
-        422, "Idempotency-Key reused", "This Idempotency-Key was used with another request: use a new one."
+        422,
+        "Idempotency-Key reused",
+        "This Idempotency-Key was used with another request: use a new one.",
     ),
     "rate_limited": Kind(429, "Too many requests", "Too many requests: wait as long as Retry-After says."),
     "headers_too_large": Kind(431, "Headers too large", "The request headers are larger than this service accepts."),

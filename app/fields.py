@@ -20,7 +20,9 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROLS_IN_LONG_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 # RFC 3339 section 5.6. `fromisoformat` takes more than this, and on Python 3.11 a trailing NUL.
-_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 class InputSchema(Schema):
@@ -49,7 +51,15 @@ class Text(fields.String):
         "blank": "Must not be blank.",
     }
 
-    def __init__(self, minimum: int, maximum: int, *, multiline: bool = False, blank: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        minimum: int,
+        maximum: int,
+        *,
+        multiline: bool = False,
+        blank: bool = False,
+        **kwargs: Any,
+    ) -> None:
         self._controls = _CONTROLS_IN_LONG_TEXT if multiline else _CONTROLS
         self._blank = blank
         super().__init__(validate=TextLength(minimum, maximum), **kwargs)

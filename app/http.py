@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Response, request
+from flask.sansio.app import App
 from marshmallow import Schema, ValidationError
 from werkzeug.http import parse_options_header
 from werkzeug.routing import BaseConverter
@@ -251,7 +252,12 @@ def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
 
 
 def _replayed(kept: idempotency.KeptAnswer) -> Response:
-    headers = {"Cache-Control": NO_STORE, "Idempotency-Replayed": "true", "Location": kept.location, "ETag": kept.etag}
+    headers = {
+        "Cache-Control": NO_STORE,
+        "Idempotency-Replayed": "true",
+        "Location": kept.location,
+        "ETag": kept.etag,
+    }
     return Response(kept.body, kept.status, {k: v for k, v in headers.items() if v}, mimetype=JSON)
 
 
@@ -273,7 +279,7 @@ class IdConverter(BaseConverter):
 class Api(Blueprint):
     """A blueprint whose routes are endpoints: none can be added that does not say who may call it."""
 
-    def endpoint(
+    def operation(
         self,
         method: str,
         rule: str,
@@ -307,11 +313,9 @@ class Api(Blueprint):
         return register
 
 
-def _endpoints(app: Flask) -> dict[str, Endpoint]:
+def _endpoints(app: App) -> dict[str, Endpoint]:
     endpoints: dict[str, Endpoint] = app.extensions.setdefault(ENDPOINTS, {})
     return endpoints
-
-
 
 
 def summary(endpoint: Endpoint) -> str:

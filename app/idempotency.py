@@ -13,7 +13,16 @@ from typing import Any
 
 import orjson
 from flask import current_app, request
-from sqlalchemy import ForeignKey, LargeBinary, SmallInteger, String, UniqueConstraint, delete, func, select
+from sqlalchemy import (
+    ForeignKey,
+    LargeBinary,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 

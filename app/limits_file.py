@@ -72,9 +72,7 @@ def claim_directory(directory: Path) -> None:
         found = directory.lstat()
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         if not ours or found.st_mode & 0o022:
-            raise PermissionError(
-                errno.EPERM, "it is not a directory of ours alone", str(directory)
-            ) from None
+            raise PermissionError(errno.EPERM, "it is not a directory of ours alone", str(directory)) from None
 
 
 def _memory_directory(room_bytes: int) -> Path:
@@ -91,9 +89,7 @@ def _private_directory() -> Path:
     """Make a directory that no one can guess, for this process and its forks."""
     directory = tempfile.mkdtemp(prefix="gatepost-limits-")
     owner = os.getpid()
-    atexit.register(
-        lambda: shutil.rmtree(directory, ignore_errors=True) if os.getpid() == owner else None
-    )
+    atexit.register(lambda: shutil.rmtree(directory, ignore_errors=True) if os.getpid() == owner else None)
     return Path(directory)
 
 

@@ -26,7 +26,7 @@ return {count + 1, left}
 class RedisCounters(RedisStorage):
     """Fixed windows in Redis that start at their first hit. Waits are short; nothing is retried."""
 
-    STORAGE_SCHEME: list[str] = []  # noqa: RUF012 - limits declares it so; empty registers nothing
+    STORAGE_SCHEME: list[str] = []
 
     def __init__(self, url: str) -> None:
         pool = redis.ConnectionPool.from_url(

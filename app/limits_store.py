@@ -111,9 +111,7 @@ class LmdbStorage(Storage):
         with self._file.environment().begin(write=True) as txn:
             return work(txn)
 
-    def _take(
-        self, txn: lmdb.Transaction[bytes], key: bytes, limit: int, seconds: float, amount: int
-    ) -> Count:
+    def _take(self, txn: lmdb.Transaction[bytes], key: bytes, limit: int, seconds: float, amount: int) -> Count:
         # The clock is read under the lock: an older reading could take a window just opened for one
         # from the future.
         now = self._clock()

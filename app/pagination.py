@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 import orjson
 from flask import current_app, request
 from marshmallow import ValidationError, fields, validates_schema
-from sqlalchemy import ColumnElement, Row, Select, func, literal, select, tuple_
+from sqlalchemy import Row, Select, func, literal, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db import fetch_all, fetch_one
 from app.errors import ValidationFailed
@@ -47,7 +48,11 @@ class ListQuery(InputSchema):
 def sort_field(*keys: str, default: str) -> Choice:
     """Return the `sort` field of a list: one of `keys`, each with '-' in front for descending."""
     choices = [sign + key for key in keys for sign in ("", "-")]
-    return Choice(*choices, load_default=default, metadata={"description": "Sort key; '-' in front for descending."})
+    return Choice(
+        *choices,
+        load_default=default,
+        metadata={"description": "Sort key; '-' in front for descending."},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,11 @@ class Cursor:
 
 
 def paginate(
-    statement: Select[Any], query: Mapping[str, Any], *, keys: Mapping[str, ColumnElement[Any]], id_column: ColumnElement[Any]
+    statement: Select[*tuple[Any, ...]],
+    query: Mapping[str, Any],
+    *,
+    keys: Mapping[str, InstrumentedAttribute[Any]],
+    id_column: InstrumentedAttribute[Any],
 ) -> Page:
     """Run the part of `statement` that `query` asks for.
 
@@ -85,11 +94,13 @@ def paginate(
     return _by_cursor(statement, query, columns)
 
 
-def _ordered(statement: Select[Any], columns: tuple[ColumnElement[Any], ...], descending: bool) -> Select[Any]:
+def _ordered(
+    statement: Select[*tuple[Any, ...]], columns: tuple[InstrumentedAttribute[Any], ...], descending: bool
+) -> Select[*tuple[Any, ...]]:
     return statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
 
 
-def _by_page(ordered: Select[Any], statement: Select[Any], query: Mapping[str, Any]) -> Page:
+def _by_page(ordered: Select[*tuple[Any, ...]], statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Page:
     limit, page = query["limit"], query["page"]
     count = fetch_one(select(func.count()).select_from(statement.order_by(None).subquery()))
     total = count[0] if count else 0
@@ -108,7 +119,9 @@ def _by_page(ordered: Select[Any], statement: Select[Any], query: Mapping[str, A
 
 
 def _by_cursor(
-    statement: Select[Any], query: Mapping[str, Any], columns: tuple[ColumnElement[Any], ColumnElement[Any]]
+    statement: Select[*tuple[Any, ...]],
+    query: Mapping[str, Any],
+    columns: tuple[InstrumentedAttribute[Any], InstrumentedAttribute[Any]],
 ) -> Page:
     limit, key = query["limit"], columns[0].key
     binding = _binding(query)

@@ -33,9 +33,10 @@ def verify_password(password: str, encoded: str | None) -> bool:
     does not tell whether an account exists.
     """
     try:
-        return _HASHER.verify(encoded or _dummy_hash(), _normalised(password)) and encoded is not None
+        _HASHER.verify(encoded or _dummy_hash(), _normalised(password))
     except (VerificationError, InvalidHashError):
         return False
+    return encoded is not None
 
 
 def needs_rehash(encoded: str) -> bool:

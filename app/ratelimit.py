@@ -142,9 +142,7 @@ class RateLimits:
                 except Exception as error:  # noqa: BLE001
                     breaker.failed(error)
         if self._memory is None:
-            self._memory = (
-                MemoryCounters()
-            )  # Not earlier: it starts threads, which no fork takes along.
+            self._memory = MemoryCounters()  # Not earlier: it starts threads, which no fork takes along.
         return question(self._memory)
 
 
@@ -196,9 +194,7 @@ def _address_key(ip: str) -> str:
     try:
         # Some gateways append the client's port in X-Forwarded-For, which would be a new caller for
         # each connection.
-        address = ipaddress.ip_address(
-            re.sub(r"^(?:\[(.+)\](?::\d+)?|([\d.]+):\d+)$", r"\1\2", ip.strip())
-        )
+        address = ipaddress.ip_address(re.sub(r"^(?:\[(.+)\](?::\d+)?|([\d.]+):\d+)$", r"\1\2", ip.strip()))
     except ValueError:
         return NO_ADDRESS
     if isinstance(address, ipaddress.IPv4Address):

@@ -59,9 +59,7 @@ class Connection(TConn):
 
     write_stall_seconds: ClassVar[int] = 30
 
-    def __init__(
-        self, worker: ProblemWorker, sock: socket.socket, client: Any, server: Any
-    ) -> None:
+    def __init__(self, worker: ProblemWorker, sock: socket.socket, client: Any, server: Any) -> None:
         super().__init__(worker.cfg, sock, client, server)
         self.worker = worker
         self.parser = StrictParser(worker.cfg, sock, client)
@@ -124,9 +122,7 @@ class ProblemWorker(ThreadWorker):
         self.nr_conns += 1
         conn.timeout = time.monotonic() + self.first_byte_seconds
         self.pending_conns.append(conn)
-        self.poller.register(
-            sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
-        )
+        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Turn accepting on or off; a stopping worker first takes what is queued already."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -128,7 +128,8 @@ def load_settings() -> Settings:
     try:
         env.seal()
     except EnvValidationError as error:
-        problems = {name: [str(text) for text in texts] for name, texts in error.error_messages.items()}
+        messages = cast("Mapping[str, list[str]]", error.error_messages)
+        problems = {name: [str(text) for text in texts] for name, texts in messages.items()}
     for name, text in _required_in_production(values, problems):
         problems.setdefault(name, []).append(text)
     if problems:
@@ -199,7 +200,9 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "db_lock_timeout_ms": env.int("DB_LOCK_TIMEOUT_MS", 1000, validate=at_least_1),
         "log_level": env.str("LOG_LEVEL", "INFO", validate=_one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         "log_format": env.str(
-            "LOG_FORMAT", "json" if app_env == "production" else "text", validate=_one_of("json", "text")
+            "LOG_FORMAT",
+            "json" if app_env == "production" else "text",
+            validate=_one_of("json", "text"),
         ),
         "log_file": env.str("LOG_FILE", None) or None,
         "bind": _parsed(env, "BIND", _bind, "127.0.0.1:8000"),
@@ -310,7 +313,12 @@ def _required_in_production(values: dict[str, Any], known: dict[str, list[str]])
     problems = []
     key = values["jwt_secret_key"]
     if not key and "JWT_SECRET_KEY" not in known:
-        problems.append(("JWT_SECRET_KEY", "Missing. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'."))
+        problems.append(
+            (
+                "JWT_SECRET_KEY",
+                "Missing. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'.",
+            )
+        )
     if (values["refresh_idle_days"] or 0) > (values["refresh_absolute_days"] or 0) and not known:
         problems.append(("REFRESH_IDLE_DAYS", "Must not exceed REFRESH_ABSOLUTE_DAYS."))
     if values["app_env"] != "production":

@@ -15,7 +15,12 @@ ADVISORY_LOCK = 4_702_111_234
 
 def run_offline(url: str) -> None:
     """Write the SQL of a migration instead of running it."""
-    context.configure(url=url, target_metadata=Base.metadata, literal_binds=True, dialect_opts={"paramstyle": "named"})
+    context.configure(
+        url=url,
+        target_metadata=Base.metadata,
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+    )
     with context.begin_transaction():
         context.run_migrations()
 
@@ -46,7 +51,11 @@ def migrate() -> None:
         return
     engine = create_engine(settings.database_url, poolclass=pool.NullPool)
     if settings.uses_sqlite:
-        event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+        event.listen(
+            engine,
+            "connect",
+            lambda connection, record: setattr(connection, "isolation_level", None),
+        )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.connect() as connection:
         run_online(connection)

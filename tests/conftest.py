@@ -232,7 +232,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(scope="session")
-def shared_server(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatepostServer]:
+def shared_server(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatepostServer]:
     """A real gunicorn with its own migrated database, for what only several processes show."""
     if backend == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('server') / 'gatepost.db'}"

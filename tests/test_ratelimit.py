@@ -293,6 +293,24 @@ def test_four_processes_of_four_threads_get_exactly_the_limit(tmp_path: Path) ->
     assert after == 0
 
 
+def open_then_fork(sender: Connection, directory: Path) -> None:
+    storage = LmdbStorage(counter_path(str(directory), "x", MIB), map_bytes=MIB)
+    storage.incr("a", 60)
+
+    def child(answer: Connection) -> None:
+        inherited = storage._file.opened
+        count = storage.incr("a", 60)
+        answer.send((inherited is None, storage._file.opened is not None, count))
+
+    with forked(1, child) as [(_, receiver)]:
+        sender.send((receiver.recv(), storage.incr("a", 60)))
+
+
+def test_an_open_file_does_not_cross_a_fork(tmp_path: Path) -> None:
+    """Its locks would stay with the parent, and vanish from under the child as the parent ends."""
+    assert in_new_process(open_then_fork, tmp_path) == ((True, True, 2), 3)
+
+
 def kill_in_the_midst_of_a_hit(sender: Connection, directory: Path) -> None:
     path = counter_path(str(directory), "x", MIB)
     storage = LmdbStorage(path, map_bytes=MIB)
@@ -398,10 +416,11 @@ def test_the_storage_serves_the_strategies_of_its_library(tmp_path: Path) -> Non
     assert storage.get_expiry("nothing") == clock.now
 
 
-@pytest.mark.parametrize("content", [os.urandom(20_000), b"hello", b"", bytes(MIB)])
+@pytest.mark.parametrize("content", [b"hello", b"", bytes(MIB), b"\xa5" * MIB])
 def test_a_file_that_is_no_store_is_started_anew(tmp_path: Path, content: bytes) -> None:
     path = counter_path(str(tmp_path), "x", MIB)
     path.write_bytes(content)
+    path.with_name(path.name + "-lock").touch()
     storage = LmdbStorage(path, map_bytes=MIB)
     assert [storage.incr("a", 60) for _ in range(3)] == [1, 2, 3]
 
@@ -445,6 +464,23 @@ def test_files_swept_away_while_in_use_are_made_anew_and_shared_again(
     assert storage.incr("a", 60) == 2
     assert path.exists()
     assert lock.exists()
+
+
+def test_two_threads_that_find_the_file_broken_replace_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = LmdbStorage(counter_path(str(tmp_path), "x", MIB), map_bytes=MIB)
+    broken = storage._file.environment()
+    storage._file.replace(broken, OSError("broken"))
+    assert storage.incr("a", 60) == 1
+    storage._file.replace(broken, OSError("broken"))
+    assert storage.incr("a", 60) == 2
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_a_store_without_a_directory_says_that_it_can_not_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert not LmdbStorage(tmp_path / "file" / "below" / "counters-x.mdb").check()
 
 
 def test_the_file_of_an_earlier_boot_is_removed(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from typing import Any, NoReturn
 from flask import Flask, request
 from flask_jwt_extended import JWTManager
 
-from app.errors import AuthenticationRequired, FreshTokenRequired, Problem, TokenExpired, TokenInvalid, TokenRevoked
+from app.errors import (
+    AuthenticationRequired,
+    FreshTokenRequired,
+    Problem,
+    TokenExpired,
+    TokenInvalid,
+    TokenRevoked,
+)
 from app.guards import Caller, authenticate, bearer_token
 
 

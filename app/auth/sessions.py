@@ -125,7 +125,13 @@ def rotate(claims: Claims) -> Grant | Problem:
     swap = (
         update(Session)
         .where(here, Session.generation == claims.generation, _is_live(now))
-        .values(generation=Session.generation + 1, rotated_at=now, last_used_at=now, grace_uses=0, idle_expires_at=idle)
+        .values(
+            generation=Session.generation + 1,
+            rotated_at=now,
+            last_used_at=now,
+            grace_uses=0,
+            idle_expires_at=idle,
+        )
         .returning(Session.generation, Session.idle_expires_at, Session.expires_at)
     )
     row = _execute(swap)

@@ -58,9 +58,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Configure Flask-JWT-Extended to make tokens as the contract has them, and build the keyring."""
     secrets = (settings.jwt_secret_key, *settings.jwt_previous_secret_keys)
     keys = {_kid(secret): secret for secret in secrets}
-    app.extensions[KEYRING] = Keyring(
-        _kid(settings.jwt_secret_key), keys, settings.jwt_issuer, settings.jwt_audience
-    )
+    app.extensions[KEYRING] = Keyring(_kid(settings.jwt_secret_key), keys, settings.jwt_issuer, settings.jwt_audience)
     app.config.update(
         JWT_SECRET_KEY=settings.jwt_secret_key,
         JWT_ALGORITHM=ALGORITHM,
@@ -135,7 +133,14 @@ def read_token(token: str, *types: TokenType) -> Claims:
         )
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
-    except (jwt.PyJWTError, KeyError, ValueError, TypeError, RecursionError, OverflowError) as error:
+    except (
+        jwt.PyJWTError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise TokenInvalid from error
     return _judge_claims(claims, token_type)
 

@@ -8,8 +8,8 @@ from typing import Any
 from flask import request, url_for
 
 from app.auth import schemas, service, sessions
-from app.auth.sessions import Client, Grant
 from app.auth.service import SignIn
+from app.auth.sessions import Client, Grant
 from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token, read_token
 from app.clock import utc_now
 from app.errors import (
@@ -31,10 +31,16 @@ from app.users.schemas import PRIVATE_USER
 
 auth = Api("auth", __name__)
 USER_AGENT_LENGTH = 255
-BAD_TOKEN = (AuthenticationRequired, MalformedAuthorization, TokenExpired, TokenInvalid, TokenRevoked)
+BAD_TOKEN = (
+    AuthenticationRequired,
+    MalformedAuthorization,
+    TokenExpired,
+    TokenInvalid,
+    TokenRevoked,
+)
 
 
-@auth.endpoint(
+@auth.operation(
     "POST",
     "/register",
     access=ANYONE,
@@ -48,7 +54,7 @@ def register(body: Mapping[str, Any]) -> Created:
     return Created(_signed_in(sign_in), url_for("users.get_user", user_id=sign_in.user.id))
 
 
-@auth.endpoint(
+@auth.operation(
     "POST",
     "/login",
     access=ANYONE,
@@ -61,7 +67,7 @@ def log_in(body: Mapping[str, Any]) -> dict[str, Any]:
     return _signed_in(service.log_in(body["email"], body["password"], _client()))
 
 
-@auth.endpoint(
+@auth.operation(
     "POST",
     "/refresh",
     access=TOKEN,
@@ -76,7 +82,7 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     return outcome if isinstance(outcome, Problem) else _tokens(outcome)
 
 
-@auth.endpoint(
+@auth.operation(
     "POST",
     "/logout",
     access=TOKEN,
@@ -92,34 +98,44 @@ def log_out(body: Mapping[str, Any]) -> None:
         raise TokenRevoked
 
 
-@auth.endpoint("GET", "/me", access=SIGNED_IN, answer=ok(PRIVATE_USER))
+@auth.operation("GET", "/me", access=SIGNED_IN, answer=ok(PRIVATE_USER))
 def get_me(caller: Caller) -> Caller:
     """Read oneself."""
     return caller
 
 
-@auth.endpoint(
-    "GET", "/sessions", access=SIGNED_IN, query=schemas.SessionListQuery(), answer=listing(schemas.SessionView())
+@auth.operation(
+    "GET",
+    "/sessions",
+    access=SIGNED_IN,
+    query=schemas.SessionListQuery(),
+    answer=listing(schemas.SessionView()),
 )
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     """List one's live sessions."""
     return sessions.list_sessions(caller, query)
 
 
-@auth.endpoint("DELETE", "/sessions", access=SIGNED_IN, query=schemas.SessionEndQuery(), answer=no_content())
+@auth.operation("DELETE", "/sessions", access=SIGNED_IN, query=schemas.SessionEndQuery(), answer=no_content())
 def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     """End one's other sessions, and the current one too on demand."""
     sessions.end_sessions(caller.id, "ended", but=None if query["include_current"] else caller.session_id)
 
 
-@auth.endpoint("DELETE", "/sessions/<id:session_id>", access=SIGNED_IN, answer=no_content(), problems=(NotFound,))
+@auth.operation(
+    "DELETE",
+    "/sessions/<id:session_id>",
+    access=SIGNED_IN,
+    answer=no_content(),
+    problems=(NotFound,),
+)
 def end_session(caller: Caller, session_id: int) -> None:
     """End one of one's sessions."""
     if not sessions.end_session(caller.id, session_id, "ended"):
         raise NotFound
 
 
-@auth.endpoint(
+@auth.operation(
     "POST",
     "/password",
     access=SIGNED_IN,

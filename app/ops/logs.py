@@ -105,7 +105,9 @@ class TextFormatter(logging.Formatter):
         fields = _fields(record)
         head = f"{fields.pop('time')} {fields.pop('level').upper():7} {fields.pop('logger')} {fields.pop('event')!s}"
         # repr of a string escapes line breaks and control characters.
-        tail = " ".join(f"{k}={v!r}" if isinstance(v, str) and not v.isprintable() else f"{k}={v}" for k, v in fields.items())
+        tail = " ".join(
+            f"{k}={v!r}" if isinstance(v, str) and not v.isprintable() else f"{k}={v}" for k, v in fields.items()
+        )
         text = f"{head} {tail}".rstrip()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"

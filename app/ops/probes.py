@@ -24,10 +24,16 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _probe_engine(settings: Settings) -> Engine:
-    options = engine_options(settings) | {"pool_size": 1, "max_overflow": 0, "pool_timeout": PROBE_SECONDS}
+    options = engine_options(settings) | {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_timeout": PROBE_SECONDS,
+    }
     if not settings.uses_sqlite:
         options["connect_args"] = postgres_arguments(
-            connect_seconds=PROBE_SECONDS, statement_ms=int(PROBE_SECONDS * 1000), lock_ms=int(PROBE_SECONDS * 1000)
+            connect_seconds=PROBE_SECONDS,
+            statement_ms=int(PROBE_SECONDS * 1000),
+            lock_ms=int(PROBE_SECONDS * 1000),
         )
     engine = create_engine(settings.database_url, **options)
     install_engine_events(engine, settings)

@@ -9,20 +9,20 @@ from flask import Response, render_template_string
 
 from app.errors import KINDS, NotFound
 from app.guards import ANYONE
-from app.http import Api, no_content, ok
+from app.http import Api, ok
 from app.ops import probes
 
 health = Api("health", __name__)
 documents = Api("documents", __name__)
 
 
-@health.endpoint("GET", "/health", access=ANYONE, answer=ok())
+@health.operation("GET", "/health", access=ANYONE, answer=ok())
 def get_health() -> Response:
     """Tell that the process answers. Touches nothing else."""
     return _plain({"status": "healthy"}, 200)
 
 
-@health.endpoint("GET", "/health/ready", access=ANYONE, answer=ok())
+@health.operation("GET", "/health/ready", access=ANYONE, answer=ok())
 def get_readiness() -> Response:
     """Tell whether requests may be sent here: 200, or 503 in the same shape."""
     found = probes.find_unreadiness()
@@ -35,7 +35,7 @@ def _plain(document: dict[str, Any], status: int) -> Response:
     return Response(orjson.dumps(document), status, headers, mimetype="application/json")
 
 
-@documents.endpoint("GET", "/problems/<name>", access=ANYONE, answer=ok(), problems=(NotFound,))
+@documents.operation("GET", "/problems/<name>", access=ANYONE, answer=ok(), problems=(NotFound,))
 def get_problem(name: str) -> Response:
     """Explain a problem to a person."""
     kind = KINDS.get(name.replace("-", "_"))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from app.fields import Choice, Inline, InputSchema, OutputSchema, QueryInteger, QueryTimestamp, Text, Timestamp
+from app.fields import (
+    Choice,
+    Inline,
+    InputSchema,
+    OutputSchema,
+    QueryInteger,
+    QueryTimestamp,
+    Text,
+    Timestamp,
+)
 from app.pagination import ListQuery, sort_field
 from app.posts.models import STATUSES
 

@@ -78,7 +78,10 @@ def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
             raise AuthenticationRequired
         statement = statement.where(Post.author_id == caller.id)
     return paginate(
-        statement.where(Post.status == query.get("status", "published")), query, keys=KEYS, id_column=Post.id
+        statement.where(Post.status == query.get("status", "published")),
+        query,
+        keys=KEYS,
+        id_column=Post.id,
     )
 
 
@@ -95,8 +98,8 @@ def list_posts_of(caller: Caller | None, author_id: int, query: Mapping[str, Any
     return paginate(statement, query, keys=KEYS, id_column=Post.id)
 
 
-def _filtered(query: Mapping[str, Any]) -> Select[Any]:
-    statement: Select[Any] = _POSTS
+def _filtered(query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = _POSTS
     if "created_after" in query:
         statement = statement.where(Post.created_at > query["created_after"])
     if "created_before" in query:

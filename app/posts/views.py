@@ -19,38 +19,52 @@ posts = Api("posts", __name__)
 CHANGES = (Forbidden, NotFound, PreconditionFailed)
 
 
-@posts.endpoint("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(POST))
+@posts.operation("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(POST))
 def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
     """List published posts, or one's own drafts."""
     return service.list_posts(caller, query)
 
 
-@posts.endpoint("POST", "/posts", access=SIGNED_IN, body=NewPost(), answer=created(POST), idempotent=True)
+@posts.operation("POST", "/posts", access=SIGNED_IN, body=NewPost(), answer=created(POST), idempotent=True)
 def create_post(caller: Caller, body: Mapping[str, Any]) -> Created:
     """Write a post, published at once unless its status is 'draft'."""
     post = service.create_post(caller, **body)
     return Created(post, url_for("posts.get_post", post_id=post.id))
 
 
-@posts.endpoint("GET", "/posts/<id:post_id>", access=OPTIONAL, answer=ok(POST), problems=(NotFound,))
+@posts.operation("GET", "/posts/<id:post_id>", access=OPTIONAL, answer=ok(POST), problems=(NotFound,))
 def get_post(caller: Caller | None, post_id: int) -> Any:
     """Read a post; a draft only as its author or an administrator."""
     return service.get_post(caller, post_id)
 
 
-@posts.endpoint("PUT", "/posts/<id:post_id>", access=SIGNED_IN, body=NewPost(), answer=ok(POST), problems=CHANGES)
+@posts.operation(
+    "PUT",
+    "/posts/<id:post_id>",
+    access=SIGNED_IN,
+    body=NewPost(),
+    answer=ok(POST),
+    problems=CHANGES,
+)
 def replace_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
     """Replace a post."""
     return _change(caller, post_id, body)
 
 
-@posts.endpoint("PATCH", "/posts/<id:post_id>", access=SIGNED_IN, body=PostChanges(), answer=ok(POST), problems=CHANGES)
+@posts.operation(
+    "PATCH",
+    "/posts/<id:post_id>",
+    access=SIGNED_IN,
+    body=PostChanges(),
+    answer=ok(POST),
+    problems=CHANGES,
+)
 def update_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
     """Change some members of a post."""
     return _change(caller, post_id, body)
 
 
-@posts.endpoint("DELETE", "/posts/<id:post_id>", access=SIGNED_IN, answer=no_content(), problems=CHANGES)
+@posts.operation("DELETE", "/posts/<id:post_id>", access=SIGNED_IN, answer=no_content(), problems=CHANGES)
 def delete_post(caller: Caller, post_id: int) -> None:
     """Delete a post."""
     post = service.get_post_for_change(caller, post_id)
@@ -58,7 +72,7 @@ def delete_post(caller: Caller, post_id: int) -> None:
     service.delete_post(post)
 
 
-@posts.endpoint(
+@posts.operation(
     "GET",
     "/users/<id:user_id>/posts",
     access=OPTIONAL,

@@ -48,7 +48,12 @@ def name_field(**kwargs: Any) -> Text:
 
 def password_field(**kwargs: Any) -> Text:
     """Return the field of a password to be set."""
-    return Text(MIN_LENGTH, MAX_LENGTH, metadata={"format": "password", "example": "correct horse battery"}, **kwargs)
+    return Text(
+        MIN_LENGTH,
+        MAX_LENGTH,
+        metadata={"format": "password", "example": "correct horse battery"},
+        **kwargs,
+    )
 
 
 def bio_field(**kwargs: Any) -> Text:
@@ -95,7 +100,11 @@ class ProfileChanges(Profile):
 class UserListQuery(ListQuery):
     """How to list users."""
 
-    q = Text(1, 80, metadata={"description": "Part of a name; for an administrator of an email address too."})
+    q = Text(
+        1,
+        80,
+        metadata={"description": "Part of a name; for an administrator of an email address too."},
+    )
     sort = sort_field("created_at", "name", default="created_at")
 
 

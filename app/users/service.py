@@ -75,7 +75,7 @@ def get_user(user_id: int) -> Any:
 
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of users; `q` looks in names, and in addresses for an administrator."""
-    statement: Select[Any] = select(*USER_COLUMNS)
+    statement: Select[*tuple[Any, ...]] = select(*USER_COLUMNS)
     if "q" in query:
         needle = fold(query["q"])
         places = [User.name_key.contains(needle, autoescape=True)]
@@ -83,7 +83,10 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
             places.append(User.email_key.contains(needle, autoescape=True))
         statement = statement.where(or_(*places))
     return paginate(
-        statement, query, keys={"created_at": User.created_at, "name": User.name_key}, id_column=User.id
+        statement,
+        query,
+        keys={"created_at": User.created_at, "name": User.name_key},
+        id_column=User.id,
     )
 
 

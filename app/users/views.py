@@ -9,20 +9,40 @@ from typing import Any
 import orjson
 from flask import Response, url_for
 
-from app.errors import EmailTaken, Forbidden, FreshTokenRequired, LastAdmin, NotFound, PreconditionFailed
+from app.errors import (
+    EmailTaken,
+    Forbidden,
+    FreshTokenRequired,
+    LastAdmin,
+    NotFound,
+    PreconditionFailed,
+)
 from app.guards import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
 from app.http import Api, Created, Shaped, created, dump, listing, no_content, ok, require_unchanged
 from app.pagination import Page
 from app.passwords import hash_password
 from app.users import service
 from app.users.events import exporters
-from app.users.schemas import PRIVATE_USER, PUBLIC_USER, NewUser, Profile, ProfileChanges, UserListQuery
+from app.users.schemas import (
+    PRIVATE_USER,
+    PUBLIC_USER,
+    NewUser,
+    Profile,
+    ProfileChanges,
+    UserListQuery,
+)
 
 users = Api("users", __name__)
 CHANGES = (Forbidden, NotFound, PreconditionFailed, LastAdmin)
 
 
-@users.endpoint("GET", "/users", access=SIGNED_IN, query=UserListQuery(), answer=listing(PUBLIC_USER, PRIVATE_USER))
+@users.operation(
+    "GET",
+    "/users",
+    access=SIGNED_IN,
+    query=UserListQuery(),
+    answer=listing(PUBLIC_USER, PRIVATE_USER),
+)
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     """List users; an administrator sees private members too."""
     page = service.list_users(caller, query)
@@ -30,7 +50,7 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     return replace(page, items=[Shaped(row, schema) for row in page.items])
 
 
-@users.endpoint(
+@users.operation(
     "POST",
     "/users",
     access=ADMIN,
@@ -45,31 +65,45 @@ def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
     return Created(user, url_for("users.get_user", user_id=user.id))
 
 
-@users.endpoint(
-    "GET", "/users/<id:user_id>", access=OPTIONAL, answer=ok(PUBLIC_USER, PRIVATE_USER), problems=(NotFound,)
+@users.operation(
+    "GET",
+    "/users/<id:user_id>",
+    access=OPTIONAL,
+    answer=ok(PUBLIC_USER, PRIVATE_USER),
+    problems=(NotFound,),
 )
 def get_user(caller: Caller | None, user_id: int) -> Shaped:
     """Read a user; more of it for the user and for administrators."""
     return _shaped(caller, service.get_user(user_id))
 
 
-@users.endpoint(
-    "PUT", "/users/<id:user_id>", access=SIGNED_IN, body=Profile(), answer=ok(PRIVATE_USER), problems=CHANGES
+@users.operation(
+    "PUT",
+    "/users/<id:user_id>",
+    access=SIGNED_IN,
+    body=Profile(),
+    answer=ok(PRIVATE_USER),
+    problems=CHANGES,
 )
 def replace_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped:
     """Replace a profile."""
     return _change(caller, user_id, body)
 
 
-@users.endpoint(
-    "PATCH", "/users/<id:user_id>", access=SIGNED_IN, body=ProfileChanges(), answer=ok(PRIVATE_USER), problems=CHANGES
+@users.operation(
+    "PATCH",
+    "/users/<id:user_id>",
+    access=SIGNED_IN,
+    body=ProfileChanges(),
+    answer=ok(PRIVATE_USER),
+    problems=CHANGES,
 )
 def update_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped:
     """Change some members of a profile."""
     return _change(caller, user_id, body)
 
 
-@users.endpoint(
+@users.operation(
     "DELETE",
     "/users/<id:user_id>",
     access=SIGNED_IN,
@@ -85,7 +119,7 @@ def delete_user(caller: Caller, user_id: int) -> None:
     service.delete_user(user)
 
 
-@users.endpoint("GET", "/users/<id:user_id>/export", access=FRESH, answer=ok(), problems=(Forbidden,))
+@users.operation("GET", "/users/<id:user_id>/export", access=FRESH, answer=ok(), problems=(Forbidden,))
 def export_user(caller: Caller, user_id: int) -> Response:
     """Download everything stored about oneself, as one JSON document."""
     if caller.id != user_id:

@@ -35,9 +35,7 @@ def upgrade() -> None:
         sa.Column("grace_uses", sa.Integer(), server_default="0", nullable=False),
         sa.Column("user_agent", sa.String(255), nullable=False),
         sa.Column("ip", sa.String(45), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
         sqlite_autoincrement=True,
     )

@@ -147,9 +147,7 @@ def serving(folder: Path, changes: str = "", **env: str) -> Iterator[Server]:
         server.process.kill()
 
 
-def request(
-    line: str = "POST /body HTTP/1.1", *headers: str, body: str = "", host: str = "h"
-) -> bytes:
+def request(line: str = "POST /body HTTP/1.1", *headers: str, body: str = "", host: str = "h") -> bytes:
     return "\r\n".join([line, f"Host: {host}", *headers, "", body]).encode("latin-1")
 
 

@@ -137,9 +137,7 @@ def test_unread_garbled_body_brings_no_second_answer(server: Server, body: str) 
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
-    data = request(POST, "Content-Length: 3", body="abc") + request(
-        POST, CHUNKED, body="5\r\nabcde\r\n0\r\n\r\n"
-    )
+    data = request(POST, "Content-Length: 3", body="abc") + request(POST, CHUNKED, body="5\r\nabcde\r\n0\r\n\r\n")
     with server.connect() as client:
         client.sendall(data + request(GET, "Connection: close"))
         raw = read_to_end(client)

@@ -41,7 +41,7 @@ def test_stop_serves_what_has_come_and_ends_with_0(tmp_path: Path) -> None:
         queued.sendall(request("GET /sleep HTTP/1.1"))
         began = time.monotonic()
         assert server.process.stop(signal.SIGTERM, timeout_seconds=20) == 0
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 10
         assert read_answer(read_to_end(running))[0].status == 200
         answer = read_answer(read_to_end(queued))[0]
         assert (answer.status, answer.headers["connection"]) == (200, "close")
