@@ -1,0 +1,104 @@
+"""Whether the time of a refused login tells why it was refused.
+
+Starts Gatepost on an empty database, then sends wrong password, unknown email and disabled account in turn and
+prints the median of each and its ratio to the first. `make bench-login`, or with DATABASE_URL set for PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.services import LOOPBACK
+from tests.services.gunicorn import GatepostServer
+
+KINDS = ("wrong password", "unknown email", "disabled account")
+PASSWORD = "correct horse battery"
+
+
+def log_in(connection: http.client.HTTPConnection, email: str, password: str) -> tuple[int, float]:
+    """Return the status of one login and its time in seconds."""
+    body = json.dumps({"email": email, "password": password})
+    started = time.perf_counter()
+    connection.request("POST", "/api/v1/auth/login", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, time.perf_counter() - started
+
+
+def make_account(connection: http.client.HTTPConnection, email: str) -> None:
+    """Register one account."""
+    body = json.dumps({"email": email, "name": "Somebody", "password": PASSWORD})
+    connection.request("POST", "/api/v1/auth/register", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    answer.read()
+    if answer.status != 201:
+        raise SystemExit(f"could not register: {answer.status}")
+
+
+def run_command(database_url: str, *arguments: str) -> None:
+    """Run one `flask --app run` command against the database, as an operator does."""
+    command = [sys.executable, "-m", "flask", "--app", "run", *arguments]
+    env = {**os.environ, "DATABASE_URL": database_url, "APP_ENV": "testing", "JWT_SECRET_KEY": secrets.token_urlsafe()}
+    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def served(database_url: str) -> Iterator[http.client.HTTPConnection]:
+    """A server of one worker, and a connection to it that stays open."""
+    run_command(database_url, "db", "upgrade")
+    with GatepostServer({"DATABASE_URL": database_url, "RATELIMIT_ENABLED": "false", "WEB_CONCURRENCY": "1"}) as server:
+        yield http.client.HTTPConnection(LOOPBACK, server.port)
+
+
+def measure(connection: http.client.HTTPConnection, rounds: int) -> dict[str, list[float]]:
+    """Return the times in seconds of each kind of refusal, taken in turn, in a new order each round."""
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    attempts = {
+        "wrong password": ("known@example.com", "not the password"),
+        "unknown email": ("nobody@example.com", "not the password"),
+        "disabled account": ("disabled@example.com", PASSWORD),
+    }
+    for number in range(rounds + 5):
+        for kind in random.sample(KINDS, len(KINDS)):
+            status, seconds = log_in(connection, *attempts[kind])
+            if status != 401:
+                raise SystemExit(f"{kind}: {status}, expected 401")
+            if number >= 5:
+                times[kind].append(seconds)
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        url = os.environ.get("DATABASE_URL") or f"sqlite:///{Path(folder) / 'timing.db'}"
+        with served(url) as connection:
+            make_account(connection, "known@example.com")
+            make_account(connection, "disabled@example.com")
+            run_command(url, "users", "disable", "disabled@example.com")
+            times = measure(connection, rounds)
+    base = statistics.median(times[KINDS[0]])
+    print(f"{rounds} interleaved rounds, {url.split(':')[0]}\n\n| refusal | median ms | ratio |\n|---|---|---|")
+    for kind, values in times.items():
+        median = statistics.median(values)
+        print(f"| {kind} | {median * 1000:.2f} | {median / base:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
