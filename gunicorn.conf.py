@@ -6,8 +6,8 @@ Owns the server's own limits; what an operator may change comes from the applica
 import os
 import sys
 
-from app.serve import restart_on_change
-from app.server import ProblemWorker, ServerLogger, startup_settings
+from app.serve import restart_on_change, startup_settings
+from app.server import ProblemWorker, ServerLogger
 
 if "--reload" in sys.argv:
     restart_on_change()

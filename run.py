@@ -8,5 +8,10 @@ if __name__ == "__main__":
     become_gunicorn(sys.argv[1:])
 
 from app import create_app
+from app.settings import ConfigurationError
 
-app = create_app()
+try:
+    app = create_app()
+except ConfigurationError as error:
+    # For `flask`, `config check` above all: gunicorn's configuration has ended with the same words before.
+    sys.exit(str(error))

@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
     "not_found": Kind(404, "Not found", "There is no such resource."),
     "method_not_allowed": Kind(405, "Method not allowed", "The Allow header names the methods of this resource."),
     "not_acceptable": Kind(406, "Not acceptable", "Answers are application/json: the Accept header rules that out."),
+    "request_timeout": Kind(408, "Request timeout", "The request did not arrive in time: send it again."),
     "email_taken": Kind(409, "Email taken", "An account with this email address exists."),
     "last_admin": Kind(
         409,
@@ -212,6 +213,12 @@ class NotAcceptable(Problem):
     """The client takes no JSON."""
 
     code = "not_acceptable"
+
+
+class RequestTimeout(Problem):
+    """The client took too long to send its request (RFC 9110 section 15.5.9)."""
+
+    code = "request_timeout"
 
 
 class EmailTaken(Problem):

@@ -7,8 +7,6 @@ answers where no application runs.
 from __future__ import annotations
 
 import json
-import re
-import uuid
 from typing import Any
 
 from gunicorn.http import errors as http
@@ -17,17 +15,11 @@ from gunicorn.util import http_date
 from app.errors import (
     HeadersTooLarge,
     InternalError,
-    Kind,
     MalformedRequest,
     Problem,
     UriTooLong,
 )
-
-EXPOSED_HEADERS = (
-    "ETag, Link, Location, Retry-After, X-Request-ID, X-RateLimit-Limit, X-RateLimit-Remaining, "
-    "X-RateLimit-Reset, Idempotency-Replayed"
-)
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from app.headers import EXPOSED_HEADERS
 
 # What the application did wrong: subclasses of the same errors in a request. Newer than the types.
 APPLICATION_ERRORS = (
@@ -49,16 +41,6 @@ MALFORMED: dict[type[Exception], str] = {
     # NoMoreData, and a connection that was reset.
     OSError: "The body ended before it was complete.",
 }
-
-
-class RequestTimeout(Problem):
-    """The client took too long to send its request (RFC 9110 section 15.5.9)."""
-
-    code = "request_timeout"
-
-    @property
-    def kind(self) -> Kind:
-        return Kind(408, "Request timeout", "The request did not arrive in time: send it again.")
 
 
 def problem_of(error: Exception) -> Problem:
@@ -100,12 +82,6 @@ def fields_of(head: bytes) -> dict[str, str]:
     return {name: value for name, value in fields.items() if name not in repeated}
 
 
-def request_id_of(fields: dict[str, str]) -> str:
-    """Return the caller's request id if it is one that may be echoed, else a new one."""
-    sent = fields.get("x-request-id", "")
-    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-
-
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
     """Return the headers that let a page of an allowed origin read a refusal."""
     if origin in (None, "null") or (origin not in allowed and "*" not in allowed):
@@ -113,7 +89,7 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]
     return {
         "Vary": "Origin",
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
+        "Access-Control-Expose-Headers": ", ".join(EXPOSED_HEADERS),
     }
 
 

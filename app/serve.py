@@ -1,6 +1,7 @@
 """How a person starts gunicorn: `python run.py`, and --reload for either way.
 
-Owns only the start; gunicorn.conf.py says what gunicorn then does. Must not import the application.
+Owns only the start; gunicorn.conf.py says what gunicorn then does. Must not import gunicorn,
+which fails on variables that the settings would explain.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from app.settings import ROOT
+from app.settings import ROOT, ConfigurationError, Settings, load_settings
 
 POLL_SECONDS = 0.4
 STOP_SECONDS = 10
@@ -22,11 +24,29 @@ STOP_SECONDS = 10
 WATCHED = ("app/**/*.py", "examples/**/*.py", "*.py", ".env")
 
 
+@cache
+def startup_settings() -> Settings:
+    """Return the settings, or end the process with all that is wrong with them.
+
+    Read once: the application lives as long as the arbiter, and a reload must not give the
+    server settings that the application does not have.
+    """
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+
+
 def become_gunicorn(arguments: list[str]) -> NoReturn:
     """Serve as production does; `arguments` go on to gunicorn."""
+    environment = dict(os.environ)  # without what the settings lay under it: `.env` may change
+    startup_settings()
+    # gunicorn reads this one by itself, before any configuration, and breaks over an empty one.
+    if not environment.get("WEB_CONCURRENCY"):
+        environment.pop("WEB_CONCURRENCY", None)
     os.chdir(ROOT)
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "run:app"]
-    os.execv(sys.executable, command)  # noqa: S606  # our own interpreter
+    os.execve(sys.executable, command, environment)  # noqa: S606  # our own interpreter
 
 
 def restart_on_change() -> NoReturn:

@@ -11,9 +11,8 @@ import os
 import selectors
 import socket
 import struct
-import sys
 import time
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar
 
 from gunicorn import util
@@ -22,26 +21,14 @@ from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from app.errors import InternalError, Problem, problem_document
+from app.headers import request_id_of
 from app.ops import logs
-from app.refusals import Refused, cors_headers, fields_of, refusal, request_id_of
-from app.settings import ConfigurationError, Settings, load_settings
+from app.refusals import Refused, cors_headers, fields_of, refusal
+from app.serve import startup_settings
 from app.wire import StrictParser
 
 # The errors of accept() that pass when other connections have closed.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-@cache
-def startup_settings() -> Settings:
-    """Return the settings, or end the process with all that is wrong with them.
-
-    Read once: the application lives as long as the arbiter, and a reload must not give the
-    server settings that the application does not have.
-    """
-    try:
-        return load_settings()
-    except ConfigurationError as error:
-        sys.exit(str(error))
 
 
 class ServerLogger(Logger):
@@ -172,7 +159,7 @@ class ProblemWorker(ThreadWorker):
             problem = exc if isinstance(exc, Problem) else InternalError()
             reason = type(exc).__name__
         settings = startup_settings()
-        document = problem_document(problem, request_id_of(fields), settings.service_prefix)
+        document = problem_document(problem, request_id_of(fields.get("x-request-id")), settings.service_prefix)
         shown = {name: document[name] for name in ("status", "code", "request_id")}
         log = self.log.exception if isinstance(problem, InternalError) else self.log.info
         log("request refused", extra={**shown, "reason": reason, "ip": addr and addr[0]})

@@ -16,8 +16,8 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
-from app.errors import Problem
-from app.refusals import Refused, RequestTimeout, problem_of
+from app.errors import Problem, RequestTimeout
+from app.refusals import Refused, problem_of
 
 # Well over what 100 header fields of a browser need; gunicorn's own bound would be 800 kB.
 MAX_HEAD_BYTES = 65_536

@@ -58,9 +58,7 @@ def make_settings(directory: Path | None, **changes: Any) -> Settings:
     return cast("Settings", SimpleNamespace(**(values | changes)))
 
 
-def make_limits(
-    directory: Path, clock: Callable[[], float] = time.time, **changes: Any
-) -> RateLimits:
+def make_limits(directory: Path, clock: Callable[[], float] = time.time, **changes: Any) -> RateLimits:
     return RateLimits(make_settings(directory, **changes), clock=clock)
 
 
@@ -242,9 +240,7 @@ def in_new_process(work: Callable[..., None], *arguments: object) -> Any:
 
 
 @contextmanager
-def forked(
-    count: int, work: Callable[[Connection], None]
-) -> Iterator[list[tuple[int, Connection]]]:
+def forked(count: int, work: Callable[[Connection], None]) -> Iterator[list[tuple[int, Connection]]]:
     """Fork `count` children that run `work`, as gunicorn does with the app preloaded."""
     children = []
     for _ in range(count):
@@ -272,9 +268,7 @@ def hit_from_four_times_four(sender: Connection, directory: Path) -> None:
 
     def child(answer: Connection) -> None:
         allowed: list[int] = []
-        threads = [
-            threading.Thread(target=lambda: allowed.append(hits(limits, 100))) for _ in range(4)
-        ]
+        threads = [threading.Thread(target=lambda: allowed.append(hits(limits, 100))) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -335,9 +329,7 @@ def kill_in_the_midst_of_a_hit(sender: Connection, directory: Path) -> None:
 
 def test_a_worker_killed_while_it_holds_the_lock_blocks_no_other(tmp_path: Path) -> None:
     waits = in_new_process(kill_in_the_midst_of_a_hit, tmp_path)
-    assert [(status, count) for status, count, _ in waits] == [
-        (signal.SIGKILL, count) for count in range(2, 22)
-    ]
+    assert [(status, count) for status, count, _ in waits] == [(signal.SIGKILL, count) for count in range(2, 22)]
     assert max(seconds for _, _, seconds in waits) < 1
 
 
@@ -508,9 +500,7 @@ def test_a_full_disk_leaves_the_counting_to_memory(
     assert "No space left" in warnings_in(caplog)[0]
 
 
-def test_a_file_that_can_be_opened_again_is_used_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_can_be_opened_again_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.ratelimit.FILE_REST_SECONDS", 0.05)
     limits, other = make_limits(tmp_path), make_limits(tmp_path)
     path = counter_path(str(tmp_path), f"sqlite:///{tmp_path}/x.db", MIB)
@@ -549,9 +539,7 @@ def test_the_directory_is_in_memory_where_there_is_room() -> None:
     assert path.is_relative_to("/dev/shm") == roomy
 
 
-def test_the_directory_is_on_disk_where_memory_is_scarce(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_directory_is_on_disk_where_memory_is_scarce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert counter_path(None, "x", 2**60).is_relative_to(tmp_path)
 

@@ -38,9 +38,7 @@ MakeLimits = Callable[[str], RateLimits]
 
 
 @pytest.fixture
-def machine(
-    server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> MakeLimits:
+def machine(server: RedisServer, client: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLimits:
     """Makes the limits of one machine: what two of them share, they share through Redis."""
     monkeypatch.setattr("app.ratelimit.REDIS_REST_SECONDS", REST_SECONDS)
     return lambda name: make_limits(tmp_path / name, redis_url=server.url)
@@ -75,9 +73,7 @@ def test_threads_of_two_machines_get_exactly_the_limit(
     allowed: list[int] = []
 
     def work(name: str) -> None:
-        limits = make_limits(
-            tmp_path / name, redis_url=server.url, ratelimit_default="300 per hour"
-        )
+        limits = make_limits(tmp_path / name, redis_url=server.url, ratelimit_default="300 per hour")
         allowed.append(hits(limits, 100))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in "aaaabbbb"]
@@ -97,9 +93,7 @@ def test_a_window_ends_and_starts_anew(server: RedisServer, client: redis.Redis)
     assert counters.take("a", 2, 0.2)[0] == 1
 
 
-def test_a_key_that_lost_its_expiry_gets_a_new_one(
-    server: RedisServer, client: redis.Redis
-) -> None:
+def test_a_key_that_lost_its_expiry_gets_a_new_one(server: RedisServer, client: redis.Redis) -> None:
     """As after a restore of a backup; else its owner would be locked out for good."""
     counters = RedisCounters(server.url)
     counters.take("a", 1, 60)
@@ -151,10 +145,7 @@ def test_a_frozen_redis_slows_only_the_first_calls(
     times: list[float] = []
     server.freeze()
     try:
-        threads = [
-            threading.Thread(target=lambda: times.extend(timed(limits) for _ in range(40)))
-            for _ in range(4)
-        ]
+        threads = [threading.Thread(target=lambda: times.extend(timed(limits) for _ in range(40))) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

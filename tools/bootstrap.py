@@ -85,9 +85,7 @@ def ensure_environment(requirements: str) -> None:
         install(requirements, lock)
         # The development lock holds all of the runtime's packages in the same versions.
         names = [RUNTIME, DEVELOPMENT] if requirements == DEVELOPMENT else [RUNTIME]
-        write_stamp(
-            {"tree": ROOT, "python": wanted, "locks": {name: digest(name) for name in names}}
-        )
+        write_stamp({"tree": ROOT, "python": wanted, "locks": {name: digest(name) for name in names}})
 
 
 @contextmanager
@@ -164,23 +162,22 @@ def too_old(found: List[Dict[str, Any]]) -> str:
     """The sentence for a machine whose every Python is too old."""
     newest = max(found, key=lambda probe: probe["version"])
     return (
-        "Gatepost needs Python 3.11 or newer, but {} is Python {}: install a newer one, "
-        "or name it with PYTHON=/path/to/python3."
-    ).format(newest["path"], dotted(newest["version"]))
+        f"Gatepost needs Python 3.11 or newer, but {newest['path']} is Python {dotted(newest['version'])}: "
+        "install a newer one, or name it with PYTHON=/path/to/python3."
+    )
 
 
 def why_unfit(probe: Dict[str, Any]) -> str:
     """The sentence for a Python that lacks a part of the standard library."""
     minor = dotted(probe["version"][:2])
+    who = f"{probe['path']} (Python {minor})"
     if "venv" in probe["missing"] or "ensurepip" in probe["missing"]:
         return (
-            "{} (Python {}) can't make virtual environments: install its venv module "
-            "(on Debian or Ubuntu: apt install python{}-venv), then run this again."
-        ).format(probe["path"], minor, minor)
+            f"{who} can't make virtual environments: install its venv module "
+            f"(on Debian or Ubuntu: apt install python{minor}-venv), then run this again."
+        )
     missing = " and ".join(name.lstrip("_") for name in probe["missing"])
-    return (
-        "{} (Python {}) was built without {}: name another one with PYTHON=/path/to/python3."
-    ).format(probe["path"], minor, missing)
+    return f"{who} was built without {missing}: name another one with PYTHON=/path/to/python3."
 
 
 def dotted(version: List[int]) -> str:

@@ -62,6 +62,11 @@ class GatepostServer:
         return self._port
 
     @property
+    def database_url(self) -> str:
+        """Where it keeps its data."""
+        return self._env["DATABASE_URL"]
+
+    @property
     def pid(self) -> int:
         """The process id of gunicorn's master."""
         return self._process.pid

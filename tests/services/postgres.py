@@ -57,9 +57,7 @@ def _binary_folders() -> Iterator[Path]:
 
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version, reverse=True)
     if pg_config := shutil.which("pg_config"):
-        answer = subprocess.run(
-            [pg_config, "--bindir"], capture_output=True, text=True, check=False
-        )
+        answer = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
         yield Path(answer.stdout.strip())
     if postgres := shutil.which("postgres"):
         yield Path(postgres).resolve().parent
@@ -208,9 +206,7 @@ class PostgresServer:
     def stop(self, *, immediate: bool = False) -> None:
         """Shut down fast, or immediately, which makes the next start recover from the log."""
         self._require_owned()
-        self._process.stop(
-            signal.SIGQUIT if immediate else signal.SIGINT, timeout_seconds=STOP_SECONDS
-        )
+        self._process.stop(signal.SIGQUIT if immediate else signal.SIGINT, timeout_seconds=STOP_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL the postmaster, as a crash would; its children see that and end."""
@@ -279,9 +275,7 @@ class PostgresServer:
         package = binaries.parent.parent
         for part in (binaries.parent, package.parent / f"{package.name}.libs"):
             if part.is_dir():
-                shutil.copytree(
-                    part, self._folder / "copy" / part.relative_to(package.parent), symlinks=True
-                )
+                shutil.copytree(part, self._folder / "copy" / part.relative_to(package.parent), symlinks=True)
         copy = self._folder / "copy" / binaries.relative_to(package.parent)
         (self._folder / "copy").chmod(0o755)
         self._account.give(self._folder / "copy")

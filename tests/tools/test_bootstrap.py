@@ -45,17 +45,13 @@ class Checkout:
             (root / name).write_text("flask==3.1.3\n")
         self.fake_python((3, 12, 1))
 
-    def fake_python(
-        self, version: tuple[int, ...], missing: tuple[str, ...] = (), venv_seconds: float = 0
-    ) -> None:
+    def fake_python(self, version: tuple[int, ...], missing: tuple[str, ...] = (), venv_seconds: float = 0) -> None:
         """Let PYTHON be of this version, without the `missing` modules."""
         probe = {"version": version, "path": "/usr/bin/python3", "missing": missing}
         if not missing:
             probe["path"] = str(self.python)
         tree = f"'{self.root}'"
-        self.python.write_text(
-            FAKE_PYTHON.format(tree=tree, venv_seconds=venv_seconds, probe=json.dumps(probe))
-        )
+        self.python.write_text(FAKE_PYTHON.format(tree=tree, venv_seconds=venv_seconds, probe=json.dumps(probe)))
         self.python.chmod(0o755)
 
     def start(self, command: str = "install-dev", python: Path | str = "") -> subprocess.Popen[str]:
@@ -106,9 +102,7 @@ def test_an_old_python_is_told_in_one_sentence(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_missing_venv_module_names_the_package_to_install(
-    checkout: Checkout, module: str
-) -> None:
+def test_a_missing_venv_module_names_the_package_to_install(checkout: Checkout, module: str) -> None:
     checkout.fake_python((3, 12, 1), missing=(module,))
     code, errors = checkout.run()
     assert code == 1
@@ -159,9 +153,7 @@ def test_a_new_lock_is_installed_into_the_same_environment(checkout: Checkout) -
 
 
 @pytest.mark.parametrize("change", ["python", "place"])
-def test_another_python_or_place_makes_the_environment_anew(
-    checkout: Checkout, change: str
-) -> None:
+def test_another_python_or_place_makes_the_environment_anew(checkout: Checkout, change: str) -> None:
     checkout.run()
     checkout.take_calls()
     if change == "python":

@@ -38,9 +38,7 @@ def test_every_locked_package_has_a_hash(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_names_no_place_to_fetch_from(name: str) -> None:
-    assert not re.search(
-        r"://|^-{1,2}(?:i|index|extra|find|trusted)|^\.?/", (ROOT / name).read_text(), re.MULTILINE
-    )
+    assert not re.search(r"://|^-{1,2}(?:i|index|extra|find|trusted)|^\.?/", (ROOT / name).read_text(), re.MULTILINE)
 
 
 def test_the_example_names_every_setting_and_no_other() -> None:

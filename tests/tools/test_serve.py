@@ -37,9 +37,7 @@ def environment(tmp_path: Path, port: int, **changes: str) -> dict[str, str]:
 
 def start_and_fail(env: dict[str, str]) -> str:
     """Run the command, which must refuse, and return its words."""
-    answer = subprocess.run(
-        COMMAND, env=env, capture_output=True, text=True, check=False, timeout=60
-    )
+    answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert answer.returncode == 1
     assert answer.stdout == ""
     return answer.stderr

@@ -37,8 +37,7 @@ def test_a_program_that_cannot_be_had_fails_only_ci(
     monkeypatch.setenv("CI", ci)
     assert services.main(["redis"]) == code
     assert capsys.readouterr().err == (
-        "redis-server is missing: install it (on Debian: apt install redis-server). "
-        "Tests that need it are skipped.\n"
+        "redis-server is missing: install it (on Debian: apt install redis-server). Tests that need it are skipped.\n"
     )
 
 
