@@ -7,7 +7,7 @@ import os
 import sys
 
 from app.serve import restart_on_change, startup_settings
-from app.server import ProblemWorker, ServerLogger
+from app.server import ProblemWorker, ServerLogger, hold_signals
 
 if "--reload" in sys.argv:
     restart_on_change()
@@ -54,3 +54,5 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 # It would need a writable home.
 control_socket_disable = True
 proc_name = "gatepost"
+
+pre_fork = hold_signals

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask, Response
 from flask_cors import CORS
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import auth, cli, db, error_handlers, ops, passwords, posts, users
+from app.headers import EXPOSED_HEADERS
 from app.http import IdConverter
 from app.ratelimit import RateLimits
 from app.settings import Settings, load_settings
@@ -16,17 +19,6 @@ from app.signing import Signer
 # A feature is a package with an `init_app(app, settings)`. This tuple is all there is to adding one.
 FEATURES = (users, auth, posts, ops)
 
-EXPOSED_HEADERS = (
-    "ETag",
-    "Link",
-    "Location",
-    "Retry-After",
-    "X-Request-ID",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "Idempotency-Replayed",
-)
 PREFLIGHT_SECONDS = 600
 
 
@@ -70,9 +62,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _allow_origins(app: Flask, settings: Settings) -> None:
+    @app.after_request
+    def vary(response: Response) -> Response:
+        # Also where no Origin came, or a cache would give that answer to a page that needs the headers of CORS.
+        response.vary.add("Origin")
+        return response
+
     CORS(
         app,
-        origins=list(settings.cors_origins),
+        origins=[_exactly(origin) for origin in settings.cors_origins],
         methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
         allow_headers=[
             "Authorization",
@@ -84,7 +82,12 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
         ],
         expose_headers=list(EXPOSED_HEADERS),
         max_age=PREFLIGHT_SECONDS,
-        vary_header=True,
+        vary_header=False,
         # Without this a request with no Origin would be told of one.
         always_send=False,
     )
+
+
+def _exactly(origin: str) -> re.Pattern[str]:
+    """A pattern of this origin alone. As text it would match in any case, and http://[::1] would be a pattern."""
+    return re.compile(r"(?!null\Z)" if origin == "*" else re.escape(origin) + r"\Z")

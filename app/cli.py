@@ -1,9 +1,76 @@
-"""Commands for an operator."""
+"""Commands for an operator: what they share, and where they hang on `flask --app run`.
+
+Must not import a feature at its head: the features' own commands stand on this module.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
 from flask import Flask
+from flask.cli import AppGroup
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.engine import is_unavailable
+from app.errors import Problem, ValidationFailed
+
+MIGRATE = "flask --app run db upgrade"
+
+
+class OperatorCommand(click.Command):
+    """A command that tells of a refusal or a missing database in plain words, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _plain_failures():
+            return super().invoke(ctx)
+
+
+class OperatorGroup(AppGroup):
+    """A group of such commands."""
+
+    command_class = OperatorCommand
 
 
 def init_app(app: Flask) -> None:
-    """Add the commands."""
+    """Add the commands that belong to no feature; each feature adds its own."""
+    from app.seed import seed
+
+    app.cli.add_command(seed)
+
+
+@contextmanager
+def _plain_failures() -> Iterator[None]:
+    """Turn what an operator can mend into a sentence; a bug keeps its traceback."""
+    try:
+        yield
+    except ValidationFailed as error:
+        raise click.ClickException(_list_of(error)) from error
+    except Problem as error:
+        raise click.ClickException(error.detail) from error
+    except SQLAlchemyError as error:
+        sentence = _explain(error)
+        if sentence is None:
+            raise
+        raise click.ClickException(sentence) from error
+
+
+def _list_of(error: ValidationFailed) -> str:
+    lines = [f"  {name}: {text}" for name, texts in error.errors.items() for text in texts]
+    return "\n".join(["Nothing was done, because of what was given:", *lines])
+
+
+def _explain(error: SQLAlchemyError) -> str | None:
+    """Return what keeps the database from serving a command, or None when the command itself is wrong."""
+    from app.ops.probes import find_unreadiness
+
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
+    found = find_unreadiness()
+    if found["database"] != "ok":
+        return f"The database can't be reached: {cause}."
+    if found["migrations"] != "ok":
+        return f"The database does not have the tables of this version: run {MIGRATE}."
+    return f"The database does not answer: {cause}." if is_unavailable(error) else None

@@ -5,6 +5,7 @@ Must not know any feature. How the drivers are held to their deadlines is in app
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,12 +20,13 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql import Executable
 from sqlalchemy.types import TypeDecorator
 
-from app.engine import DeadlinePassed, engine_options, install_engine_events
+from app.engine import engine_options, install_engine_events, watch_for_silence
 from app.settings import Settings
 
 T = TypeVar("T")
 # Ids are positive 64-bit integers (contract, section 1).
 MAX_ID = 2**63 - 1
+RETRY_WITHIN_SECONDS = 0.25
 
 
 class Base(DeclarativeBase):
@@ -69,6 +71,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         install_engine_events(db.engine, settings)
+        if not settings.uses_sqlite:
+            watch_for_silence(db.engine)
         # Reads run without BEGIN and ROLLBACK round trips, over the same pool.
         app.extensions["gatepost.reader"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -86,12 +90,14 @@ def fetch_one(statement: Executable, **parameters: Any) -> Row[Any] | None:
 def _read(run: Callable[[Connection], T]) -> T:
     if in_transaction():
         return run(db.session.connection())
+    started = time.monotonic()
     try:
         with _reader() as connection:
             return run(connection)
     except DBAPIError as error:
-        # A connection that died in the pool says nothing of the database: a read may be tried on a new one.
-        if not error.connection_invalidated or _timed_out(error):
+        # A connection that died in the pool says nothing of the database: a read may be tried on a new one. But not
+        # after a wait, which would be doubled.
+        if not error.connection_invalidated or time.monotonic() - started > RETRY_WITHIN_SECONDS:
             raise
     with _reader() as connection:
         return run(connection)
@@ -100,11 +106,6 @@ def _read(run: Callable[[Connection], T]) -> T:
 def _reader() -> Connection:
     connection: Connection = current_app.extensions["gatepost.reader"].connect()
     return connection
-
-
-def _timed_out(error: DBAPIError) -> bool:
-    """Whether our own deadline ended the statement: a second try would double the wait."""
-    return isinstance(error.orig, DeadlinePassed)
 
 
 def in_transaction() -> bool:

@@ -1,36 +1,33 @@
-"""How the database drivers are held to their deadlines and told apart from bugs.
+"""How connections to the database are made and kept, and which of its errors are no bugs.
 
-Owns engine options, connection events and the judgement whether an error means "unavailable".
+Owns engine options, connection events and the judgement whether an error means "unavailable". How long to wait for
+a PostgreSQL that sends nothing is in app/patience.py.
 """
 
 from __future__ import annotations
 
 import select
-import time
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-from psycopg2 import extensions
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app.patience import SilenceWatch, bounded_connection
 from app.settings import Settings
 
 # The server should time out first and keep the connection usable; the client's own deadline is for a
 # server that is frozen or cut off, which sends nothing at all.
 CLIENT_SLACK_SECONDS = 0.25
 POOL_RECYCLE_SECONDS = 1800
-# SQLSTATE classes that mean "not now": connection, resources, operator, system, rollback; then lock_not_available
-# and read_only_sql_transaction (a standby that was just a primary).
+# SQLSTATE classes that mean "not now": connection, resources, operator, system, rollback; then lock_not_available,
+# read_only_sql_transaction (a standby that was just a primary), idle_in_transaction_session_timeout, and undefined
+# table and column: the schema is not yet the code's.
 UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "40")
-UNAVAILABLE_STATES = ("55P03", "25006")
-
-
-class DeadlinePassed(psycopg2.OperationalError):
-    """The server sent nothing within the client's own deadline."""
+UNDEFINED_TABLE = "42P01"
+UNAVAILABLE_STATES = ("55P03", "25006", "25P03", UNDEFINED_TABLE, "42703")
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
@@ -56,39 +53,13 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 def postgres_arguments(*, connect_seconds: float, statement_ms: int, lock_ms: int) -> dict[str, Any]:
     """Return psycopg2's connect arguments that bound every wait on both sides."""
-    extensions.set_wait_callback(_wait)
     server = {"statement_timeout": statement_ms, "lock_timeout": lock_ms, "timezone": "UTC"}
     server["idle_in_transaction_session_timeout"] = 60_000
     return {
-        "connection_factory": _bounded_connection(connect_seconds),
+        "connection_factory": bounded_connection(connect_seconds),
         "application_name": "gatepost",
         "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
     }
-
-
-def _bounded_connection(connect_seconds: float) -> type[extensions.connection]:
-    # While it connects, a connection has but its class: the deadline of that phase stands there.
-    return type("BoundedConnection", (extensions.connection,), {"wait_seconds": connect_seconds})
-
-
-def _wait(connection: extensions.connection) -> None:
-    """Wait for libpq, at most as long as the connection may (psycopg2's wait callback).
-
-    Raises DeadlinePassed, after which psycopg2 closes the connection. Connections that are not ours, such as
-    those of a migration, wait without end.
-    """
-    state = connection.poll()
-    if state == extensions.POLL_OK:
-        return
-    seconds = getattr(connection, "wait_seconds", None)
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while state != extensions.POLL_OK:
-        poller = select.poll()
-        # The descriptor may change while libpq tries the next address of a host.
-        poller.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
-        if not poller.poll(None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000):
-            raise DeadlinePassed(f"no answer from the database within {seconds} s")
-        state = connection.poll()
 
 
 def install_engine_events(engine: Engine, settings: Settings) -> None:
@@ -96,14 +67,23 @@ def install_engine_events(engine: Engine, settings: Settings) -> None:
     if settings.uses_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+        _follow_file(engine)
         return
     wait_seconds = settings.db_statement_timeout_ms / 1000 + CLIENT_SLACK_SECONDS
 
     def set_deadline(connection: Any, record: Any) -> None:
         connection.wait_seconds = wait_seconds
+        record.info["is_new"] = True
 
     event.listen(engine, "connect", set_deadline)
     event.listen(engine, "checkout", _refuse_dead_connection)
+
+
+def watch_for_silence(engine: Engine) -> None:
+    """Let the requests that use `engine` share the wait for a database that sends nothing."""
+    watch = SilenceWatch()
+    event.listen(engine, "do_connect", watch.connect)
+    event.listen(engine, "handle_error", watch.notice)
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
@@ -120,11 +100,39 @@ def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _follow_file(engine: Engine) -> None:
+    """Let the pool drop connections to a file that another has replaced, as restoring a backup does.
+
+    SQLite would go on to read what is no longer there, and refuse to write it.
+    """
+    path = Path(engine.url.database or "")
+
+    def identify() -> tuple[int, int]:
+        try:
+            status = path.stat()
+        except OSError:
+            return 0, 0
+        return status.st_dev, status.st_ino
+
+    def remember(connection: Any, record: Any) -> None:
+        record.info.update(is_new=True, file=identify())
+
+    def compare(connection: Any, record: Any, proxy: Any) -> None:
+        if not record.info.pop("is_new", False) and record.info["file"] != identify():
+            raise DisconnectionError("the database is another file now")
+
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", compare)
+
+
 def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
     """Let the pool replace a connection that the server has closed, at the price of one system call.
 
-    An idle connection has nothing to read; one whose server went away has its end of file or reset waiting.
+    An idle connection has nothing to read; one whose server went away has its end of file or reset waiting. A new
+    one is not asked: the pool gives up on a second refusal, with an error that looks like a bug.
     """
+    if record.info.pop("is_new", False):
+        return
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     if poller.poll(0):
@@ -141,3 +149,9 @@ def is_unavailable(error: Exception) -> bool:
     if state:
         return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def is_table_missing(error: Exception) -> bool:
+    """Whether `error` means that the database answered, and has no such table."""
+    original = getattr(error, "orig", None)
+    return getattr(original, "pgcode", None) == UNDEFINED_TABLE or str(original).startswith("no such table")

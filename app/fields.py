@@ -18,6 +18,9 @@ from app.db import MAX_ID
 # NUL, and no encoder can send a lone surrogate.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROLS_IN_LONG_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# What `str.strip` takes for white space beyond tab, newline and carriage return, in the spelling of JSON Schema:
+# its \s would differ from one dialect of regular expressions to the next.
+_SPACES = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 # RFC 3339 section 5.6. `fromisoformat` takes more than this, and on Python 3.11 a trailing NUL.
 _TIMESTAMP = re.compile(
@@ -62,7 +65,8 @@ class Text(fields.String):
     ) -> None:
         self._controls = _CONTROLS_IN_LONG_TEXT if multiline else _CONTROLS
         self._blank = blank
-        super().__init__(validate=TextLength(minimum, maximum), **kwargs)
+        metadata = {"pattern": text_pattern(multiline=multiline, blank=blank)} | kwargs.pop("metadata", {})
+        super().__init__(validate=TextLength(minimum, maximum), metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str):
@@ -72,6 +76,16 @@ class Text(fields.String):
         if not self._blank and value and not value.strip():
             raise self.make_error("blank")
         return value
+
+
+def text_pattern(*, multiline: bool, blank: bool) -> str:
+    """Return the rule of a Text as a pattern of JSON Schema; lone surrogates, which no JSON in UTF-8 holds, apart."""
+    controls = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
+    if blank:
+        return f"^[^{controls}]*$"
+    spaces = _SPACES + (r"\t\n\r" if multiline else "")
+    # No two parts can share a character, so that matching is linear in any engine.
+    return f"^[{spaces}]*[^{spaces}{controls}][^{controls}]*$"
 
 
 class TextLength(validate.Length):
@@ -135,8 +149,20 @@ class QueryTimestamp(fields.DateTime):
             raise self.make_error("invalid") from error
 
 
+class Identifier(fields.Integer):
+    """The id of a row, in an answer."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        limits = {"format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
+        super().__init__(metadata=limits | kwargs.pop("metadata", {}), **kwargs)
+
+
 class Timestamp(fields.DateTime):
     """A time in an answer: RFC 3339, UTC, microseconds."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        example = {"examples": ["2026-01-31T12:00:00.000000Z"]}
+        super().__init__(metadata=example | kwargs.pop("metadata", {}), **kwargs)
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)

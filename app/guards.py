@@ -18,8 +18,9 @@ from app.errors import AuthenticationRequired, Forbidden, FreshTokenRequired, Ma
 AUTHENTICATOR = "gatepost.authenticator"
 # RFC 6750 section 2.1 for the token, RFC 9110 section 11.4 for the rest. Schemes are case-insensitive.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
-_BEARER_WORD = re.compile(r"\bbearer\b", re.IGNORECASE)
-_OTHER_SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+( +\S.*)?")
+_SCHEME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_BEARER_WORD = re.compile(rf"(?<!{_SCHEME})bearer(?!{_SCHEME})", re.IGNORECASE)
+_OTHER_SCHEME = re.compile(rf"{_SCHEME}+( +\S.*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Guard:
 
     need: Need
     describes: str
+    # The kinds of token that count as credentials here.
+    tokens: tuple[str, ...] = ("access",)
 
     def admit(self) -> Caller | None:
         """Return the caller, or None where nobody need be known.
@@ -80,7 +83,13 @@ OPTIONAL = Guard("optional", "Anyone; with an access token the answer may hold m
 SIGNED_IN = Guard("access", "An access token.")
 FRESH = Guard("fresh", "The access token of a login, not of a refresh.")
 ADMIN = Guard("admin", "The access token of an administrator.")
-TOKEN = Guard("token", "A token that the route itself takes, such as a refresh token.")
+# What the route itself takes, from the header or from the body.
+REFRESH_TOKEN = Guard("token", "A refresh token, as a bearer token or in the body.", ("refresh",))
+ANY_TOKEN = Guard(
+    "token",
+    "An access or a refresh token, as a bearer token or in the body.",
+    ("access", "refresh"),
+)
 
 
 def authenticate(token: str) -> Caller:
@@ -100,7 +109,8 @@ def bearer_token() -> str | None:
     header = request.environ.get("HTTP_AUTHORIZATION")
     if header is None:
         return None
-    match = _BEARER.fullmatch(header.strip(" \t"))
+    header = header.strip(" \t")
+    match = _BEARER.fullmatch(header)
     if match:
         return match[1]
     if _BEARER_WORD.search(header) or not _OTHER_SCHEME.fullmatch(header):

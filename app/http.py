@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from flask import Blueprint, Response, request
@@ -44,6 +44,18 @@ class Answer:
     is_list: bool = False
     is_created: bool = False
     describes: str = ""
+    media_type: str = JSON
+    # Whether the tag that the answer to a read, or to a creation, carries is the resource's own.
+    is_tagged: bool = True
+    # The Cache-Control of what the view writes itself; "" leaves it to who may call.
+    cache: str = ""
+    # Statuses beside `status` that come in the same shape, and headers of this answer alone, with what they tell.
+    also: tuple[int, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def has_etag(self, method: str) -> bool:
+        """Whether an answer to this method carries an entity tag: to POST only when the new resource is shown."""
+        return self.is_tagged and self.status != 204 and (method != "POST" or self.is_created)
 
 
 def ok(*schemas: Schema, describes: str = "") -> Answer:
@@ -56,9 +68,34 @@ def listing(*schemas: Schema, describes: str = "") -> Answer:
     return Answer(200, schemas, is_list=True, describes=describes)
 
 
-def created(*schemas: Schema, describes: str = "") -> Answer:
-    """201 with the new object, its Location and its ETag."""
-    return Answer(201, schemas, is_created=True, describes=describes)
+def created(*schemas: Schema, is_tagged: bool = True, describes: str = "") -> Answer:
+    """201 with the new object, its Location and its ETag; not `is_tagged` when it shows more than the object.
+
+    The tag of a 201 is that of the resource at Location (RFC 9110 section 15.3.2).
+    """
+    return Answer(201, schemas, is_created=True, is_tagged=is_tagged, describes=describes)
+
+
+def written(
+    *schemas: Schema,
+    media_type: str = JSON,
+    cache: str = NO_STORE,
+    is_tagged: bool = False,
+    also: tuple[int, ...] = (),
+    headers: Mapping[str, str] | None = None,
+    describes: str = "",
+) -> Answer:
+    """200, or one of `also`, with a body that the view writes itself."""
+    return Answer(
+        200,
+        schemas,
+        describes=describes,
+        media_type=media_type,
+        is_tagged=is_tagged,
+        cache=cache,
+        also=also,
+        headers=headers or {},
+    )
 
 
 def no_content(describes: str = "") -> Answer:
@@ -94,6 +131,8 @@ class Endpoint:
     body_required: bool
     problems: tuple[type[Problem], ...]
     idempotent: bool
+    # JSON Schemas of path arguments whose converter has none.
+    arguments: Mapping[str, Mapping[str, Any]]
 
     def __call__(self, **path: Any) -> Response:
         """Judge the request in the one order there is: caller, query, body; then run the view and answer."""
@@ -135,16 +174,17 @@ class Endpoint:
         if isinstance(result, Problem):
             return result
         if isinstance(result, Response):
+            result.headers.setdefault("Cache-Control", self.answer.cache or NO_STORE)
             return result
         if self.answer.status == 204:
-            return Response(status=204, headers={"Cache-Control": NO_STORE})
+            return _no_content()
         if isinstance(result, Page):
             return self._answer_page(result, caller)
         location = result.location if isinstance(result, Created) else None
         value = result.value if isinstance(result, Created) else result
         content = dump_bytes(value, self.answer.schemas[0])
         headers = self._headers(caller)
-        if request.method != "POST" or location is not None:
+        if self.answer.has_etag(request.method):
             headers["ETag"] = etag_of(content)
         if location is not None:
             headers["Location"] = location
@@ -158,6 +198,13 @@ class Endpoint:
         if page.links:
             headers["Link"] = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in page.links.items())
         return _respond(content, 200, headers)
+
+    @property
+    def cache_controls(self) -> tuple[str, ...]:
+        """The values that Cache-Control may have in an answer: one, or with a caller and without."""
+        if self.answer.cache:
+            return (self.answer.cache,)
+        return (NO_STORE, REVALIDATE) if self.access.need == "optional" and self.answer.status != 204 else (NO_STORE,)
 
     def _headers(self, caller: Caller | None) -> dict[str, str]:
         if self.access.need != "optional":
@@ -216,7 +263,7 @@ def _is_json(content_type: str) -> bool:
     if content_type == JSON:
         return True
     media_type, options = parse_options_header(content_type)
-    return media_type == JSON and options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
+    return media_type.lower() == JSON and options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def _is_coded() -> bool:
@@ -251,6 +298,13 @@ def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
     return Response(content, status, headers, mimetype=JSON)
 
 
+def _no_content() -> Response:
+    response = Response(status=204, headers={"Cache-Control": NO_STORE})
+    # Werkzeug's default, text/html, would describe a body that is not there.
+    del response.headers["Content-Type"]
+    return response
+
+
 def _replayed(kept: idempotency.KeptAnswer) -> Response:
     headers = {
         "Cache-Control": NO_STORE,
@@ -269,6 +323,13 @@ class IdConverter(BaseConverter):
 
     regex = "[^/]+"
     part_isolating = True
+    json_schema: ClassVar[Mapping[str, Any]] = {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "maximum": MAX_ID,
+        "examples": [1],
+    }
 
     def to_python(self, value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) < 20 and value[0] != "0"):
@@ -291,6 +352,7 @@ class Api(Blueprint):
         body_required: bool = True,
         problems: tuple[type[Problem], ...] = (),
         idempotent: bool = False,
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Callable[[View], View]:
         """Declare a route. The view gets its path arguments and, by name, `caller`, `query` and `body`."""
 
@@ -304,6 +366,7 @@ class Api(Blueprint):
                 body_required=body_required,
                 problems=problems,
                 idempotent=idempotent,
+                arguments=arguments or {},
             )
             name = view.__name__
             self.record(lambda state: _endpoints(state.app).__setitem__(f"{self.name}.{name}", endpoint))

@@ -112,9 +112,11 @@ def keep(claimed: Claim, *, status: int, location: str, etag: str, body: bytes) 
         raise
 
 
-def prune() -> int:
-    """Delete the answers that are too old to be given again; returns how many."""
-    result = db.session.execute(delete(KeptAnswer).where(KeptAnswer.created_at <= utc_now() - KEPT_FOR))
+def prune(limit: int = 1000) -> int:
+    """Delete up to `limit` answers that are too old to be given again; returns how many."""
+    old = select(KeptAnswer.id).where(KeptAnswer.created_at <= utc_now() - KEPT_FOR).limit(limit)
+    some = delete(KeptAnswer).where(KeptAnswer.id.in_(old))
+    result = db.session.execute(some, execution_options={"synchronize_session": False})
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 

@@ -34,8 +34,17 @@ class ListQuery(InputSchema):
     """What every list takes. A list with an order of its own adds `sort`."""
 
     limit = QueryInteger(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items a page."})
-    cursor = fields.String(metadata={"description": "A next_cursor or prev_cursor of this very list."})
-    page = QueryInteger(1, metadata={"description": "Page number from 1; costs a COUNT, and ends at row 10,000."})
+    cursor = fields.String(
+        metadata={"description": "A next_cursor or prev_cursor of this very list. Not together with `page`."}
+    )
+    page = QueryInteger(
+        1,
+        metadata={
+            "description": "Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`.",
+            # Further pages are refused with a text that says where to go on.
+            "maximum": MAX_OFFSET,
+        },
+    )
 
     @validates_schema
     def _one_way_to_walk(self, data: Mapping[str, Any], **kwargs: Any) -> None:
@@ -111,6 +120,8 @@ def _by_page(ordered: Select[*tuple[Any, ...]], statement: Select[*tuple[Any, ..
         numbers["prev"] = min(page - 1, max(pages, 1))
     if page < pages:
         numbers["next"] = page + 1
+    # A link must not lead to a page that is refused.
+    numbers = {rel: number for rel, number in numbers.items() if (number - 1) * limit < MAX_OFFSET}
     return Page(
         rows,
         {"limit": limit, "page": page, "pages": pages, "total": total},
@@ -159,7 +170,11 @@ def _binding(query: Mapping[str, Any]) -> bytes:
 def _write_cursor(row: Row[Any], key: str, binding: bytes, *, backward: bool) -> str:
     value = getattr(row, key)
     data = orjson.dumps([value, row.id, backward])
-    return base64.urlsafe_b64encode(_signer().sign(_PURPOSE, data + binding) + data).rstrip(b"=").decode()
+    return _encode(_signer().sign(_PURPOSE, data + binding) + data)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _read_cursor(text: str, binding: bytes, *, is_time: bool) -> Cursor:
@@ -168,7 +183,8 @@ def _read_cursor(text: str, binding: bytes, *, is_time: bool) -> Cursor:
     except (binascii.Error, ValueError):
         raw = b""
     signature, data = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
-    if not _signer().verify(_PURPOSE, data + binding, signature):
+    # Several texts decode to the same bytes; only the one we wrote is ours.
+    if _encode(raw) != text or not _signer().verify(_PURPOSE, data + binding, signature):
         raise ValidationFailed({"cursor": ["Not a cursor of this list with this sort and these filters."]})
     value, row_id, backward = orjson.loads(data)
     return Cursor(datetime.fromisoformat(value) if is_time else value, row_id, backward)

@@ -53,15 +53,20 @@ def find_weakness(password: str, *, name: str = "", email: str = "") -> str | No
     folded = _normalised(password).casefold()
     if folded in common_passwords():
         return "This password is among the commonest: choose another."
-    own = [PRODUCT, name, email, email.partition("@")[0]]
+    own = {_normalised(text).casefold() for text in (PRODUCT, name, email, email.partition("@")[0])}
     cores = {_core(text) for text in own} - {""}
-    if _core(folded) in cores or folded in {text.casefold() for text in own}:
+    if _core(folded) in cores or folded in own:
         return "Must not be made of the name or email of the account, or of this service."
     return None
 
 
 def _core(text: str) -> str:
-    return _NOT_LETTERS.sub("", text.casefold())
+    return _NOT_LETTERS.sub("", text)
+
+
+def is_same_password(one: str, other: str) -> bool:
+    """Whether two spellings are one password."""
+    return _normalised(one) == _normalised(other)
 
 
 def _normalised(password: str) -> str:

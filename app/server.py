@@ -9,6 +9,7 @@ import errno
 import logging
 import os
 import selectors
+import signal
 import socket
 import struct
 import time
@@ -39,6 +40,23 @@ class ServerLogger(Logger):
         if not logging.getLogger("gatepost").handlers:
             logs.configure(startup_settings())
         self.error_log = logging.getLogger("gatepost.server")
+
+
+def hold_signals(arbiter: Any, worker: ThreadWorker) -> None:
+    """Let signals wait while a worker is born (gunicorn's pre_fork hook).
+
+    A worker has its master's handlers until it sets its own, and those would swallow a SIGTERM: the stop would then
+    wait for the whole of graceful_timeout.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, worker.SIGNALS)
+
+
+def _let_signals_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ThreadWorker.SIGNALS)
+
+
+# The master goes on as before; the worker lets them through in init_signals.
+os.register_at_fork(after_in_parent=_let_signals_through)
 
 
 class Connection(TConn):
@@ -87,6 +105,10 @@ class ProblemWorker(ThreadWorker):
         # gunicorn has no setting for the name it gives itself in every response.
         wsgi.SERVER = wsgi.SERVER_SOFTWARE = "gatepost"  # type: ignore[attr-defined]
         super().init_process()
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
 
     # Opening
 

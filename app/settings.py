@@ -9,8 +9,10 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -27,6 +29,8 @@ DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
 MIN_SECRET_BYTES = 32
 MIN_DISTINCT_CHARACTERS = 10
 EXAMPLE_WORDS = ("change", "example", "placeholder", "your-", "secret-key", "password", "insecure")
+# Up to the last @, should a password hold one that is not escaped; and the parameters of drivers.
+_URL_PASSWORDS = re.compile(r"(?<=://)([^:/?#]*:).*(?=@)|((?<=[?&])\w*password=)[^&]*", re.IGNORECASE)
 SECRET_FIELDS = frozenset({"jwt_secret_key", "jwt_previous_secret_keys", "database_url", "redis_url"})
 
 
@@ -45,7 +49,11 @@ class _Environment(FileAwareEnv):
     """Reads NAME, or the file that NAME_FILE names; an empty variable is unset, as compose files write it."""
 
     def _get_value(self, env_key: str, default: Any) -> Any:
-        value = super()._get_value(env_key, default)
+        try:
+            value = super()._get_value(env_key, default)
+        except (OSError, ValueError):
+            self._errors[env_key].append(f"{env_key}_FILE does not name a text file that can be read.")
+            return default
         return default if value == "" else value
 
 
@@ -109,7 +117,7 @@ def _masked(name: str, value: object) -> str:
     if value is None or value == ():
         return ""
     if name.endswith("_url"):
-        return make_url(str(value)).render_as_string(hide_password=True)
+        return _URL_PASSWORDS.sub(lambda m: f"{m[1] or m[2]}***", str(value))
     if name in SECRET_FIELDS:
         return "********"
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -151,15 +159,13 @@ def _read_development_files() -> None:
 def _development_secret() -> str:
     """Make the signing key of a development checkout once, so that a restart signs nobody out."""
     DEVELOPMENT_SECRETS.parent.mkdir(exist_ok=True)
-    line = f"JWT_SECRET_KEY={secrets.token_urlsafe(48)}\n"
-    # O_EXCL: of two processes that start at once, the second reads what the first wrote.
-    try:
-        handle = os.open(DEVELOPMENT_SECRETS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return str(dotenv_values(DEVELOPMENT_SECRETS).get("JWT_SECRET_KEY") or "")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(line)
-    return line.removeprefix("JWT_SECRET_KEY=").strip()
+    with NamedTemporaryFile("w", dir=DEVELOPMENT_SECRETS.parent, encoding="utf-8") as file:
+        file.write(f"JWT_SECRET_KEY={secrets.token_urlsafe(48)}\n")
+        file.flush()
+        # Of two processes that start at once one links its file, whole; the other reads that one.
+        with suppress(FileExistsError):
+            os.link(file.name, DEVELOPMENT_SECRETS)
+    return dotenv_values(DEVELOPMENT_SECRETS).get("JWT_SECRET_KEY") or ""
 
 
 def _read(env: FileAwareEnv) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
             "json" if app_env == "production" else "text",
             validate=_one_of("json", "text"),
         ),
-        "log_file": env.str("LOG_FILE", None) or None,
+        "log_file": _parsed(env, "LOG_FILE", _log_file, None),
         "bind": _parsed(env, "BIND", _bind, "127.0.0.1:8000"),
         "web_concurrency": env.int("WEB_CONCURRENCY", _default_workers(), validate=at_least_1),
         "web_threads": web_threads,
@@ -255,7 +261,24 @@ def _database_url(value: str) -> str:
         raise ValidationError("Must start with postgresql:// or sqlite:///.")
     if not url.database or ":memory:" in url.database or url.query:
         raise ValidationError("SQLite needs a plain file: several workers can't share one in memory.")
-    return f"sqlite:///{ROOT / url.database}"
+    path = ROOT / url.database
+    _require_writable(path, next(folder for folder in path.parents if os.access(folder, os.F_OK)))
+    return f"sqlite:///{path}"
+
+
+def _log_file(value: str) -> str:
+    _require_writable(Path(value), Path(value).parent)
+    return value
+
+
+def _require_writable(path: Path, folder: Path) -> None:
+    """Check that `path` is a file to write to, or can become one in `folder`."""
+    if os.access(path, os.F_OK):
+        is_fit = os.access(path, os.W_OK) and not path.is_dir()
+    else:
+        is_fit = os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()
+    if not is_fit:
+        raise ValidationError("Must name a file that can be written to.")
 
 
 def _secret(value: str) -> str:
@@ -291,6 +314,10 @@ def _prefix(value: str) -> str:
 def _redis_url(value: str) -> str:
     if not re.match(r"(rediss?|unix)://.", value):
         raise ValidationError("Must start with redis://, rediss:// or unix://.")
+    try:
+        _ = urlsplit(value).port
+    except ValueError as error:
+        raise ValidationError("Has a port that is no number.") from error
     return value
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, create_engine, event, pool, text
+from sqlalchemy.exc import OperationalError
 
 from app.db import Base
 from app.settings import Settings
@@ -57,8 +59,12 @@ def migrate() -> None:
             lambda connection, record: setattr(connection, "isolation_level", None),
         )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    with engine.connect() as connection:
-        run_online(connection)
+    try:
+        with engine.connect() as connection:
+            run_online(connection)
+    except OperationalError as error:
+        # Flask-Migrate prints this as one sentence; a password can't be in it, as it can be in the URL.
+        raise CommandError(f"the database does not answer: {error.orig}") from error
 
 
 migrate()

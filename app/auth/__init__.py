@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the auth routes, and tell the guards who holds an access token."""
-    from app.auth import extension, sessions, tokens
+    """Serve the auth routes, tell the guards who holds an access token, and add the `sessions` commands."""
+    from app.auth import commands, extension, sessions, tokens
     from app.auth.views import auth
     from app.guards import AUTHENTICATOR
     from app.http import API_PATH
@@ -22,5 +22,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     extension.init_app(app)
     app.extensions[AUTHENTICATOR] = sessions.authenticate
     app.register_blueprint(auth, url_prefix=settings.service_prefix + API_PATH + "/auth")
+    app.cli.add_command(commands.sessions)
     user_disabled.connect(sessions.end_all_of_disabled)
     exporters["sessions"] = sessions.export

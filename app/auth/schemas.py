@@ -7,9 +7,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from app.fields import InputSchema, OutputSchema, QueryFlag, Text, Timestamp
+from app.fields import Choice, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
 from app.pagination import ListQuery, sort_field
-from app.passwords import MAX_LENGTH
+from app.passwords import MAX_LENGTH, is_same_password
 from app.users.schemas import EmailAddress, NewAccount, PrivateUser, password_field
 
 
@@ -19,7 +19,9 @@ class Registration(NewAccount):
 
 def known_password_field() -> Text:
     """Return the field of a password that is to be verified: any that could ever have been set, and no judgement."""
-    return Text(1, MAX_LENGTH, blank=True, required=True, metadata={"format": "password"})
+    return Text(
+        1, MAX_LENGTH, blank=True, required=True, metadata={"format": "password", "example": "correct horse battery"}
+    )
 
 
 class Login(InputSchema):
@@ -32,18 +34,18 @@ class Login(InputSchema):
 class RefreshToken(InputSchema):
     """A refresh token in the body, where it does not come as a bearer token."""
 
-    refresh_token = Text(1, 4096)
+    refresh_token = Text(1, 4096, metadata={"example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
 
 
 class PasswordChange(InputSchema):
     """The password known now and the one to be set."""
 
     current_password = known_password_field()
-    new_password = password_field(required=True)
+    new_password = password_field("staple of a new battery", required=True)
 
     @validates_schema
     def _is_a_change(self, data: Mapping[str, Any], **kwargs: Any) -> None:
-        if data["new_password"] == data["current_password"]:
+        if is_same_password(data["new_password"], data["current_password"]):
             raise ValidationError("Must differ from the current password.", "new_password")
 
 
@@ -62,23 +64,23 @@ class SessionEndQuery(InputSchema):
 class SessionView(OutputSchema):
     """A session as its owner sees it."""
 
-    id = fields.Integer()
+    id = Identifier()
     created_at = Timestamp()
     last_used_at = Timestamp()
     expires_at = Timestamp()
-    ip = fields.String()
-    user_agent = fields.String()
-    current = fields.Boolean()
+    ip = fields.String(metadata={"example": "203.0.113.7"})
+    user_agent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)"})
+    current = fields.Boolean(metadata={"description": "Whether it is the session of this call.", "example": True})
 
 
 class RefreshedTokens(OutputSchema):
     """A pair of tokens."""
 
-    access_token = fields.String()
-    refresh_token = fields.String()
-    token_type = fields.String()
-    expires_in = fields.Integer()
-    refresh_expires_in = fields.Integer()
+    access_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln"})
+    refresh_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
+    token_type = Choice("Bearer")
+    expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 900})
+    refresh_expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 604_800})
 
 
 class TokenAnswer(RefreshedTokens):

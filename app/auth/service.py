@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import Row, bindparam, select
 
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
@@ -121,13 +121,6 @@ def _lock_unchanged(credentials: Row[Any]) -> User | None:
     if user is None or not user.is_active or user.password_hash != credentials.password_hash:
         return None
     return user
-
-
-def set_password(user: User, password: str) -> None:
-    """Set a password on behalf of the operator, and end every session."""
-    statement = update(User).where(User.id == user.id)
-    db.session.execute(statement.values(password_hash=hash_password(password), updated_at=utc_now()))
-    sessions.end_sessions(user.id, "password_changed")
 
 
 def _limits() -> RateLimits:

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, literal, or_, select, update
 
 from app.auth.models import Session
 from app.auth.tokens import Claims, read_token
 from app.clock import utc_now
-from app.db import MAX_ID, db, fetch_all, fetch_one
+from app.db import db, fetch_all, fetch_one
 from app.errors import Problem, TokenRevoked
 from app.fields import format_timestamp
 from app.guards import Caller
@@ -76,8 +76,12 @@ def authenticate(token: str) -> Caller:
 
     Raises TokenExpired, TokenInvalid, or TokenRevoked when its session has ended or its user is disabled or gone.
     """
-    claims = read_token(token, "access")
-    row = fetch_one(_CALLER, session_id=claims.session_id, user_id=min(claims.user_id, MAX_ID), now=utc_now())
+    return find_caller(read_token(token, "access"))
+
+
+def find_caller(claims: Claims) -> Caller:
+    """Return the user of a session that lives. Raises TokenRevoked."""
+    row = fetch_one(_CALLER, session_id=claims.session_id, user_id=claims.user_id, now=utc_now())
     if row is None:
         raise TokenRevoked
     return Caller(**row._mapping, session_id=claims.session_id, is_fresh=claims.is_fresh)
@@ -120,8 +124,8 @@ def rotate(claims: Claims) -> Grant | Problem:
     Returns the grant, or TokenRevoked as an outcome: a replay has then ended the session, which must be committed.
     """
     now, settings = utc_now(), _settings()
-    here = and_(Session.id == claims.session_id, Session.user_id == claims.user_id)
-    idle = now + timedelta(days=settings.refresh_idle_days)
+    here = _row_of(claims)
+    idle = literal(now + timedelta(days=settings.refresh_idle_days), Session.idle_expires_at.type)
     swap = (
         update(Session)
         .where(here, Session.generation == claims.generation, _is_live(now))
@@ -130,9 +134,9 @@ def rotate(claims: Claims) -> Grant | Problem:
             rotated_at=now,
             last_used_at=now,
             grace_uses=0,
-            idle_expires_at=idle,
+            idle_expires_at=case((Session.expires_at < idle, Session.expires_at), else_=idle),
         )
-        .returning(Session.generation, Session.idle_expires_at, Session.expires_at)
+        .returning(Session.generation, Session.idle_expires_at)
     )
     row = _execute(swap)
     if row is not None:
@@ -149,21 +153,42 @@ def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | 
 
     Two tabs that refresh at once, or a retry after a lost answer, so stay in one chain.
     """
-    opened_after = now - timedelta(seconds=_settings().refresh_grace_seconds)
     use = (
         update(Session)
         .where(
             here,
             Session.generation == claims.generation + 1,
-            Session.rotated_at > opened_after,
+            Session.rotated_at > _grace_began(now),
             Session.grace_uses < GRACE_USES,
             _is_live(now),
         )
         .values(grace_uses=Session.grace_uses + 1)
-        .returning(Session.generation, Session.idle_expires_at, Session.expires_at)
+        .returning(Session.generation, Session.idle_expires_at)
     )
     row = _execute(use)
     return _grant(claims, row) if row is not None else None
+
+
+def judge_generation(claims: Claims) -> Problem | None:
+    """Judge a refresh token that is shown but not exchanged as `rotate` would; moves nothing, counts no use.
+
+    Returns None if it would be exchanged, else TokenRevoked as an outcome to be committed.
+    """
+    now = utc_now()
+    columns = select(Session.generation, Session.rotated_at)
+    session = db.session.execute(columns.where(_row_of(claims), _is_live(now))).first()
+    if session is None:
+        return TokenRevoked()
+    is_in_grace = session.generation == claims.generation + 1 and session.rotated_at > _grace_began(now)
+    return None if session.generation == claims.generation or is_in_grace else _replayed(_row_of(claims))
+
+
+def _row_of(claims: Claims) -> ColumnElement[bool]:
+    return and_(Session.id == claims.session_id, Session.user_id == claims.user_id)
+
+
+def _grace_began(now: datetime) -> datetime:
+    return now - timedelta(seconds=_settings().refresh_grace_seconds)
 
 
 def _execute(statement: Any) -> Row[Any] | None:
@@ -171,8 +196,7 @@ def _execute(statement: Any) -> Row[Any] | None:
 
 
 def _grant(claims: Claims, row: Row[Any]) -> Grant:
-    idle_expires_at = min(row.idle_expires_at, row.expires_at)
-    return Grant(claims.user_id, claims.session_id, row.generation, idle_expires_at, is_fresh=False)
+    return Grant(claims.user_id, claims.session_id, row.generation, row.idle_expires_at, is_fresh=False)
 
 
 def _replayed(here: ColumnElement[bool]) -> Problem:
@@ -229,11 +253,12 @@ def export(user_id: int) -> list[dict[str, Any]]:
     return [{k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in r._mapping.items()} for r in rows]
 
 
-def prune() -> int:
-    """Delete sessions that ended or expired a week ago or earlier; returns how many."""
+def prune(limit: int = 1000) -> int:
+    """Delete up to `limit` sessions that ended or expired a week ago or earlier; returns how many."""
     before = utc_now() - PRUNED_AFTER
     ended = or_(Session.revoked_at < before, Session.expires_at < before, Session.idle_expires_at < before)
-    result = db.session.execute(delete(Session).where(ended), execution_options={"synchronize_session": False})
+    some = delete(Session).where(Session.id.in_(select(Session.id).where(ended).limit(limit)))
+    result = db.session.execute(some, execution_options={"synchronize_session": False})
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 

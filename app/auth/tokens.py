@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import jwt
 from flask import Flask, current_app
-from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
+from flask_jwt_extended import create_access_token, create_refresh_token
 
+from app.db import MAX_ID
 from app.errors import TokenExpired, TokenInvalid
 from app.settings import Settings
 
@@ -30,6 +31,8 @@ _REQUIRED = {
 }
 # RFC 8725 section 3.10: a header that names its own key, or an extension we do not know, is not believed.
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
+# What the column holds; past it a comparison would overflow in the driver.
+MAX_GENERATION = 2**31 - 2
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -71,7 +74,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         JWT_DECODE_LEEWAY=LEEWAY_SECONDS,
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_minutes),
     )
-    JWTManager(app)
 
 
 def _kid(secret: str) -> str:
@@ -124,7 +126,7 @@ def read_token(token: str, *types: TokenType) -> Claims:
         token_type = _judge_header(header, types)
         claims = jwt.decode(
             token,
-            keyring.keys[header["kid"]],
+            key_of(header),
             algorithms=[ALGORITHM],
             audience=keyring.audience,
             issuer=keyring.issuer,
@@ -142,7 +144,7 @@ def read_token(token: str, *types: TokenType) -> Claims:
         OverflowError,
     ) as error:
         raise TokenInvalid from error
-    return _judge_claims(claims, token_type)
+    return judge_claims(claims, token_type)
 
 
 def _judge_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> TokenType:
@@ -152,7 +154,16 @@ def _judge_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> To
     raise TokenInvalid
 
 
-def _judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
+def key_of(header: Mapping[str, Any]) -> str:
+    """Return the key that a token names. Raises TokenInvalid for one that is not in the configured set."""
+    try:
+        return _keyring().keys[header["kid"]]
+    except KeyError as error:
+        raise TokenInvalid from error
+
+
+def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
+    """Return what the claims of a token with a good signature say. Raises TokenInvalid for values we never sign."""
     subject, session_id = claims["sub"], claims["sid"]
     generation = claims.get("gen", 0)
     is_fresh = claims["fresh"]
@@ -160,8 +171,9 @@ def _judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
         claims["type"] == token_type
         and isinstance(subject, str)
         and _SUBJECT.fullmatch(subject)
-        and _is_count(session_id)
-        and _is_count(generation)
+        and int(subject) <= MAX_ID
+        and _is_count(session_id, MAX_ID)
+        and _is_count(generation, MAX_GENERATION)
         and isinstance(is_fresh, bool)
         and isinstance(claims["jti"], str)
         and claims["jti"]
@@ -170,8 +182,8 @@ def _judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
     return Claims(token_type, int(subject), session_id, is_fresh, generation)
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**63
+def _is_count(value: object, maximum: int) -> bool:
+    return type(value) is int and 0 <= value <= maximum
 
 
 def _keyring() -> Keyring:

@@ -24,7 +24,7 @@ from app.errors import (
     TokenInvalid,
     TokenRevoked,
 )
-from app.guards import ANYONE, SIGNED_IN, TOKEN, Caller, bearer_token
+from app.guards import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller, bearer_token
 from app.http import Api, Created, created, listing, no_content, ok
 from app.pagination import Page
 from app.users.schemas import PRIVATE_USER
@@ -45,7 +45,7 @@ BAD_TOKEN = (
     "/register",
     access=ANYONE,
     body=schemas.Registration(),
-    answer=created(schemas.TokenAnswer()),
+    answer=created(schemas.TokenAnswer(), is_tagged=False, describes="The new user, signed in."),
     problems=(EmailTaken, RateLimited),
 )
 def register(body: Mapping[str, Any]) -> Created:
@@ -70,7 +70,7 @@ def log_in(body: Mapping[str, Any]) -> dict[str, Any]:
 @auth.operation(
     "POST",
     "/refresh",
-    access=TOKEN,
+    access=REFRESH_TOKEN,
     body=schemas.RefreshToken(),
     body_required=False,
     answer=ok(schemas.RefreshedTokens()),
@@ -85,7 +85,7 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
 @auth.operation(
     "POST",
     "/logout",
-    access=TOKEN,
+    access=ANY_TOKEN,
     body=schemas.RefreshToken(),
     body_required=False,
     answer=no_content(),

@@ -15,12 +15,13 @@ MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the operational routes; probes don't know the prefix, so theirs answer with and without it."""
-    from app.ops import door, logs, probes
+    from app.ops import commands, door, logs, probes
     from app.ops.views import documents, health
 
     logs.init_app(app, settings)
     door.init_app(app, settings)
     probes.init_app(app, settings)
+    app.cli.add_command(commands.config)
     app.register_blueprint(health)
     if settings.service_prefix:
         app.register_blueprint(health, name="prefixed_health", url_prefix=settings.service_prefix)

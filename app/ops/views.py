@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Response, render_template_string
+from flask import Response, current_app, render_template_string
 
 from app.errors import KINDS, NotFound
+from app.etags import is_unchanged
 from app.guards import ANYONE
-from app.http import Api, ok
-from app.ops import probes
+from app.http import REVALIDATE, Api, written
+from app.ops import openapi, probes
+from app.ops.schemas import HEALTH, OPENAPI, READINESS
 
 health = Api("health", __name__)
 documents = Api("documents", __name__)
 
 
-@health.operation("GET", "/health", access=ANYONE, answer=ok())
+@health.operation("GET", "/health", access=ANYONE, answer=written(HEALTH))
 def get_health() -> Response:
     """Tell that the process answers. Touches nothing else."""
     return _plain({"status": "healthy"}, 200)
 
 
-@health.operation("GET", "/health/ready", access=ANYONE, answer=ok())
+@health.operation("GET", "/health/ready", access=ANYONE, answer=written(READINESS, also=(503,)))
 def get_readiness() -> Response:
     """Tell whether requests may be sent here: 200, or 503 in the same shape."""
     found = probes.find_unreadiness()
@@ -31,18 +33,33 @@ def get_readiness() -> Response:
 
 
 def _plain(document: dict[str, Any], status: int) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(orjson.dumps(document), status, headers, mimetype="application/json")
+    return Response(orjson.dumps(document), status, mimetype="application/json")
 
 
-@documents.operation("GET", "/problems/<name>", access=ANYONE, answer=ok(), problems=(NotFound,))
+@documents.operation("GET", "/openapi.json", access=ANYONE, answer=written(OPENAPI, cache=REVALIDATE, is_tagged=True))
+def get_openapi() -> Response:
+    """Describe every route of this service, as an OpenAPI 3.1 document."""
+    content, etag = openapi.find_document(current_app)
+    if is_unchanged(etag):
+        return Response(status=304, headers={"ETag": etag})
+    return Response(content, headers={"ETag": etag}, mimetype="application/json")
+
+
+@documents.operation(
+    "GET",
+    "/problems/<name>",
+    access=ANYONE,
+    arguments={"name": {"type": "string", "enum": [code.replace("_", "-") for code in KINDS]}},
+    answer=written(media_type="text/html", cache="max-age=3600", describes="A page for a person."),
+    problems=(NotFound,),
+)
 def get_problem(name: str) -> Response:
     """Explain a problem to a person."""
     kind = KINDS.get(name.replace("-", "_"))
     if kind is None or "_" in name:
         raise NotFound
     page = render_template_string(_PAGE, kind=kind, code=name.replace("-", "_"))
-    return Response(page, headers={"Cache-Control": "max-age=3600"}, mimetype="text/html")
+    return Response(page, mimetype="text/html")
 
 
 _PAGE = """<!doctype html>

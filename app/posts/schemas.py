@@ -6,6 +6,7 @@ from marshmallow import Schema, fields
 
 from app.fields import (
     Choice,
+    Identifier,
     Inline,
     InputSchema,
     OutputSchema,
@@ -31,8 +32,8 @@ class NewPost(InputSchema):
 class PostChanges(InputSchema):
     """Some members of a post, for PATCH."""
 
-    title = Text(1, 200)
-    content = Text(1, 50_000, multiline=True)
+    title = Text(1, 200, metadata={"example": "Hello again"})
+    content = Text(1, 50_000, multiline=True, metadata={"example": "My first post, corrected."})
     status = Choice(*STATUSES)
 
 
@@ -54,18 +55,18 @@ class PostListQuery(AuthorPostListQuery):
 class Author(OutputSchema):
     """Who wrote a post."""
 
-    id = fields.Integer(attribute="author_id")
-    name = fields.String(attribute="author_name")
+    id = Identifier(attribute="author_id")
+    name = fields.String(attribute="author_name", metadata={"example": "Alice"})
 
 
 class PostView(OutputSchema):
     """A post as everyone sees it."""
 
-    id = fields.Integer()
-    title = fields.String()
-    content = fields.String()
-    status = fields.String()
-    published_at = Timestamp(allow_none=True)
+    id = Identifier()
+    title = fields.String(metadata={"example": "Hello"})
+    content = fields.String(metadata={"example": "My first post."})
+    status = Choice(*STATUSES, metadata={"example": "published"})
+    published_at = Timestamp(allow_none=True, metadata={"description": "null for a draft."})
     created_at = Timestamp()
     updated_at = Timestamp()
     author = Inline(Author)

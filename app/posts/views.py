@@ -78,7 +78,7 @@ def delete_post(caller: Caller, post_id: int) -> None:
     access=OPTIONAL,
     query=AuthorPostListQuery(),
     answer=listing(POST),
-    problems=(NotFound,),
+    problems=(NotFound, Forbidden),
 )
 def list_posts_of(caller: Caller | None, user_id: int, query: Mapping[str, Any]) -> Page:
     """List one author's published posts; drafts too for the author."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
-from app.fields import Choice, Flag, InputSchema, OutputSchema, Text, Timestamp
+from app.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, Timestamp
 from app.pagination import ListQuery, sort_field
 from app.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
 from app.users.models import ROLES
@@ -46,19 +46,19 @@ def name_field(**kwargs: Any) -> Text:
     return Text(2, 80, metadata={"example": "Alice"}, **kwargs)
 
 
-def password_field(**kwargs: Any) -> Text:
+def password_field(example: str = "correct horse battery", **kwargs: Any) -> Text:
     """Return the field of a password to be set."""
     return Text(
         MIN_LENGTH,
         MAX_LENGTH,
-        metadata={"format": "password", "example": "correct horse battery"},
+        metadata={"format": "password", "example": example},
         **kwargs,
     )
 
 
 def bio_field(**kwargs: Any) -> Text:
     """Return the field of what people say of themselves."""
-    return Text(0, MAX_BIO, multiline=True, blank=True, **kwargs)
+    return Text(0, MAX_BIO, multiline=True, blank=True, metadata={"example": "I write about gates."}, **kwargs)
 
 
 class NewAccount(InputSchema):
@@ -111,21 +111,31 @@ class UserListQuery(ListQuery):
 class PublicUser(OutputSchema):
     """What anyone may see of a user."""
 
-    id = fields.Integer()
-    name = fields.String()
-    bio = fields.String()
+    id = Identifier()
+    name = fields.String(metadata={"example": "Alice"})
+    bio = fields.String(metadata={"example": "I write about gates."})
     created_at = Timestamp()
 
 
 class PrivateUser(PublicUser):
     """What users see of themselves, and administrators of everyone."""
 
-    email = fields.String()
+    email = fields.String(metadata={"format": "email", "example": "alice@example.com"})
     email_verified = fields.Boolean()
-    role = fields.String()
-    is_active = fields.Boolean()
+    role = Choice(*ROLES)
+    is_active = fields.Boolean(metadata={"example": True})
     updated_at = Timestamp()
+
+
+class UserExport(OutputSchema):
+    """Everything stored about a user: the account, and a member for each feature that keeps something."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    user = fields.Nested(PrivateUser)
 
 
 PUBLIC_USER: Schema = PublicUser()
 PRIVATE_USER: Schema = PrivateUser()
+USER_EXPORT: Schema = UserExport()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Row, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import utc_now
-from app.db import db, fetch_one, violates
+from app.db import db, fetch_all, fetch_one, violates
 from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound
 from app.guards import Caller
 from app.pagination import Page, paginate
@@ -90,6 +90,11 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     )
 
 
+def list_users_after(user_id: int, limit: int) -> Sequence[Row[Any]]:
+    """Return up to `limit` users in the order of their ids, those behind `user_id`, for a command of the operator."""
+    return fetch_all(select(*USER_COLUMNS).where(User.id > user_id).order_by(User.id).limit(limit))
+
+
 def may_see_all_of(caller: Caller | None, user_id: int) -> bool:
     """Whether the caller sees the private members of this user."""
     return caller is not None and (caller.is_admin or caller.id == user_id)
@@ -140,7 +145,8 @@ def delete_user(user: User) -> None:
 
 
 def find_by_email(email: str) -> User | None:
-    """Lock and return the user with this address, for a command of the operator."""
+    """Lock and return the user with this address, and all administrators, for a command of the operator."""
+    _lock_admins()
     return db.session.scalar(select(User).where(User.email_key == fold(email)).with_for_update(key_share=True))
 
 

@@ -18,7 +18,7 @@ from app.errors import (
     PreconditionFailed,
 )
 from app.guards import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
-from app.http import Api, Created, Shaped, created, dump, listing, no_content, ok, require_unchanged
+from app.http import Api, Created, Shaped, created, dump, listing, no_content, ok, require_unchanged, written
 from app.pagination import Page
 from app.passwords import hash_password
 from app.users import service
@@ -26,6 +26,7 @@ from app.users.events import exporters
 from app.users.schemas import (
     PRIVATE_USER,
     PUBLIC_USER,
+    USER_EXPORT,
     NewUser,
     Profile,
     ProfileChanges,
@@ -119,16 +120,19 @@ def delete_user(caller: Caller, user_id: int) -> None:
     service.delete_user(user)
 
 
-@users.operation("GET", "/users/<id:user_id>/export", access=FRESH, answer=ok(), problems=(Forbidden,))
+@users.operation(
+    "GET",
+    "/users/<id:user_id>/export",
+    access=FRESH,
+    answer=written(USER_EXPORT, headers={"Content-Disposition": "Names the file to save."}),
+    problems=(Forbidden,),
+)
 def export_user(caller: Caller, user_id: int) -> Response:
     """Download everything stored about oneself, as one JSON document."""
     if caller.id != user_id:
         raise Forbidden
     document = {"user": dump(caller, PRIVATE_USER)} | {name: export(user_id) for name, export in exporters.items()}
-    headers = {
-        "Content-Disposition": f'attachment; filename="gatepost-user-{user_id}.json"',
-        "Cache-Control": "no-store",
-    }
+    headers = {"Content-Disposition": f'attachment; filename="gatepost-user-{user_id}.json"'}
     return Response(orjson.dumps(document), headers=headers, mimetype="application/json")
 
 

@@ -1,0 +1,160 @@
+"""The `users` commands: the first administrator, and accounts by their address.
+
+Owns what an operator types and reads; the rules are the service's. A password comes from the terminal or from
+standard input, never from the command line, which other users of the machine can read.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+import orjson
+
+from app.cli import OperatorGroup
+from app.db import MAX_ID, transaction
+from app.errors import EmailTaken
+from app.fields import InputSchema
+from app.http import load
+from app.passwords import hash_password
+from app.users import service
+from app.users.schemas import PRIVATE_USER, EmailAddress, NewAccount
+
+# More than the longest password in UTF-8: what is longer is refused as such, and not read on.
+PASSWORD_LINE_BYTES = 4096
+COLUMNS = ("ID", "EMAIL", "NAME", "ROLE", "ACTIVE", "CREATED")
+
+users = OperatorGroup("users", help="Make administrators, list and manage accounts.")
+
+
+class _Address(InputSchema):
+    """The address that names an account."""
+
+    email = EmailAddress(required=True)
+
+
+@users.command("create-admin")
+@click.option("--email", required=True, help="The address to sign in with.")
+@click.option("--name", required=True, help="The name that others see.")
+def create_admin(email: str, name: str) -> None:
+    """Make an administrator.
+
+    Asks for the password twice; where standard input is no terminal, one line of it is the password.
+    """
+    account = load(NewAccount(), {"email": email, "name": name, "password": _read_password()})
+    password_hash = hash_password(account["password"])
+    try:
+        with transaction():
+            user = service.create_user(account["email"], account["name"], password_hash, "admin")
+    except EmailTaken as error:
+        address = account["email"]
+        raise EmailTaken(f"There is an account with the address {address} already; nothing was changed.") from error
+    click.echo(f"{user.email} is an administrator now, with the id {user.id}.")
+
+
+@users.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many to list.")
+@click.option("--after", type=click.IntRange(0, MAX_ID), default=0, help="List from behind this id.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all that an administrator may see.")
+def list_users(limit: int, after: int, as_json: bool) -> None:
+    """List accounts in the order of their ids."""
+    rows = service.list_users_after(after, limit + 1)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    next_after = rows[-1].id if more else None
+    if as_json:
+        document = {"items": PRIVATE_USER.dump(rows, many=True), "next_after": next_after}
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        return
+    for line in _table([COLUMNS, *map(_cells, rows)]):
+        click.echo(line)
+    if more:
+        click.echo(f"There are more: add --after {next_after}.", err=True)
+
+
+@users.command("disable")
+@click.argument("email")
+def disable(email: str) -> None:
+    """Lock an account out and end its sessions."""
+    _change(email, {"is_active": False}, "disabled; no session of it is left")
+
+
+@users.command("enable")
+@click.argument("email")
+def enable(email: str) -> None:
+    """Let a disabled account sign in again."""
+    _change(email, {"is_active": True}, "enabled")
+
+
+@users.command("promote")
+@click.argument("email")
+def promote(email: str) -> None:
+    """Make an account an administrator's."""
+    _change(email, {"role": "admin"}, "an administrator")
+
+
+@users.command("demote")
+@click.argument("email")
+def demote(email: str) -> None:
+    """Make an administrator an ordinary user."""
+    _change(email, {"role": "user"}, "an ordinary user")
+
+
+def _change(email: str, changes: Mapping[str, Any], state: str) -> None:
+    """Change the account with this address and say so; `state` is what it is afterwards."""
+    address = _read_address(email)
+    with transaction():
+        user = service.find_by_email(address)
+        if user is None:
+            raise click.ClickException(f"There is no account with the address {address}.")
+        is_new = any(getattr(user, name) != value for name, value in changes.items())
+        service.update_user(user, changes)
+    click.echo(f"{user.email} is {state}." if is_new else f"{user.email} was {state} already.")
+
+
+def _read_address(email: str) -> str:
+    """Return the address as accounts have it: typed otherwise, or not at all one, it would just not be found."""
+    address: str = load(_Address(), {"email": email})["email"]
+    return address
+
+
+def _read_password() -> str:
+    # Python has no standard input when the shell closed it.
+    stdin: TextIO | None = sys.stdin
+    if stdin is not None and stdin.isatty():
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt="Password again")
+        return typed
+    line = b"" if stdin is None else stdin.buffer.readline(PASSWORD_LINE_BYTES)
+    if not line:
+        raise click.ClickException("Standard input has no line with the password.")
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise click.ClickException("The password on standard input is not UTF-8.") from error
+
+
+def _cells(user: Any) -> tuple[str, ...]:
+    created_at = f"{user.created_at:%Y-%m-%dT%H:%M:%SZ}"
+    active = "yes" if user.is_active else "no"
+    return str(user.id), user.email, _printable(user.name), user.role, active, created_at
+
+
+def _printable(text: str) -> str:
+    # Marks that turn the direction of writing would let one name disguise the rest of its line.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = (text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    """The columns that `text` takes on a terminal (Unicode Standard Annex 11)."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

@@ -1,0 +1,60 @@
+"""The `sessions` commands."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from app.auth.models import Session
+from app.db import fetch_one
+from app.idempotency import KeptAnswer
+from tests.conftest import Cast, Clock, Person
+
+POST = {"title": "Kept", "content": "Once."}
+
+
+def count(app: Flask, table: type[Session | KeptAnswer]) -> int:
+    """How many rows a table has."""
+    with app.app_context():
+        row = fetch_one(select(func.count()).select_from(table))
+    assert row is not None
+    return int(row[0])
+
+
+def prune(app: Flask) -> list[int]:
+    """Run the command; returns the numbers it prints."""
+    result = app.test_cli_runner().invoke(args=["sessions", "prune"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == [
+        "old sessions deleted.",
+        "old answers to Idempotency-Keys deleted.",
+    ]
+    return [int(line.partition(" ")[0]) for line in lines]
+
+
+def test_prune_deletes_what_is_old_and_says_how_much(
+    app: Flask, clock: Clock, join: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.auth.commands.BATCH", 2)
+    for name in ("Ada", "Ben", "Cem", "Dan", "Eve"):
+        join(name)
+    clock.forward(days=13, hours=23)
+    assert prune(app) == [0, 0]
+    clock.forward(hours=2)
+    join("Fay")
+    assert prune(app) == [5, 0]
+    assert count(app, Session) == 1
+    assert prune(app) == [0, 0]
+
+
+def test_prune_keeps_answers_for_a_day(app: Flask, clock: Clock, alice: Person) -> None:
+    for key in ("first", "second"):
+        assert alice.post("/posts", json=POST, headers={"Idempotency-Key": key}).status_code == 201
+    clock.forward(hours=23, minutes=59)
+    assert prune(app) == [0, 0]
+    clock.forward(minutes=2)
+    assert prune(app) == [0, 2]
+    assert count(app, KeptAnswer) == 0
+    assert count(app, Session) == 1

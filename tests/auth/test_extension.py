@@ -1,0 +1,312 @@
+"""A feature that guards its views with Flask-JWT-Extended's own decorator, beside the same views as our endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask, g
+from flask.testing import FlaskClient
+from flask_jwt_extended import (
+    create_access_token,
+    current_user,
+    decode_token,
+    get_jwt,
+    get_jwt_identity,
+    jwt_required,
+    verify_jwt_in_request,
+)
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.db import db
+from app.errors import TokenExpired
+from app.fields import OutputSchema
+from app.guards import FRESH, OPTIONAL, SIGNED_IN, Caller, Guard
+from app.http import Api, ok
+from tests.auth.support import KEY, bearer, get_me, log_in, refresh, reissue, session_row, sign
+from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
+from tests.conftest import Cast, Clock, Person, problem, settings_for
+
+GUARDS: dict[str, tuple[Guard, Any]] = {
+    "plain": (SIGNED_IN, jwt_required()),
+    "optional": (OPTIONAL, jwt_required(optional=True)),
+    "fresh": (FRESH, jwt_required(fresh=True)),
+}
+REVOKED, INVALID, EXPIRED = (401, "token_revoked"), (401, "token_invalid"), (401, "token_expired")
+OTHER_KEY = "another-key-that-is-long-enough-0123456789"
+
+
+def who() -> dict[str, Any]:
+    """Tell whom the extension let through, and whom the log will name."""
+    logged = g.get("caller")
+    return {
+        "identity": get_jwt_identity(),
+        "id": current_user.id if current_user else None,
+        "logged": logged.id if logged else None,
+        "type": get_jwt().get("type"),
+    }
+
+
+def add_feature(app: Flask) -> None:
+    """Serve each guard twice: as our own endpoint, and by the extension's decorator."""
+    ours = Api("ours", __name__)
+    for name, (guard, decorator) in GUARDS.items():
+
+        def view(caller: Caller | None) -> SimpleNamespace:
+            return SimpleNamespace()
+
+        view.__name__ = name
+        ours.operation("GET", f"/ours/{name}", access=guard, answer=ok(OutputSchema()))(view)
+        app.add_url_rule(f"/theirs/{name}", f"theirs_{name}", decorator(who))
+    app.register_blueprint(ours)
+    app.add_url_rule("/theirs/refresh", "theirs_refresh", jwt_required(refresh=True)(who))
+    app.add_url_rule("/theirs/any", "theirs_any", jwt_required(verify_type=False)(who))
+    app.add_url_rule("/theirs/query", "theirs_query", jwt_required(locations="query_string")(who))
+    app.add_url_rule("/theirs/unguarded", "theirs_unguarded", lambda: {"seen": True})
+
+
+@pytest.fixture
+def extended(app: Flask, database_url: str) -> Iterator[Flask]:
+    """The application with such a feature; `app` sees to the database."""
+    settings = settings_for(database_url, jwt_previous_secret_keys=(OTHER_KEY,))
+    extended = create_app(settings)
+    # Errors are answered as in production, and not thrown at the test.
+    extended.testing = False
+    add_feature(extended)
+    yield extended
+    with extended.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(extended: Flask) -> FlaskClient:
+    """A client of the application with such a feature."""
+    return extended.test_client()
+
+
+def call(client: FlaskClient, path: str, header: str | None) -> TestResponse:
+    environ = {} if header is None else {"HTTP_AUTHORIZATION": header}
+    return client.get(path, environ_overrides=environ)
+
+
+def essence(response: TestResponse) -> tuple[Any, ...]:
+    """What a client is told; of a success no more than that it is one."""
+    if response.status_code == 200:
+        return (200,)
+    code = problem(response)
+    return (
+        *code,
+        response.get_json()["detail"],
+        response.headers["WWW-Authenticate"],
+        response.headers["Cache-Control"],
+    )
+
+
+Scenario = Callable[[Person], str | None]
+SCENARIOS: dict[str, Scenario] = {
+    "no header": lambda person: None,
+    "good": lambda person: person.access_token,
+    "refresh": lambda person: person.refresh_token,
+    "not fresh": lambda person: reissue(person.access_token, fresh=False),
+    "expired": lambda person: reissue(person.access_token, exp=1),
+    "expired and not fresh": lambda person: reissue(person.access_token, exp=1, fresh=False),
+    "not yet": lambda person: reissue(person.access_token, nbf=2**33),
+    "previous key without its name": lambda person: reissue(person.access_token, key=OTHER_KEY),
+    "unknown key": lambda person: reissue(person.access_token, key="x" * 40),
+    "unknown kid": lambda person: reissue(person.access_token, headers={"kid": "unknown"}),
+    "no kid": lambda person: reissue(person.access_token, headers={"kid": None}),
+    "plain typ": lambda person: reissue(person.access_token, headers={"typ": "JWT"}),
+    "crit": lambda person: reissue(person.access_token, headers={"crit": ["exp"]}),
+    "none": lambda person: reissue(person.access_token, headers={"alg": "none"}).rpartition(".")[0] + ".",
+    "another issuer": lambda person: reissue(person.access_token, iss="somebody"),
+    "another audience": lambda person: reissue(person.access_token, aud="somebody"),
+    "two audiences": lambda person: reissue(person.access_token, aud=["gatepost", "somebody"]),
+    "another type": lambda person: reissue(person.access_token, type="admin"),
+    "no exp": lambda person: reissue(person.access_token, without=["exp"]),
+    "no jti": lambda person: reissue(person.access_token, without=["jti"]),
+    "no type": lambda person: reissue(person.access_token, without=["type"]),
+    "no fresh": lambda person: reissue(person.access_token, without=["fresh"]),
+    "no sid": lambda person: reissue(person.access_token, without=["sid"]),
+    "empty subject": lambda person: reissue(person.access_token, sub=""),
+    "subject too large": lambda person: reissue(person.access_token, sub=str(2**63)),
+    "unknown subject": lambda person: reissue(person.access_token, sub="999999"),
+    "unknown session": lambda person: reissue(person.access_token, sid=999999),
+    "unknown session and not fresh": lambda person: reissue(person.access_token, sid=999999, fresh=False),
+    "no token": lambda person: "null",
+    "deep header": lambda person: sign({"kid": "x"}, {}).replace("e", "W" * 4000, 1),
+    "deep payload": lambda person: sign({"alg": "HS256", "typ": "at+jwt", "kid": "x"}, b"[" * 3000),
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_decorator_judges_a_token_as_our_guards_do(
+    client: FlaskClient, alice: Person, guard: str, scenario: str
+) -> None:
+    token = SCENARIOS[scenario](alice)
+    header = None if token is None else f"Bearer {token}"
+    assert essence(call(client, f"/theirs/{guard}", header)) == essence(call(client, f"/ours/{guard}", header))
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("form", TAKEN + NO_ONE_BEARER_TOKEN + OTHER_SCHEMES)
+def test_the_decorator_reads_the_header_as_our_guards_do(
+    client: FlaskClient, alice: Person, guard: str, form: str
+) -> None:
+    header = form.replace("{}", alice.access_token)
+    assert essence(call(client, f"/theirs/{guard}", header)) == essence(call(client, f"/ours/{guard}", header))
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_who_is_let_through_is_known(client: FlaskClient, alice: Person, guard: str) -> None:
+    answer = client.get(f"/theirs/{guard}", headers=alice.headers).get_json()
+    assert answer == {"identity": str(alice.id), "id": alice.id, "logged": alice.id, "type": "access"}
+
+
+def test_without_a_token_an_optional_view_knows_nobody(client: FlaskClient) -> None:
+    answer = client.get("/theirs/optional").get_json()
+    assert answer == {"identity": None, "id": None, "logged": None, "type": None}
+
+
+@pytest.mark.parametrize("guard", ["plain", "fresh"])
+def test_a_token_of_a_previous_key_is_let_through(
+    extended: Flask, app: Flask, database_url: str, alice: Person, guard: str
+) -> None:
+    older = create_app(settings_for(database_url, jwt_secret_key=OTHER_KEY)).test_client()
+    token = log_in(older, alice.email).get_json()["access_token"]
+    assert call(extended.test_client(), f"/theirs/{guard}", f"Bearer {token}").status_code == 200
+
+
+def end_session(alice: Person, carol: Person) -> None:
+    alice.delete(f"/auth/sessions/{alice.session_id}")
+
+
+def disable(alice: Person, carol: Person) -> None:
+    carol.patch(f"/users/{alice.id}", json={"is_active": False})
+
+
+def delete(alice: Person, carol: Person) -> None:
+    carol.delete(f"/users/{alice.id}")
+
+
+@pytest.mark.parametrize("end", [end_session, disable, delete])
+@pytest.mark.parametrize("path", ["plain", "optional", "fresh", "refresh", "any"])
+def test_what_ends_a_session_acts_at_the_next_request(
+    client: FlaskClient, alice: Person, carol: Person, path: str, end: Callable[[Person, Person], None]
+) -> None:
+    header = f"Bearer {alice.refresh_token if path == 'refresh' else alice.access_token}"
+    assert call(client, f"/theirs/{path}", header).status_code == 200
+    end(alice, carol)
+    assert problem(call(client, f"/theirs/{path}", header)) == REVOKED
+
+
+def test_the_right_of_a_user_is_that_of_this_moment(extended: Flask, alice: Person, carol: Person) -> None:
+    extended.add_url_rule("/theirs/role", "theirs_role", jwt_required()(lambda: {"admin": current_user.is_admin}))
+    client = extended.test_client()
+    assert client.get("/theirs/role", headers=alice.headers).get_json() == {"admin": False}
+    carol.patch(f"/users/{alice.id}", json={"role": "admin"})
+    assert client.get("/theirs/role", headers=alice.headers).get_json() == {"admin": True}
+
+
+# Refresh tokens
+
+
+def test_a_view_for_refresh_tokens_takes_the_newest_one(client: FlaskClient, app: Flask, alice: Person) -> None:
+    answer = client.get("/theirs/refresh", headers=bearer(alice.refresh_token))
+    assert answer.get_json() == {"identity": str(alice.id), "id": alice.id, "logged": alice.id, "type": "refresh"}
+    assert session_row(app, alice.session_id).generation == 1
+    assert problem(client.get("/theirs/refresh", headers=alice.headers)) == INVALID
+
+
+def test_a_replaced_one_is_good_for_the_grace_and_ends_the_session_after(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock
+) -> None:
+    newest = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    clock.forward(seconds=9)
+    assert client.get("/theirs/refresh", headers=bearer(alice.refresh_token)).status_code == 200
+    assert session_row(app, alice.session_id).grace_uses == 0
+    clock.forward(seconds=1)
+    assert problem(client.get("/theirs/refresh", headers=bearer(alice.refresh_token))) == REVOKED
+    assert session_row(app, alice.session_id).revoked_reason == "replay"
+    assert problem(client.get("/theirs/refresh", headers=bearer(newest))) == REVOKED
+    assert problem(get_me(client, alice.access_token)) == REVOKED
+
+
+@pytest.mark.parametrize("generation", [0, 2])
+def test_one_that_was_never_the_newest_ends_the_session(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock, generation: int
+) -> None:
+    clock.forward(minutes=1)
+    token = reissue(alice.refresh_token, gen=generation)
+    assert problem(client.get("/theirs/refresh", headers=bearer(token))) == REVOKED
+    assert session_row(app, alice.session_id).revoked_reason == "replay"
+
+
+def test_a_view_may_take_both_kinds(client: FlaskClient, alice: Person) -> None:
+    kinds = [client.get("/theirs/any", headers=bearer(t)).get_json() for t in (alice.access_token, alice.refresh_token)]
+    assert [answer["type"] for answer in kinds] == ["access", "refresh"]
+
+
+# Other places
+
+
+def test_a_token_from_another_place_is_judged_by_the_same_rule(client: FlaskClient, alice: Person, bob: Person) -> None:
+    # The user is the one of that token, whatever the header holds.
+    response = client.get(f"/theirs/query?jwt={alice.access_token}", headers=bob.headers)
+    assert response.get_json()["id"] == alice.id
+    for token, expected in (
+        (reissue(alice.access_token, without=["type"]), INVALID),
+        (reissue(alice.access_token, exp=1), EXPIRED),
+        (reissue(alice.access_token, sid=999999), REVOKED),
+        ("null", INVALID),
+    ):
+        assert problem(client.get(f"/theirs/query?jwt={token}")) == expected
+    assert problem(client.get("/theirs/query", headers=alice.headers)) == (401, "authentication_required")
+
+
+@pytest.mark.parametrize("path", ["plain", "optional"])
+def test_the_header_that_the_extension_is_shown_is_ours_alone(client: FlaskClient, alice: Person, path: str) -> None:
+    response = client.get(f"/theirs/{path}", headers={"X-Gatepost-Bearer": alice.access_token})
+    assert essence(response) == essence(client.get(f"/ours/{path}"))
+
+
+@pytest.mark.parametrize("form", NO_ONE_BEARER_TOKEN)
+def test_a_view_that_asks_for_nobody_is_not_disturbed(client: FlaskClient, form: str) -> None:
+    assert call(client, "/theirs/unguarded", form).get_json() == {"seen": True}
+
+
+def test_a_path_that_is_not_there_is_not_found_whatever_the_header(client: FlaskClient) -> None:
+    assert problem(call(client, "/theirs/nothing", ",, ,")) == (404, "not_found")
+
+
+# By hand
+
+
+def test_a_view_may_ask_in_its_midst(extended: Flask, alice: Person) -> None:
+    def view() -> dict[str, Any]:
+        return {"anybody": verify_jwt_in_request(optional=True) is not None}
+
+    extended.add_url_rule("/theirs/midst", "theirs_midst", view)
+    client = extended.test_client()
+    assert client.get("/theirs/midst").get_json() == {"anybody": False}
+    assert client.get("/theirs/midst", headers=alice.headers).get_json() == {"anybody": True}
+    assert problem(client.get("/theirs/midst", headers=bearer("null"))) == INVALID
+
+
+def test_a_token_may_be_read_by_hand(extended: Flask, alice: Person) -> None:
+    with extended.test_request_context():
+        assert decode_token(alice.access_token)["sub"] == str(alice.id)
+        expired = reissue(alice.access_token, exp=1)
+        with pytest.raises(TokenExpired):
+            decode_token(expired)
+        assert decode_token(expired, allow_expired=True)["sub"] == str(alice.id)
+
+
+def test_a_token_that_the_extension_alone_has_made_is_none_of_ours(extended: Flask, alice: Person) -> None:
+    with extended.test_request_context():
+        token = create_access_token(str(alice.id))
+    for guard in GUARDS:
+        assert problem(call(extended.test_client(), f"/theirs/{guard}", f"Bearer {token}")) == INVALID

@@ -1,0 +1,257 @@
+"""The limits of the auth routes: how many guesses and registrations an address has, and what they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.db import db
+from tests.auth.support import bearer, log_in
+from tests.conftest import API, PASSWORD, Person, problem, settings_for
+
+HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+# As many as one worker has: more would wait for a connection, which is another refusal.
+THREADS = 4
+LIMITED, WRONG = (429, "rate_limited"), (401, "invalid_credentials")
+
+
+@pytest.fixture
+def limited(app: Flask, database_url: str, tmp_path: Path) -> Iterator[Flask]:
+    """The application with its limits on, and none used up."""
+    limited = create_app(settings_for(database_url, ratelimit_enabled=True, ratelimit_dir=str(tmp_path)))
+    yield limited
+    with limited.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(limited: Flask) -> FlaskClient:
+    """A client of the application with limits."""
+    return limited.test_client()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge passwords without the work of Argon2, for tests of very many guesses."""
+    monkeypatch.setattr(
+        "app.auth.service.verify_password", lambda password, encoded: bool(encoded) and password == PASSWORD
+    )
+
+
+def guess(client: FlaskClient, email: str, password: str = "a wrong one", address: str = HERE) -> TestResponse:
+    return log_in(client, email, password, environ_overrides={"REMOTE_ADDR": address})
+
+
+def fail(client: FlaskClient, email: str, times: int, address: str = HERE) -> None:
+    for _ in range(times):
+        assert problem(guess(client, email, address=address)) == WRONG
+
+
+def register(client: FlaskClient, name: str, address: str = HERE, **changes: Any) -> TestResponse:
+    body = {"email": f"{name}@example.com", "name": "Somebody", "password": PASSWORD} | changes
+    return client.post(f"{API}/auth/register", json=body, environ_overrides={"REMOTE_ADDR": address})
+
+
+def change_password(client: FlaskClient, person: Person, current: str, address: str = HERE) -> TestResponse:
+    body = {"current_password": current, "new_password": "a new and longer one"}
+    environ = {"REMOTE_ADDR": address}
+    return client.post(
+        f"{API}/auth/password", json=body, headers=bearer(person.access_token), environ_overrides=environ
+    )
+
+
+# Failed logins of one account from one address
+
+
+def test_after_ten_failed_logins_even_the_right_password_is_refused(client: FlaskClient, alice: Person) -> None:
+    fail(client, alice.email, 10)
+    assert problem(guess(client, alice.email)) == LIMITED
+    assert problem(guess(client, alice.email, PASSWORD)) == LIMITED
+
+
+def test_the_refusal_says_which_limit_and_when_to_come_back(client: FlaskClient, alice: Person) -> None:
+    fail(client, alice.email, 10)
+    headers = guess(client, alice.email).headers
+    assert 290 <= int(headers["Retry-After"]) <= 300
+    assert headers["X-RateLimit-Limit"] == "10"
+    assert headers["X-RateLimit-Remaining"] == "0"
+    assert headers["X-RateLimit-Reset"] == headers["Retry-After"]
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_every_other_answer_tells_of_the_general_limit(client: FlaskClient, alice: Person) -> None:
+    for used, response in enumerate([guess(client, alice.email), guess(client, alice.email, PASSWORD)], start=1):
+        assert response.headers["X-RateLimit-Limit"] == "600"
+        assert response.headers["X-RateLimit-Remaining"] == str(600 - used)
+        assert 0 < int(response.headers["X-RateLimit-Reset"]) <= 60
+        assert "Retry-After" not in response.headers
+
+
+def test_the_owner_is_not_locked_out_from_elsewhere(client: FlaskClient, alice: Person, bob: Person) -> None:
+    fail(client, alice.email, 10)
+    assert guess(client, alice.email, PASSWORD, ELSEWHERE).status_code == 200
+    # Nor are others at the same address.
+    assert guess(client, bob.email, PASSWORD).status_code == 200
+
+
+def test_an_unknown_account_is_limited_as_a_known_one(client: FlaskClient, alice: Person) -> None:
+    for email in (alice.email, "nobody@example.com"):
+        fail(client, email, 10)
+        assert problem(guess(client, email)) == LIMITED
+
+
+def test_another_spelling_of_the_address_gives_no_more_guesses(client: FlaskClient, alice: Person) -> None:
+    for spelling in (
+        alice.email,
+        alice.email.upper(),
+        "Alice@ｅｘａｍｐｌｅ.com",
+        "aLICE@EXAMPLE.com",
+        "alicE@example.COM",
+    ):
+        fail(client, spelling, 2)
+    assert problem(guess(client, alice.email)) == LIMITED
+
+
+def test_one_customers_ipv6_addresses_are_one(client: FlaskClient, alice: Person) -> None:
+    for n in range(10):
+        fail(client, alice.email, 1, f"2001:db8:0:1::{n:x}")
+    assert problem(guess(client, alice.email, address="2001:db8:0:1:ffff::1")) == LIMITED
+    assert problem(guess(client, alice.email, address="2001:db8:0:2::1")) == WRONG
+
+
+def test_a_success_clears_the_accounts_count(client: FlaskClient, alice: Person) -> None:
+    for _ in range(3):
+        fail(client, alice.email, 9)
+        assert guess(client, alice.email, PASSWORD).status_code == 200
+
+
+def test_successes_are_not_counted(client: FlaskClient, alice: Person, quick: None) -> None:
+    for _ in range(30):
+        assert guess(client, alice.email, PASSWORD).status_code == 200
+
+
+def test_what_can_not_be_a_login_is_not_counted(client: FlaskClient, alice: Person) -> None:
+    for _ in range(11):
+        assert problem(log_in(client, alice.email, "")) == (422, "validation_error")
+    assert guess(client, alice.email, PASSWORD).status_code == 200
+
+
+# All that fails from one address
+
+
+def test_an_address_has_a_hundred_failures_whatever_the_accounts(
+    client: FlaskClient, alice: Person, quick: None
+) -> None:
+    for n in range(20):
+        fail(client, f"nobody{n}@example.com", 5)
+    refused = guess(client, alice.email, PASSWORD)
+    assert problem(refused) == LIMITED
+    assert refused.headers["X-RateLimit-Limit"] == "100"
+    assert guess(client, alice.email, PASSWORD, ELSEWHERE).status_code == 200
+
+
+def test_a_success_does_not_clear_the_addresss_count(client: FlaskClient, alice: Person, quick: None) -> None:
+    for n in range(20):
+        fail(client, f"nobody{n}@example.com", 5)
+        assert guess(client, alice.email, PASSWORD).status_code == (200 if n < 19 else 429)
+
+
+def test_taken_addresses_count_as_failures(client: FlaskClient, alice: Person, bob: Person) -> None:
+    for _ in range(100):
+        assert problem(register(client, "alice")) == (409, "email_taken")
+    assert problem(register(client, "alice")) == LIMITED
+    assert problem(register(client, "free")) == LIMITED
+    assert problem(guess(client, bob.email, PASSWORD)) == LIMITED
+    assert register(client, "free", ELSEWHERE).status_code == 201
+
+
+# Registrations
+
+
+def test_an_address_has_twenty_registrations_an_hour(
+    client: FlaskClient, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.auth.service.hash_password", lambda password: "!")
+    for n in range(20):
+        assert register(client, f"new{n}").status_code == 201
+    refused = register(client, "new20")
+    assert problem(refused) == LIMITED
+    assert refused.headers["X-RateLimit-Limit"] == "20"
+    assert 3590 <= int(refused.headers["Retry-After"]) <= 3600
+    # A taken address is told as little as a free one.
+    assert problem(register(client, "alice")) == LIMITED
+    assert register(client, "new20", ELSEWHERE).status_code == 201
+    assert guess(client, alice.email, PASSWORD).status_code == 200
+
+
+def test_refused_registrations_are_not_counted(client: FlaskClient, alice: Person) -> None:
+    for _ in range(25):
+        assert problem(register(client, "new", password="short")) == (422, "validation_error")
+    assert register(client, "new").status_code == 201
+
+
+# The current password
+
+
+def test_guesses_at_the_current_password_are_guesses(client: FlaskClient, alice: Person) -> None:
+    for _ in range(5):
+        assert problem(change_password(client, alice, "a wrong one")) == (422, "validation_error")
+    fail(client, alice.email, 5)
+    assert problem(change_password(client, alice, PASSWORD)) == LIMITED
+    assert problem(guess(client, alice.email, PASSWORD)) == LIMITED
+    assert change_password(client, alice, PASSWORD, ELSEWHERE).status_code == 204
+
+
+def test_a_right_current_password_clears_the_count(client: FlaskClient, alice: Person) -> None:
+    fail(client, alice.email, 9)
+    assert change_password(client, alice, PASSWORD).status_code == 204
+    fail(client, alice.email, 9)
+
+
+# At once
+
+
+def test_of_many_guesses_at_once_no_more_than_the_limit_are_judged(limited: Flask, alice: Person) -> None:
+    def try_one(number: int) -> int:
+        return guess(limited.test_client(), alice.email, f"guess {number}").status_code
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        answers = list(threads.map(try_one, range(40)))
+    assert sorted(answers) == [401] * 10 + [429] * 30
+
+
+def test_of_many_registrations_at_once_no_more_than_the_limit_are_made(
+    limited: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.auth.service.hash_password", lambda password: "!")
+
+    def try_one(number: int) -> int:
+        return register(limited.test_client(), f"new{number}").status_code
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        answers = list(threads.map(try_one, range(40)))
+    assert sorted(answers) == [201] * 20 + [429] * 20
+    total = alice.get("/users?page=1").get_json()["pagination"]["total"]
+    assert total == 21  # Alice, and no one whose registration was refused.
+
+
+# The general limit
+
+
+def test_600_requests_a_minute_and_no_more(client: FlaskClient, alice: Person) -> None:
+    headers, environ = bearer(alice.access_token), {"REMOTE_ADDR": HERE}
+    path = f"{API}/nothing"
+    answers = [client.get(path, headers=headers, environ_overrides=environ) for _ in range(601)]
+    assert {response.status_code for response in answers[:600]} == {404}
+    assert answers[599].headers["X-RateLimit-Remaining"] == "0"
+    assert problem(answers[600]) == LIMITED
+    assert answers[600].headers["X-RateLimit-Limit"] == "600"
+    assert client.get("/health", environ_overrides=environ).status_code == 200

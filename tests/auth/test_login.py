@@ -1,0 +1,243 @@
+"""POST /auth/login."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select, update
+from werkzeug.test import TestResponse
+
+from app.db import db, fetch_one
+from app.users.models import User
+from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row
+from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
+
+CLAIMS = {"iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"}
+# What differs from one answer to the next whatever was asked.
+VARYING = {"X-Request-ID", "Date"}
+
+
+def set_column(app: Flask, person: Person, **values: Any) -> None:
+    """Change a row behind the application's back."""
+    with app.app_context():
+        db.session.execute(update(User).where(User.id == person.id).values(**values))
+        db.session.commit()
+
+
+def stored_hash(app: Flask, person: Person) -> str:
+    with app.app_context():
+        row = fetch_one(select(User.password_hash).where(User.id == person.id))
+    assert row is not None
+    return str(row.password_hash)
+
+
+def essence(response: TestResponse) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
+    """All that a client can tell of an answer, but for what varies by nature."""
+    body = {k: v for k, v in response.get_json().items() if k != "request_id"}
+    return response.status_code, body, [(k, v) for k, v in response.headers if k not in VARYING]
+
+
+def test_a_login_answers_with_the_user_and_a_pair_of_tokens(client: FlaskClient, alice: Person) -> None:
+    response = log_in(client, alice.email)
+    assert response.status_code == 200
+    answer = response.get_json()
+    assert answer.keys() == {
+        *("user", "access_token", "refresh_token"),
+        *("token_type", "expires_in", "refresh_expires_in"),
+    }
+    assert answer["user"] == alice.get("/auth/me").get_json()
+    assert get_me(client, answer["access_token"]).status_code == 200
+    assert refresh(client, answer["refresh_token"]).status_code == 200
+
+
+def test_the_answer_is_stored_nowhere_and_has_no_tag(client: FlaskClient, alice: Person) -> None:
+    headers = log_in(client, alice.email).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert "ETag" not in headers
+
+
+def test_the_access_token_is_as_the_contract_has_it(client: FlaskClient, alice: Person) -> None:
+    token = log_in(client, alice.email).get_json()["access_token"]
+    header, claims = jwt.get_unverified_header(token), claims_of(token)
+    assert header.keys() == {"alg", "typ", "kid"}
+    assert (header["alg"], header["typ"]) == ("HS256", "at+jwt")
+    assert claims.keys() == CLAIMS
+    assert (claims["iss"], claims["aud"], claims["sub"]) == ("gatepost", "gatepost", str(alice.id))
+    assert (claims["type"], claims["fresh"]) == ("access", True)
+    assert claims["exp"] - claims["iat"] == 900
+    assert claims["nbf"] == claims["iat"]
+
+
+def test_the_refresh_token_is_as_the_contract_has_it(client: FlaskClient, alice: Person) -> None:
+    token = log_in(client, alice.email).get_json()["refresh_token"]
+    claims = claims_of(token)
+    assert jwt.get_unverified_header(token)["typ"] == "rt+jwt"
+    assert claims.keys() == CLAIMS | {"gen"}
+    assert (claims["type"], claims["gen"]) == ("refresh", 1)
+    assert claims["exp"] - claims["iat"] == pytest.approx(timedelta(days=7).total_seconds(), abs=1)
+
+
+def test_each_token_has_an_id_of_its_own(client: FlaskClient, alice: Person) -> None:
+    answers = [log_in(client, alice.email).get_json() for _ in range(2)]
+    tokens = [claims_of(answer[kind]) for answer in answers for kind in ("access_token", "refresh_token")]
+    assert len({claims["jti"] for claims in tokens}) == 4
+    assert len({claims["sid"] for claims in tokens}) == 2
+
+
+def test_a_session_remembers_where_it_began(client: FlaskClient, app: Flask, alice: Person) -> None:
+    response = log_in(
+        client,
+        alice.email,
+        headers={"User-Agent": "Browser/1.0 " + "x" * 300},
+        environ_base={"REMOTE_ADDR": "2001:db8::7"},
+    )
+    row = session_row(app, claims_of(response.get_json()["access_token"])["sid"])
+    assert row.ip == "2001:db8::7"
+    assert row.user_agent == ("Browser/1.0 " + "x" * 300)[:255]
+
+
+def test_what_no_text_may_hold_is_left_out_of_the_user_agent(client: FlaskClient, app: Flask, alice: Person) -> None:
+    # A header arrives as Latin-1: these are a NUL, an escape and a C1 control.
+    environ = {"HTTP_USER_AGENT": "a\x00b\x1bc\x9bd\xe9"}
+    response = log_in(client, alice.email, environ_overrides=environ)
+    assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == "abcdé"
+
+
+def test_a_user_agent_is_not_needed(client: FlaskClient, app: Flask, alice: Person) -> None:
+    response = log_in(client, alice.email, headers={"User-Agent": ""})
+    assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == ""
+
+
+def test_every_failed_login_gets_the_same_answer(client: FlaskClient, app: Flask, join: Cast) -> None:
+    alice, dora = join("Alice"), join("Dora")
+    set_column(app, dora, is_active=False)
+    wrong = log_in(client, alice.email, "not the password")
+    assert problem(wrong) == (401, "invalid_credentials")
+    for other in (
+        log_in(client, "nobody@example.com"),
+        log_in(client, dora.email),
+        log_in(client, dora.email, "not the password"),
+    ):
+        assert essence(other) == essence(wrong)
+
+
+def test_a_failed_login_challenges_without_an_error_code(client: FlaskClient, alice: Person) -> None:
+    response = log_in(client, alice.email, "not the password")
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("password", ["", PASSWORD[:-1], PASSWORD + " ", PASSWORD.upper(), "x" * 128])
+def test_only_the_very_password_is_right(client: FlaskClient, alice: Person, password: str) -> None:
+    assert log_in(client, alice.email, password).status_code == (401 if password else 422)
+
+
+def test_a_failed_login_begins_no_session(client: FlaskClient, alice: Person) -> None:
+    log_in(client, alice.email, "not the password")
+    assert len(alice.get("/auth/sessions").get_json()["items"]) == 1
+
+
+def test_a_hash_of_older_parameters_is_renewed(client: FlaskClient, app: Flask, alice: Person) -> None:
+    older = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    set_column(app, alice, password_hash=older)
+    assert log_in(client, alice.email, "not the password").status_code == 401
+    assert stored_hash(app, alice) == older
+    assert log_in(client, alice.email).status_code == 200
+    renewed = stored_hash(app, alice)
+    assert renewed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert log_in(client, alice.email).status_code == 200
+    assert stored_hash(app, alice) == renewed
+
+
+@pytest.mark.parametrize("stored", ["", "!", "plain text", "$2b$12$" + "a" * 53, "$argon2id$v=19$m=19456,t=2,p=1$!$!"])
+def test_what_is_no_hash_of_ours_lets_nobody_in(client: FlaskClient, app: Flask, alice: Person, stored: str) -> None:
+    set_column(app, alice, password_hash=stored)
+    for password in (PASSWORD, stored or "x"):
+        assert problem(log_in(client, alice.email, password)) == (401, "invalid_credentials")
+
+
+def test_a_disabled_account_can_log_in_when_it_is_enabled_again(
+    client: FlaskClient, alice: Person, carol: Person
+) -> None:
+    carol.patch(f"/users/{alice.id}", json={"is_active": False})
+    assert problem(log_in(client, alice.email)) == (401, "invalid_credentials")
+    carol.patch(f"/users/{alice.id}", json={"is_active": True})
+    assert log_in(client, alice.email).status_code == 200
+    # What was signed out by the disabling stays so.
+    assert problem(alice.get("/auth/me")) == (401, "token_revoked")
+
+
+@pytest.mark.parametrize("change", ["password", "standing", "existence"])
+def test_a_login_that_raced_a_change_of_the_account_fails(
+    client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The account changes while the guess is judged, after its hash was read."""
+    values: dict[str, dict[str, Any]] = {"password": {"password_hash": "!"}, "standing": {"is_active": False}}
+
+    def change_and_judge(password: str, encoded: str | None) -> bool:
+        if change == "existence":
+            alice.delete(f"/users/{alice.id}")
+        else:
+            set_column(app, alice, **values[change])
+        return True
+
+    monkeypatch.setattr("app.auth.service.verify_password", change_and_judge)
+    assert problem(log_in(client, alice.email)) == (401, "invalid_credentials")
+
+
+def test_the_21st_session_ends_the_one_idle_longest(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    tokens = [alice.refresh_token]
+    for _ in range(19):
+        clock.forward(minutes=1)
+        tokens.append(log_in(client, alice.email).get_json()["refresh_token"])
+    clock.forward(minutes=1)
+    tokens[0] = refresh(client, tokens[0]).get_json()["refresh_token"]  # Now the second is idle longest.
+    clock.forward(minutes=1)
+    tokens.append(log_in(client, alice.email).get_json()["refresh_token"])
+    answers = [refresh(client, token).status_code for token in tokens]
+    assert answers == [200, 401, *[200] * 19]
+
+
+def test_only_live_sessions_count_as_many(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    for _ in range(10):
+        log_in(client, alice.email)
+    clock.forward(days=8)  # They all have died of idleness.
+    first = log_in(client, alice.email).get_json()["refresh_token"]
+    for _ in range(19):
+        log_in(client, alice.email)
+    assert refresh(client, first).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["email", "password"])
+def test_each_field_is_required_and_a_string(client: FlaskClient, alice: Person, field: str) -> None:
+    body = {"email": alice.email, "password": PASSWORD}
+    path = f"{API}/auth/login"
+    for value in (*NOT_STRINGS, ""):
+        response = client.post(path, json={**body, field: value})
+        assert problem(response) == (422, "validation_error")
+        assert response.get_json()["errors"].keys() == {field}
+    del body[field]
+    assert client.post(path, json=body).get_json()["errors"] == {field: ["Missing data for required field."]}
+
+
+@pytest.mark.parametrize("extra", ["name", "remember", "Password"])
+def test_unknown_fields_are_refused(client: FlaskClient, alice: Person, extra: str) -> None:
+    body = {"email": alice.email, "password": PASSWORD, extra: "x"}
+    response = client.post(f"{API}/auth/login", json=body)
+    assert response.get_json()["errors"] == {extra: ["Unknown field."]}
+
+
+def test_what_can_be_no_address_is_said_so(client: FlaskClient) -> None:
+    response = log_in(client, "no address")
+    assert response.get_json()["errors"] == {"email": ["Not a valid email address."]}
+
+
+def test_a_password_is_judged_by_no_rule_of_new_passwords(client: FlaskClient, alice: Person) -> None:
+    for password in (" ", "short", "password1", alice.email):
+        assert problem(log_in(client, alice.email, password)) == (401, "invalid_credentials")

@@ -1,0 +1,110 @@
+"""GET /auth/me, and how soon a change of the account acts on those who hold its tokens."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.auth.support import bearer, get_me, log_in
+from tests.conftest import API, PASSWORD, Cast, Person, problem
+from tests.statements import counted
+
+REVOKED = (401, "token_revoked")
+
+
+def test_one_reads_all_of_oneself(alice: Person) -> None:
+    response = alice.get("/auth/me")
+    assert response.status_code == 200
+    user = response.get_json()
+    assert user.keys() == {
+        *("id", "name", "bio", "created_at", "email"),
+        *("email_verified", "role", "is_active", "updated_at"),
+    }
+    assert (user["id"], user["name"], user["email"]) == (alice.id, "Alice", "alice@example.com")
+    assert (user["role"], user["is_active"], user["email_verified"], user["bio"]) == ("user", True, False, "")
+    assert user == alice.get(f"/users/{alice.id}").get_json()
+
+
+def test_the_answer_has_a_strong_tag_and_is_stored_nowhere(alice: Person) -> None:
+    response = alice.get("/auth/me", headers={"X-Request-ID": "x" * 128})
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Request-ID"] == "x" * 128
+    assert response.headers["ETag"].startswith('"')
+    # The same thing at two addresses: a tag read here serves for a PATCH there.
+    assert response.headers["ETag"] == alice.get(f"/users/{alice.id}").headers["ETag"]
+
+
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
+def test_who_holds_the_answer_is_told_that_it_holds(alice: Person, form: str) -> None:
+    tag = alice.get("/auth/me").headers["ETag"]
+    response = alice.get("/auth/me", headers={"If-None-Match": form.format(tag)})
+    assert (response.status_code, response.data) == (304, b"")
+    assert response.headers["ETag"] == tag
+
+
+def test_a_change_gives_another_tag(alice: Person) -> None:
+    tag = alice.get("/auth/me").headers["ETag"]
+    alice.patch(f"/users/{alice.id}", json={"bio": "Gardener"})
+    response = alice.get("/auth/me", headers={"If-None-Match": tag})
+    assert response.status_code == 200
+    assert response.get_json()["bio"] == "Gardener"
+
+
+def test_head_answers_as_get_without_a_body(alice: Person) -> None:
+    got, head = alice.get("/auth/me"), alice.call("HEAD", "/auth/me")
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["ETag"] == got.headers["ETag"]
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.parametrize("query", ["x=1", "include_current=true", "="])
+def test_there_are_no_query_parameters(alice: Person, query: str) -> None:
+    assert problem(alice.get(f"/auth/me?{query}")) == (422, "validation_error")
+
+
+def test_a_stranger_is_told_to_sign_in(client: FlaskClient) -> None:
+    response = client.get(f"{API}/auth/me")
+    assert problem(response) == (401, "authentication_required")
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_knowing_the_caller_takes_one_query(alice: Person) -> None:
+    with counted(alice.client.application) as statements:
+        assert alice.get("/auth/me").status_code == 200
+    assert len(statements) == 1
+
+
+def test_a_disabled_user_is_out_at_the_next_request(alice: Person, carol: Person) -> None:
+    assert carol.patch(f"/users/{alice.id}", json={"is_active": False}).status_code == 200
+    assert problem(alice.get("/auth/me")) == REVOKED
+
+
+def test_a_deleted_user_is_out_at_the_next_request(alice: Person) -> None:
+    assert alice.delete(f"/users/{alice.id}").status_code == 204
+    assert problem(alice.get("/auth/me")) == REVOKED
+
+
+def test_a_demoted_administrator_has_no_rights_at_the_next_request(join: Cast, carol: Person) -> None:
+    dora = join("Dora", role="admin")
+    new = {"email": "new@example.com", "name": "New", "password": PASSWORD}
+    assert dora.post("/users", json=new).status_code == 201
+    assert carol.patch(f"/users/{dora.id}", json={"role": "user"}).status_code == 200
+    assert problem(dora.post("/users", json=new)) == (403, "forbidden")
+    assert dora.get("/auth/me").get_json()["role"] == "user"
+
+
+def test_a_promoted_user_has_the_rights_at_the_next_request(alice: Person, carol: Person) -> None:
+    assert carol.patch(f"/users/{alice.id}", json={"role": "admin"}).status_code == 200
+    assert alice.patch(f"/users/{carol.id}", json={"bio": "x"}).status_code == 200
+
+
+def test_the_id_of_a_deleted_user_goes_to_nobody_else(client: FlaskClient, alice: Person) -> None:
+    assert alice.delete(f"/users/{alice.id}").status_code == 204
+    body = {"email": alice.email, "name": "Alice", "password": PASSWORD}
+    again = client.post(f"{API}/auth/register", json=body).get_json()
+    assert again["user"]["id"] > alice.id
+    assert problem(get_me(client, alice.access_token)) == REVOKED
+    sessions = client.get(f"{API}/auth/sessions", headers=bearer(again["access_token"])).get_json()
+    assert sessions["items"][0]["id"] > alice.session_id
+    assert log_in(client, alice.email).get_json()["user"]["id"] == again["user"]["id"]

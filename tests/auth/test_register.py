@@ -1,0 +1,255 @@
+"""POST /auth/register."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from app.db import fetch_one
+from app.passwords import verify_password
+from app.users.models import User
+from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, bearer, claims_of, get_me, log_in
+from tests.conftest import API, PASSWORD, Person, problem
+
+NOVEL = {"email": "dora@example.com", "name": "Dora", "password": PASSWORD}
+
+
+def register(client: FlaskClient, **changes: Any) -> TestResponse:
+    return client.post(f"{API}/auth/register", json=NOVEL | changes)
+
+
+def errors_of(response: TestResponse) -> dict[str, Any]:
+    assert problem(response) == (422, "validation_error")
+    errors: dict[str, Any] = response.get_json()["errors"]
+    return errors
+
+
+def test_a_registration_answers_with_the_user_and_a_pair_of_tokens(client: FlaskClient) -> None:
+    response = register(client)
+    assert response.status_code == 201
+    answer = response.get_json()
+    user = answer.pop("user")
+    access, refresh = answer.pop("access_token"), answer.pop("refresh_token")
+    assert answer == {"token_type": "Bearer", "expires_in": 900, "refresh_expires_in": 604_800}
+    assert get_me(client, access).get_json() == user
+    assert claims_of(access)["sid"] == claims_of(refresh)["sid"]
+    assert {k: user[k] for k in user.keys() - {"id", "created_at", "updated_at"}} == {
+        "name": "Dora",
+        "email": "dora@example.com",
+        "bio": "",
+        "role": "user",
+        "is_active": True,
+        "email_verified": False,
+    }
+
+
+def test_location_leads_to_the_new_user(client: FlaskClient) -> None:
+    response = register(client)
+    answer = response.get_json()
+    assert response.headers["Location"] == f"{API}/users/{answer['user']['id']}"
+    there = client.get(response.headers["Location"], headers=bearer(answer["access_token"]))
+    assert there.get_json() == answer["user"]
+    # The tag of a 201 is that of what is at Location, which this body, with its tokens, is not.
+    assert "ETag" not in response.headers
+
+
+def test_the_answer_is_stored_nowhere_and_carries_the_callers_request_id(client: FlaskClient) -> None:
+    response = client.post(f"{API}/auth/register", json=NOVEL, headers={"X-Request-ID": "try-1.a_b"})
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Request-ID"] == "try-1.a_b"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_database_holds_an_argon2id_hash_and_no_password(client: FlaskClient, app: Flask) -> None:
+    register(client)
+    with app.app_context():
+        row = fetch_one(select(User.password_hash))
+    assert row is not None
+    assert row.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert verify_password(PASSWORD, row.password_hash)
+
+
+def test_the_new_user_can_log_in(client: FlaskClient) -> None:
+    register(client)
+    assert log_in(client, "dora@example.com").status_code == 200
+
+
+def test_credentials_are_not_looked_at(client: FlaskClient) -> None:
+    response = client.post(f"{API}/auth/register", json=NOVEL, headers={"Authorization": ",, ,"})
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param("dora@example.com", "dora@example.com", id="the same"),
+        pytest.param("dora@example.com", "DORA@Example.COM", id="case"),
+        pytest.param("dora@example.com", "dora@ｅｘａｍｐｌｅ.com", id="full-width domain"),
+        pytest.param("jos\u00e9@example.com", "jose\u0301@example.com", id="NFC and NFD"),
+        pytest.param("\u00c9va@example.com", "e\u0301va@example.com", id="NFC and NFD and case"),
+        pytest.param("d@münchen.example.com", "d@xn--mnchen-3ya.example.com", id="IDNA"),
+        pytest.param("d@MÜNCHEN.example.com", "d@münchen.example.com", id="IDNA and case"),
+        pytest.param("ΣΑΣ@example.com", "σας@example.com", id="final sigma"),
+    ],
+)
+def test_an_address_is_taken_however_it_is_spelt(client: FlaskClient, first: str, second: str) -> None:
+    assert register(client, email=first).status_code == 201
+    assert problem(register(client, email=second)) == (409, "email_taken")
+    assert log_in(client, second).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param("p\u0430ul@example.com", id="Cyrillic a"),
+        pytest.param("pau1@example.com", id="digit for a letter"),
+        pytest.param("paul+news@example.com", id="a tag"),
+        pytest.param("pa.ul@example.com", id="a dot"),
+        pytest.param("paul@example.org", id="another domain"),
+    ],
+)
+def test_addresses_that_only_look_alike_are_different_accounts(client: FlaskClient, other: str) -> None:
+    assert register(client, email="paul@example.com").status_code == 201
+    assert register(client, email=other).status_code == 201
+
+
+def test_the_address_is_kept_as_it_was_spelt_but_for_its_domain(client: FlaskClient) -> None:
+    answer = register(client, email="Dora.Jose\u0301@xn--mnchen-3ya.EXAMPLE.com").get_json()
+    assert answer["user"]["email"] == "Dora.Jos\u00e9@münchen.example.com"
+
+
+def long_email(local: int, whole: int) -> str:
+    """An address of `whole` characters, `local` of them before the @, with no label over 63."""
+    rest = whole - local - len("@.com")
+    labels = "".join("d" if n % 60 else "." for n in range(1, rest))
+    return "l" * local + "@" + labels + "d.com"
+
+
+@pytest.mark.parametrize(("local", "whole"), [(64, 254), (1, 254), (64, 100)])
+def test_the_longest_addresses_are_taken(client: FlaskClient, local: int, whole: int) -> None:
+    email = long_email(local, whole)
+    assert len(email) == whole
+    assert register(client, email=email).status_code == 201
+    assert log_in(client, email.upper()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("dora", id="no at"),
+        pytest.param("@example.com", id="no local part"),
+        pytest.param("dora@", id="no domain"),
+        pytest.param("dora@example", id="no dot"),
+        pytest.param("dora@@example.com", id="two ats"),
+        pytest.param("dora@example..com", id="empty label"),
+        pytest.param("dora@-example.com", id="hyphen first"),
+        pytest.param("dora@[192.0.2.1]", id="address literal"),
+        pytest.param('"dora"@example.com', id="quoted"),
+        pytest.param("Dora <dora@example.com>", id="display name"),
+        pytest.param("dora@example.com, bob@example.com", id="two addresses"),
+        pytest.param(" dora@example.com", id="space first"),
+        pytest.param("dora@example.com ", id="space last"),
+        pytest.param("dora@example.com\n", id="line feed"),
+        pytest.param("dora\x00@example.com", id="NUL"),
+        pytest.param("dora\ud800@example.com", id="lone surrogate"),
+        pytest.param("dora\u202e@example.com", id="right-to-left override"),
+        pytest.param("do\u200bra@example.com", id="zero-width space"),
+        pytest.param("dora@xn--a.example.com", id="broken punycode"),
+        pytest.param(long_email(65, 100), id="local part of 65"),
+        pytest.param(long_email(64, 255), id="255 characters"),
+        pytest.param("d" * 100_000 + "@example.com", id="very long"),
+    ],
+)
+def test_what_is_no_address_is_refused(client: FlaskClient, email: str) -> None:
+    assert errors_of(register(client, email=email)).keys() == {"email"}
+
+
+@pytest.mark.parametrize("name", ["Al", "N" * 80, "李小龍", "O'Néill-Smith 3rd", "<b>Dora</b>", "👩‍👩‍👧"])
+def test_a_name_is_anything_from_2_to_80_characters(client: FlaskClient, name: str) -> None:
+    assert register(client, name=name).get_json()["user"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "N" * 81, "   ", "\u2003\u2003", "Do\x00ra", "Do\nra", "Do\x7fra", "Do\x9bra", "\udc00Dora"]
+)
+def test_other_names_are_refused(client: FlaskClient, name: str) -> None:
+    assert errors_of(register(client, name=name)).keys() == {"name"}
+
+
+@pytest.mark.parametrize("password", ["8 digits", "x" * 128, "ünïcödé ☃", "p\u0061\u0308sswords", "  x      "])
+def test_a_password_is_anything_from_8_to_128_characters(client: FlaskClient, password: str) -> None:
+    assert register(client, password=password).status_code == 201
+    assert log_in(client, "dora@example.com", password).status_code == 200
+    assert log_in(client, "dora@example.com", unicodedata.normalize("NFD", password)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("", "seven77", "x" * 129, " " * 8, "NUL \x00 inside", "line\nfeed", "\ud800 surrogate"),
+        *(
+            "password1",
+            "PassWord1",
+            "12345678",
+            "qwertyuiop",
+            "gatepost",
+            "GatePost-2026!",
+            "dora",
+            "Dora1234",
+            "DORA--2026",
+        ),
+        *("dora@example.com", "Dora@Example.com"),
+    ],
+)
+def test_short_common_and_own_passwords_are_refused(client: FlaskClient, password: str) -> None:
+    assert errors_of(register(client, password=password)).keys() == {"password"}
+
+
+@pytest.mark.parametrize("field", ["email", "name", "password"])
+def test_each_field_is_required_and_a_string(client: FlaskClient, field: str) -> None:
+    body = {k: v for k, v in NOVEL.items() if k != field}
+    assert errors_of(client.post(f"{API}/auth/register", json=body)).keys() == {field}
+    for value in NOT_STRINGS:
+        assert errors_of(register(client, **{field: value})).keys() == {field}
+
+
+def test_all_wrong_fields_are_named_at_once(client: FlaskClient) -> None:
+    body = {"email": 1, "password": "short", "role": "admin"}
+    errors = errors_of(client.post(f"{API}/auth/register", json=body))
+    assert errors.keys() == {"email", "name", "password", "role"}
+
+
+@pytest.mark.parametrize("field", ["role", "id", "is_active", "email_verified", "Email", "", "💥"])
+def test_unknown_fields_are_refused(client: FlaskClient, field: str) -> None:
+    assert errors_of(register(client, **{field: "admin"})) == {field: ["Unknown field."]}
+    assert log_in(client, "dora@example.com").status_code == 401
+
+
+@pytest.mark.parametrize("body", NOT_OBJECTS)
+def test_the_body_must_be_an_object(client: FlaskClient, body: str) -> None:
+    response = client.post(f"{API}/auth/register", data=body, content_type="application/json")
+    assert errors_of(response) == {"_schema": ["Must be a JSON object."]}
+
+
+def test_a_body_is_required(client: FlaskClient) -> None:
+    assert problem(client.post(f"{API}/auth/register")) == (400, "malformed_request")
+
+
+def test_a_refusal_does_not_repeat_the_password(client: FlaskClient) -> None:
+    response = register(client, email="no address", password="a-secret-of-mine")
+    assert problem(response) == (422, "validation_error")
+    assert "a-secret-of-mine" not in response.text
+
+
+def test_a_taken_address_leaves_its_account_alone(client: FlaskClient, alice: Person) -> None:
+    response = register(client, email=alice.email.upper(), password="another password")
+    assert problem(response) == (409, "email_taken")
+    assert log_in(client, alice.email).status_code == 200
+    assert alice.get("/auth/me").get_json()["name"] == "Alice"

@@ -1,0 +1,240 @@
+"""GET and DELETE /auth/sessions, DELETE /auth/sessions/{id}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, session_row
+from tests.conftest import API, Clock, Person, problem
+from tests.statements import counted
+
+PATH = "/auth/sessions"
+NOT_IDS = ["abc", "0", "-1", "+1", "1.0", "1e0", "01", " 1", "１", "٣", "0x1", str(2**63), str(10**40), "null"]
+
+
+def items_of(person: Person, query: str = "") -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = person.get(PATH + query).get_json()["items"]
+    return items
+
+
+def another_session(client: FlaskClient, person: Person) -> tuple[int, str]:
+    """Log in once more; return the id of the new session and its access token."""
+    token = log_in(client, person.email).get_json()["access_token"]
+    return claims_of(token)["sid"], token
+
+
+# Listing
+
+
+def test_one_lists_ones_live_sessions_the_newest_first(client: FlaskClient, alice: Person, bob: Person) -> None:
+    second, _ = another_session(client, alice)
+    response = alice.get(PATH)
+    assert response.status_code == 200
+    assert response.get_json()["pagination"] == {"limit": 20, "next_cursor": None, "prev_cursor": None}
+    items = items_of(alice)
+    assert [(item["id"], item["current"]) for item in items] == [(second, False), (alice.session_id, True)]
+    assert items[0].keys() == {
+        *("id", "created_at", "last_used_at", "expires_at"),
+        *("ip", "user_agent", "current"),
+    }
+    assert items[1]["user_agent"] == "pytest"
+    assert items[1]["ip"] == "127.0.0.1"
+
+
+def test_what_has_ended_is_not_listed(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    ended, _ = another_session(client, alice)
+    alice.delete(f"{PATH}/{ended}")
+    clock.forward(days=6)
+    refreshed = refresh(client, alice.refresh_token)
+    idle_until_now, _ = another_session(client, alice)
+    assert refreshed.status_code == 200
+    assert [item["id"] for item in items_of(alice)] == [idle_until_now, alice.session_id]
+    clock.forward(days=1)
+    assert [item["id"] for item in items_of(alice)] == [idle_until_now, alice.session_id]
+
+
+def test_expiry_is_told_as_it_will_be(client: FlaskClient, alice: Person, app: Flask, clock: Clock) -> None:
+    for _ in range(4):
+        clock.forward(days=6)
+        alice.refresh_token = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    (item,) = items_of(alice)
+    ends = session_row(app, alice.session_id).expires_at
+    # 24 days are gone: seven more would be past the thirty.
+    assert item["expires_at"] == ends.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def test_the_list_is_walked_by_cursor_and_by_page(client: FlaskClient, alice: Person) -> None:
+    ids = [alice.session_id, *(another_session(client, alice)[0] for _ in range(4))]
+    walked, query = [], "?limit=2"
+    while query:
+        page = alice.get(PATH + query).get_json()
+        walked += [item["id"] for item in page["items"]]
+        cursor = page["pagination"]["next_cursor"]
+        query = f"?limit=2&cursor={cursor}" if cursor else ""
+    assert walked == ids[::-1]
+    page = alice.get(f"{PATH}?limit=2&page=3&sort=created_at").get_json()
+    assert [item["id"] for item in page["items"]] == [ids[4]]
+    assert page["pagination"] == {"limit": 2, "page": 3, "pages": 3, "total": 5}
+
+
+def test_a_cursor_is_of_no_use_to_the_list_of_another(client: FlaskClient, alice: Person, bob: Person) -> None:
+    for _ in range(2):
+        another_session(client, alice)
+    cursor = alice.get(f"{PATH}?limit=1").get_json()["pagination"]["next_cursor"]
+    # Whatever place it names, it is a place among one's own.
+    assert all(item["id"] == bob.session_id for item in items_of(bob, f"?cursor={cursor}"))
+
+
+def test_the_list_has_a_weak_tag_and_is_stored_nowhere(alice: Person) -> None:
+    response = alice.get(PATH)
+    assert response.headers["ETag"].startswith('W/"')
+    assert response.headers["Cache-Control"] == "no-store"
+    unchanged = alice.get(PATH, headers={"If-None-Match": response.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+
+
+def test_head_answers_as_get_without_a_body(alice: Person) -> None:
+    head = alice.call("HEAD", PATH)
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["ETag"] == alice.get(PATH).headers["ETag"]
+
+
+def test_a_list_takes_one_query_beside_the_callers(client: FlaskClient, app: Flask, alice: Person) -> None:
+    for _ in range(3):
+        another_session(client, alice)
+    with counted(app) as statements:
+        assert len(items_of(alice)) == 4
+    assert len(statements) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=1&limit=1", "limit"),
+        ("page=0", "page"),
+        ("page=502", "page"),
+        ("sort=user_agent", "sort"),
+        ("sort=--created_at", "sort"),
+        ("cursor=abc", "cursor"),
+        ("cursor=", "cursor"),
+        ("user_id=1", "user_id"),
+        ("include_current=true", "include_current"),
+    ],
+)
+def test_other_queries_are_refused(alice: Person, query: str, field: str) -> None:
+    response = alice.get(f"{PATH}?{query}")
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"].keys() == {field}
+
+
+# Ending one
+
+
+def test_one_ends_a_session_of_ones_own(client: FlaskClient, app: Flask, alice: Person) -> None:
+    ended, token = another_session(client, alice)
+    response = alice.delete(f"{PATH}/{ended}")
+    assert (response.status_code, response.data) == (204, b"")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert problem(get_me(client, token)) == (401, "token_revoked")
+    assert [item["id"] for item in items_of(alice)] == [alice.session_id]
+    assert session_row(app, ended).revoked_reason == "ended"
+
+
+def test_one_may_end_the_very_session_one_speaks_in(alice: Person) -> None:
+    assert alice.delete(f"{PATH}/{alice.session_id}").status_code == 204
+    assert problem(alice.get("/auth/me")) == (401, "token_revoked")
+
+
+def test_a_session_that_has_ended_is_not_found(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    ended, _ = another_session(client, alice)
+    alice.delete(f"{PATH}/{ended}")
+    assert problem(alice.delete(f"{PATH}/{ended}")) == (404, "not_found")
+    clock.forward(days=1)
+    idle, _ = another_session(client, alice)
+    for _ in range(2):
+        clock.forward(days=4)
+        alice.refresh_token = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    assert problem(alice.delete(f"{PATH}/{idle}")) == (404, "not_found")
+
+
+def test_the_session_of_another_is_not_found_even_by_an_administrator(
+    bob: Person, alice: Person, carol: Person
+) -> None:
+    for stranger in (bob, carol):
+        assert problem(stranger.delete(f"{PATH}/{alice.session_id}")) == (404, "not_found")
+    assert alice.get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize("session_id", [*NOT_IDS, "999", str(2**63 - 1)])
+def test_what_is_no_session_is_not_found(alice: Person, session_id: str) -> None:
+    assert problem(alice.delete(f"{PATH}/{session_id}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("session_id", ["1", *NOT_IDS])
+def test_a_stranger_does_not_learn_whether_there_is_one(client: FlaskClient, alice: Person, session_id: str) -> None:
+    response = client.delete(f"{API}{PATH}/{session_id}")
+    assert problem(response) == (401, "authentication_required")
+
+
+def test_one_session_can_not_be_read(alice: Person) -> None:
+    response = alice.get(f"{PATH}/{alice.session_id}")
+    assert problem(response) == (405, "method_not_allowed")
+    assert {method.strip() for method in response.headers["Allow"].split(",")} == {"DELETE", "OPTIONS"}
+
+
+# Ending many
+
+
+def test_all_but_the_current_one_end(client: FlaskClient, alice: Person, bob: Person) -> None:
+    tokens = [another_session(client, alice)[1] for _ in range(3)]
+    response = alice.delete(PATH)
+    assert (response.status_code, response.data) == (204, b"")
+    assert [get_me(client, token).status_code for token in tokens] == [401] * 3
+    assert [item["current"] for item in items_of(alice)] == [True]
+    assert bob.get("/auth/me").status_code == 200
+
+
+def test_there_need_not_be_others(alice: Person) -> None:
+    assert alice.delete(PATH).status_code == 204
+    assert alice.get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize(("flag", "status"), [("true", 401), ("false", 200)])
+def test_the_current_one_ends_too_on_demand(client: FlaskClient, alice: Person, flag: str, status: int) -> None:
+    _, token = another_session(client, alice)
+    assert alice.delete(f"{PATH}?include_current={flag}").status_code == 204
+    assert problem(get_me(client, token)) == (401, "token_revoked")
+    assert alice.get("/auth/me").status_code == status
+
+
+@pytest.mark.parametrize("flag", ["", "1", "True", "yes", "null", "true&include_current=true"])
+def test_a_flag_is_true_or_false_and_stands_once(client: FlaskClient, alice: Person, flag: str) -> None:
+    _, token = another_session(client, alice)
+    response = alice.delete(f"{PATH}?include_current={flag}")
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"].keys() == {"include_current"}
+    assert get_me(client, token).status_code == 200
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/1"])
+def test_a_deletion_has_no_body_and_no_other_parameters(alice: Person, path: str) -> None:
+    assert problem(alice.delete(path, json={"include_current": True})) == (422, "validation_error")
+    assert problem(alice.delete(f"{path}?all=true")) == (422, "validation_error")
+    assert alice.get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_stranger_is_told_to_sign_in(client: FlaskClient, method: str) -> None:
+    assert problem(client.open(API + PATH, method=method)) == (401, "authentication_required")
+
+
+def test_a_refresh_token_is_no_key_to_sessions(client: FlaskClient, alice: Person) -> None:
+    response = client.delete(API + PATH, headers=bearer(alice.refresh_token))
+    assert problem(response) == (401, "token_invalid")

@@ -1,0 +1,338 @@
+"""The one rule of tokens: what every route that asks for one takes, and what it refuses as which problem.
+
+Each token is tried where its kind belongs: an access token at /auth/me, a refresh token at /auth/refresh.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app
+from tests.auth.support import KEY, bearer, claims_of, encoded, get_me, refresh, reissue, sign
+from tests.conftest import API, Person, problem, settings_for
+
+ACCESS = ["iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"]
+REQUIRED = [("access", claim) for claim in ACCESS] + [("refresh", claim) for claim in [*ACCESS, "gen"]]
+KINDS = ["access", "refresh"]
+INVALID, EXPIRED, REVOKED = (401, "token_invalid"), (401, "token_expired"), (401, "token_revoked")
+OTHER_KEY = "another-key-that-is-long-enough-0123456789"
+TEN_YEARS = 315_360_000
+
+
+def token_of(person: Person, kind: str) -> str:
+    return person.access_token if kind == "access" else person.refresh_token
+
+
+def present(client: FlaskClient, kind: str, token: str) -> TestResponse:
+    return get_me(client, token) if kind == "access" else refresh(client, token)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_signed_again_is_as_good_as_the_first(client: FlaskClient, alice: Person, kind: str) -> None:
+    """Proves that what the tests below refuse is refused for the one thing that they change."""
+    assert present(client, kind, reissue(token_of(alice, kind))).status_code == 200
+
+
+# What is missing or different
+
+
+@pytest.mark.parametrize(("kind", "claim"), REQUIRED)
+def test_each_claim_is_required(client: FlaskClient, alice: Person, kind: str, claim: str) -> None:
+    null: dict[str, Any] = {claim: None}
+    for token in (reissue(token_of(alice, kind), without=[claim]), reissue(token_of(alice, kind), **null)):
+        assert problem(present(client, kind, token)) == INVALID
+
+
+OTHER_CLAIMS: dict[str, list[Any]] = {
+    "iss": ["somebody", "", ["gatepost"], 7],
+    "aud": ["somebody", "", ["gatepost"], ["gatepost", "somebody"], 7],
+    "type": ["admin", "id", "", ["access", "refresh"], True],
+    "jti": ["", 7, []],
+    "fresh": [1, 0, "true", TEN_YEARS * 10],
+    "sub": [
+        *(7, 1.0, True, [], {}, "", " 1", "1 ", "+1", "-1", "01", "1.0", "abc", "٣", "１"),
+        *("0", str(2**63), "9" * 19, "9" * 5000),
+    ],
+    "sid": ["1", 1.0, True, -1, 2**63, 10**30, [], {}],
+    "exp": ["soon", [], {}, float("inf"), float("nan")],
+    "iat": ["soon", [], float("inf"), TEN_YEARS * 20],
+    "nbf": ["soon", [], float("inf"), TEN_YEARS * 20],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("claim", "value"), [(claim, value) for claim, values in OTHER_CLAIMS.items() for value in values]
+)
+def test_other_claims_are_refused(client: FlaskClient, alice: Person, kind: str, claim: str, value: object) -> None:
+    changes: dict[str, Any] = {claim: value}
+    assert problem(present(client, kind, reissue(token_of(alice, kind), **changes))) == INVALID
+
+
+@pytest.mark.parametrize("generation", ["1", 1.0, True, -1, 2**31 - 1, 2**63, 10**30, [], {}])
+def test_a_generation_is_a_count(client: FlaskClient, alice: Person, generation: object) -> None:
+    assert problem(refresh(client, reissue(alice.refresh_token, gen=generation))) == INVALID
+    assert alice.get("/auth/me").status_code == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"typ": None},
+        {"typ": "JWT"},
+        {"typ": "at+JWT"},
+        {"typ": "application/at+jwt"},
+        {"typ": "id+jwt"},
+        {"kid": None},
+        {"kid": ""},
+        {"kid": "unknown"},
+        {"kid": "../../../etc/passwd"},
+        {"kid": "' OR 1=1 --"},
+        {"jku": "https://evil.example.com/keys"},
+        {"jwk": {"kty": "oct", "k": encoded(OTHER_KEY.encode())}},
+        {"x5u": "https://evil.example.com/cert"},
+        {"x5c": ["MIIB"]},
+        {"crit": ["exp"]},
+        {"crit": []},
+        {"b64": False, "crit": ["b64"]},
+    ],
+    ids=json.dumps,
+)
+def test_other_headers_are_refused(client: FlaskClient, alice: Person, kind: str, headers: dict[str, Any]) -> None:
+    assert problem(present(client, kind, reissue(token_of(alice, kind), headers=headers))) == INVALID
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kid", [7, [], {}, True])
+def test_a_key_id_is_text(client: FlaskClient, alice: Person, kind: str, kid: object) -> None:
+    assert problem(present(client, kind, reissue(token_of(alice, kind), headers={"kid": kid}))) == INVALID
+
+
+def test_one_kind_is_no_good_where_the_other_belongs(client: FlaskClient, alice: Person) -> None:
+    assert problem(get_me(client, alice.refresh_token)) == INVALID
+    assert problem(refresh(client, alice.access_token)) == INVALID
+
+
+def test_a_kind_is_what_header_and_claim_agree_on(client: FlaskClient, alice: Person) -> None:
+    by_claim = reissue(alice.refresh_token, type="access")
+    by_header = reissue(alice.refresh_token, headers={"typ": "at+jwt"})
+    for token in (by_claim, by_header):
+        assert problem(get_me(client, token)) == INVALID
+        assert problem(refresh(client, token)) == INVALID
+        assert problem(client.post(f"{API}/auth/logout", headers=bearer(token))) == INVALID
+
+
+# Signatures
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "NONE", "nOnE", "HS384", "RS256", "ES256", "EdDSA", "", None, 7, ["HS256"]]
+)
+def test_another_algorithm_is_refused_signed_or_not(
+    client: FlaskClient, alice: Person, kind: str, algorithm: str
+) -> None:
+    token = token_of(alice, kind)
+    signed = reissue(token, headers={"alg": algorithm})
+    unsigned = signed.rpartition(".")[0] + "."
+    for forged in (signed, unsigned):
+        assert problem(present(client, kind, forged)) == INVALID
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+def test_a_good_signature_of_another_algorithm_is_refused(
+    client: FlaskClient, alice: Person, kind: str, algorithm: str
+) -> None:
+    token = token_of(alice, kind)
+    header = jwt.get_unverified_header(token) | {"alg": algorithm}
+    with warnings.catch_warnings(action="ignore", category=jwt.InsecureKeyLengthWarning):
+        forged = jwt.encode(claims_of(token), KEY, algorithm, headers=header)
+    assert problem(present(client, kind, forged)) == INVALID
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_key_is_refused(client: FlaskClient, alice: Person, kind: str) -> None:
+    assert problem(present(client, kind, reissue(token_of(alice, kind), key=OTHER_KEY))) == INVALID
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_every_character_of_a_token_is_signed(client: FlaskClient, alice: Person, kind: str, part: int) -> None:
+    parts = token_of(alice, kind).split(".")
+    for place in {0, len(parts[part]) // 2, len(parts[part]) - 1}:
+        text = parts[part]
+        for other in "AQgw_":
+            if other != text[place]:
+                forged = [*parts]
+                forged[part] = text[:place] + other + text[place + 1 :]
+                assert problem(present(client, kind, ".".join(forged))) == INVALID
+
+
+@pytest.mark.parametrize("claims", [{"sub": "2"}, {"sid": 2}, {"fresh": True}, {"exp": TEN_YEARS * 20}], ids=json.dumps)
+def test_claims_are_not_changed_without_the_key(client: FlaskClient, alice: Person, claims: dict[str, Any]) -> None:
+    header, _, signature = alice.access_token.split(".")
+    forged = ".".join([header, encoded(claims_of(alice.access_token) | claims), signature])
+    assert problem(get_me(client, forged)) == INVALID
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("x", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d", "e30.e30.", "null", "undefined", "[object", "=" * 9),
+        f"{encoded([])}.{encoded({})}.x",
+        f"{encoded('text')}.{encoded({})}.x",
+        f"{encoded(b'{')}.{encoded({})}.x",
+        f"{encoded(bytes(range(256)))}.e30.x",
+        f"{encoded(b'[' * 3000)}.e30.x",
+        "x" * 5000,
+    ],
+    ids=lambda token: token[:20],
+)
+def test_what_is_no_token_is_refused(client: FlaskClient, token: str) -> None:
+    if "[" not in token and not token.startswith("="):
+        assert problem(get_me(client, token)) == INVALID
+        assert problem(refresh(client, token)) == INVALID
+    # Where the grammar of the header does not come first.
+    response = client.post(f"{API}/auth/refresh", json={"refresh_token": token[:4096]})
+    assert problem(response) == INVALID
+
+
+@pytest.mark.parametrize("payload", [b"[" * 3000, b"[]", b'"text"', b"{", b"\xff", b'{"exp": NaN}', b"null", b""])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signed_payload_that_holds_no_claims_is_refused(
+    client: FlaskClient, alice: Person, kind: str, payload: bytes
+) -> None:
+    token = sign(jwt.get_unverified_header(token_of(alice, kind)), payload)
+    assert problem(present(client, kind, token)) == INVALID
+
+
+# Time
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("claim", "seconds", "expected"),
+    [
+        ("exp", -20, None),
+        ("exp", -40, EXPIRED),
+        ("exp", -TEN_YEARS, EXPIRED),
+        ("nbf", 20, None),
+        ("nbf", 40, INVALID),
+        ("iat", 20, None),
+        ("iat", 40, INVALID),
+    ],
+)
+def test_clocks_may_differ_by_30_seconds(
+    client: FlaskClient, alice: Person, kind: str, claim: str, seconds: int, expected: tuple[int, str] | None
+) -> None:
+    changes: dict[str, Any] = {claim: int(time.time()) + seconds}
+    token = reissue(token_of(alice, kind), **changes)
+    response = present(client, kind, token)
+    if expected is None:
+        assert response.status_code == 200
+    else:
+        assert problem(response) == expected
+
+
+def test_an_expired_token_that_is_not_ours_is_just_not_ours(client: FlaskClient, alice: Person) -> None:
+    for changes in ({"key": OTHER_KEY}, {"headers": {"kid": "unknown"}}, {"without": ["sid"]}):
+        assert problem(get_me(client, reissue(alice.access_token, exp=1, **changes))) == INVALID
+
+
+# Whose
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "changes", [{"sub": "999999"}, {"sub": str(2**63 - 1)}, {"sid": 0}, {"sid": 999999}, {"sid": 2**63 - 1}]
+)
+def test_a_token_of_no_session_is_revoked(
+    client: FlaskClient, alice: Person, kind: str, changes: dict[str, Any]
+) -> None:
+    assert problem(present(client, kind, reissue(token_of(alice, kind), **changes))) == REVOKED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_session_is_its_users_alone(client: FlaskClient, alice: Person, bob: Person, kind: str) -> None:
+    assert problem(present(client, kind, reissue(token_of(bob, kind), sid=alice.session_id))) == REVOKED
+    assert problem(present(client, kind, reissue(token_of(bob, kind), sub=str(alice.id)))) == REVOKED
+    for person in (alice, bob):
+        assert present(client, kind, token_of(person, kind)).status_code == 200
+
+
+# What the refusals say
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"sub": "0"}, "token_invalid", "not one this service accepts"),
+        ({"exp": 1}, "token_expired", "has expired"),
+        ({"sid": 999999}, "token_revoked", "has ended"),
+    ],
+)
+def test_a_refusal_challenges_with_invalid_token(
+    client: FlaskClient, alice: Person, changes: dict[str, Any], code: str, words: str
+) -> None:
+    response = get_me(client, reissue(alice.access_token, **changes))
+    assert problem(response) == (401, code)
+    challenge = response.headers["WWW-Authenticate"]
+    assert challenge.startswith('Bearer realm="gatepost", error="invalid_token", error_description="')
+    assert words in challenge
+    assert words in response.get_json()["detail"]
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_token_comes_before_whether_the_thing_exists(client: FlaskClient, alice: Person) -> None:
+    expired = bearer(reissue(alice.access_token, exp=1))
+    for method, path in (("DELETE", "/auth/sessions/999"), ("DELETE", "/posts/999"), ("GET", "/users/999/export")):
+        assert problem(client.open(API + path, method=method, headers=expired)) == EXPIRED
+
+
+# Keys
+
+
+@pytest.fixture
+def rotated(app: Flask, database_url: str) -> FlaskClient:
+    """The service after its key was changed: the tests' own key is the previous one."""
+    settings = settings_for(database_url, jwt_secret_key=OTHER_KEY, jwt_previous_secret_keys=(KEY,))
+    return create_app(settings).test_client()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_previous_key_still_verifies(rotated: FlaskClient, alice: Person, kind: str) -> None:
+    assert present(rotated, kind, token_of(alice, kind)).status_code == 200
+
+
+def test_only_the_new_key_signs(rotated: FlaskClient, client: FlaskClient, alice: Person) -> None:
+    token = refresh(rotated, alice.refresh_token).get_json()["access_token"]
+    assert jwt.get_unverified_header(token)["kid"] != jwt.get_unverified_header(alice.access_token)["kid"]
+    assert jwt.decode(token, OTHER_KEY, algorithms=["HS256"], audience="gatepost")
+    assert get_me(rotated, token).status_code == 200
+    assert problem(get_me(client, token)) == INVALID
+
+
+def test_a_key_id_does_not_lend_another_keys_name(rotated: FlaskClient, alice: Person) -> None:
+    new_kid = jwt.get_unverified_header(refresh(rotated, alice.refresh_token).get_json()["access_token"])["kid"]
+    assert problem(get_me(rotated, reissue(alice.access_token, headers={"kid": new_kid}))) == INVALID
+    assert problem(get_me(rotated, reissue(alice.access_token, key=OTHER_KEY))) == INVALID
+
+
+@pytest.mark.parametrize("changes", [{"jwt_issuer": "elsewhere"}, {"jwt_audience": "elsewhere"}])
+def test_another_service_with_the_same_key_is_another(
+    app: Flask, database_url: str, alice: Person, changes: dict[str, str]
+) -> None:
+    elsewhere = create_app(replace(settings_for(database_url), **changes)).test_client()  # type: ignore[arg-type]
+    assert problem(get_me(elsewhere, alice.access_token)) == INVALID

@@ -1,0 +1,1 @@
+"""What only several processes at once can show: races against a real gunicorn."""

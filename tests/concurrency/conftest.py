@@ -1,0 +1,20 @@
+"""The arena in which requests race."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.concurrency.race import Arena
+from tests.conftest import empty
+from tests.services.gunicorn import GatepostServer
+
+
+@pytest.fixture
+def arena(shared_server: GatepostServer) -> Iterator[Arena]:
+    """A real server on an empty database."""
+    arena = Arena.of(shared_server)
+    empty(arena.engine)
+    with arena.watched():
+        yield arena

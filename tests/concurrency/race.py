@@ -1,0 +1,219 @@
+"""Calls to a real server, one at a time or all at one moment, over the standard library's HTTP client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+import psutil
+from sqlalchemy import Engine, NullPool, create_engine, insert, text
+
+from app.users.models import User
+from tests.conftest import API, PASSWORD, password_hash
+from tests.services import LOOPBACK
+from tests.services.gunicorn import GatepostServer
+
+T = TypeVar("T")
+CLIENT_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and how long it took from the first byte sent to the last one read."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    seconds: float
+
+    @property
+    def json(self) -> Any:
+        """The document in the body."""
+        return json.loads(self.content)
+
+    @property
+    def outcome(self) -> tuple[int, str]:
+        """Status, and the code of a problem; "" for what is none."""
+        is_problem = self.headers.get("content-type") == "application/problem+json"
+        return self.status, self.json["code"] if is_problem else ""
+
+
+def call(
+    server: GatepostServer,
+    method: str,
+    path: str,
+    *,
+    token: str | None = None,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """Send one request on a connection of its own; `path` is below the API's base path, or absolute as /health."""
+    sent = dict(headers or {})
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+    connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=CLIENT_TIMEOUT_SECONDS)
+    target = path if path.startswith("/health") else API + path
+    started = time.perf_counter()
+    try:
+        connection.request(method, target, None if body is None else json.dumps(body), sent)
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    received = {name.lower(): value for name, value in response.getheaders()}
+    return Reply(response.status, received, content, time.perf_counter() - started)
+
+
+def race(*calls: Callable[[], T]) -> list[T]:
+    """Run every call in a thread of its own, all released at one moment; return their results in order."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(one: Callable[[], T]) -> T:
+        barrier.wait()
+        return one()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def outcomes(replies: Sequence[Reply]) -> set[tuple[int, str]]:
+    """The different outcomes among some replies."""
+    return {reply.outcome for reply in replies}
+
+
+@contextmanager
+def only_worker(server: GatepostServer, pid: int) -> Iterator[None]:
+    """Hold every worker but one still, so that this one answers."""
+    others = [psutil.Process(other) for other in server.worker_pids() if other != pid]
+    for process in others:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in others:
+            process.resume()
+
+
+def on_every_worker(server: GatepostServer, request: Callable[[], Reply]) -> list[Reply]:
+    """Send the same request to each worker in turn."""
+    replies = []
+    pids = server.worker_pids()
+    assert len(pids) > 1
+    for pid in pids:
+        with only_worker(server, pid):
+            replies.append(request())
+    return replies
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a login or a refresh gave."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+
+
+def tokens_of(reply: Reply) -> Tokens:
+    """Return the tokens of a successful answer."""
+    assert reply.status in (200, 201), reply.content
+    return Tokens(reply.json["access_token"], reply.json["refresh_token"])
+
+
+@dataclass(frozen=True)
+class Arena:
+    """A server, its database, and people to send in."""
+
+    server: GatepostServer
+    engine: Engine
+
+    @classmethod
+    def of(cls, server: GatepostServer) -> Self:
+        """Return the arena of a server, with a connection to its database whenever one is needed."""
+        url = server.database_url.replace("postgresql://", "postgresql+psycopg2://")
+        return cls(server, create_engine(url, poolclass=NullPool))
+
+    @contextmanager
+    def watched(self) -> Iterator[Self]:
+        """Check that the server meets no error meanwhile that it has not foreseen."""
+        before = len(self.server.log_text())
+        yield self
+        log = self.server.log_text()[before:]
+        surprise = re.search(r"unhandled exception|Traceback", log)
+        assert surprise is None, log[surprise.start() :][:5000]
+
+    def call(self, method: str, path: str, **options: Any) -> Reply:
+        """Send one request."""
+        return call(self.server, method, path, **options)
+
+    def rows(self, statement: str, **parameters: object) -> list[Any]:
+        """Return what the database holds."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(statement), parameters))
+
+    def number(self, statement: str, **parameters: object) -> int:
+        """Return the one number that a statement selects."""
+        return int(self.rows(statement, **parameters)[0][0])
+
+    def join(self, role: str = "user") -> Member:
+        """Add an account, past the API and its work on passwords."""
+        email = f"{secrets.token_hex(8)}@example.com"
+        now = datetime.now(UTC)
+        row = {
+            "email": email,
+            "email_key": email,
+            "name": "Member",
+            "name_key": "member",
+            "bio": "",
+            "role": role,
+            "password_hash": password_hash(),
+            "created_at": now,
+            "updated_at": now,
+        }
+        with self.engine.begin() as connection:
+            user_id = connection.execute(insert(User).values(row).returning(User.id)).scalar_one()
+        return Member(self, user_id, email)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An account in the arena."""
+
+    arena: Arena
+    id: int
+    email: str
+
+    def try_to_log_in(self, password: str = PASSWORD) -> Reply:
+        """Send a login."""
+        return self.arena.call("POST", "/auth/login", body={"email": self.email, "password": password})
+
+    def log_in(self, password: str = PASSWORD) -> Tokens:
+        """Begin a session."""
+        return tokens_of(self.try_to_log_in(password))
+
+    def live_sessions(self) -> int:
+        """Count the sessions that have not been ended."""
+        statement = "SELECT count(*) FROM sessions WHERE user_id = :id AND revoked_at IS NULL"
+        return self.arena.number(statement, id=self.id)
+
+
+def refresh(arena: Arena, tokens: Tokens) -> Reply:
+    """Send a refresh token."""
+    return arena.call("POST", "/auth/refresh", token=tokens.refresh)
+
+
+def change_password(arena: Arena, access_token: str, old: str, new: str) -> Reply:
+    """Send a change of password."""
+    body = {"current_password": old, "new_password": new}
+    return arena.call("POST", "/auth/password", token=access_token, body=body)

@@ -1,0 +1,1 @@
+"""What happens while a service that Gatepost needs is down, stuck or gone."""

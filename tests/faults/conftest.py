@@ -1,0 +1,59 @@
+"""Servers that a test may break: each module's own, never the ones that other tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.concurrency.race import Arena
+from tests.conftest import migrate
+from tests.services import ServiceMissing, skip_or_fail
+from tests.services.gunicorn import GatepostServer
+from tests.services.postgres import PostgresServer, find_binaries
+
+Serve = Callable[..., Arena]
+# Visitors log in as often as they can.
+ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000"}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgresServer]:
+    """A PostgreSQL to kill and freeze, whatever TEST_DATABASE_URL says."""
+    try:
+        find_binaries()
+    except ServiceMissing as missing:
+        skip_or_fail(missing)
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database_url(database: PostgresServer) -> str:
+    """A migrated database in it."""
+    url = database.create_database("gatepost")
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Return a function that serves a database: `serve(url, DB_POOL_SIZE="1")`."""
+    with ExitStack() as stack:
+
+        def start(url: str, **environment: str) -> Arena:
+            server = GatepostServer({"DATABASE_URL": url, **ENVIRONMENT, **environment})
+            stack.enter_context(server)
+            return stack.enter_context(Arena.of(server).watched())
+
+        yield start
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    """A migrated SQLite database."""
+    path = tmp_path / "gatepost.db"
+    migrate(f"sqlite:///{path}")
+    return path

@@ -1,0 +1,25 @@
+"""What the tests of posts share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import Person
+
+Write = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def write() -> Write:
+    """Return a function that writes a post through the API: `write(alice, status="draft")`."""
+
+    def add(author: Person, **members: Any) -> dict[str, Any]:
+        response = author.post("/posts", json={"title": "Hello", "content": "World", **members})
+        assert response.status_code == 201, response.text
+        document: dict[str, Any] = response.get_json()
+        return document
+
+    return add

@@ -1,0 +1,111 @@
+"""GET /posts/{id}."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.conftest import API, Person, problem
+from tests.posts.conftest import Write
+from tests.statements import counted
+
+NO_IDS = ["0", "-1", "+1", "01", "1.0", "1e0", "abc", "%20", "1%20", "٣", "１", "²", "999", str(2**63 - 1)]
+TOO_LARGE = [str(2**63), str(2**64), "9" * 19, "9" * 20, "9" * 5000]
+
+
+def test_anyone_reads_a_published_post(client: FlaskClient, alice: Person, write: Write) -> None:
+    post = write(alice)
+    response = client.get(f"{API}/posts/{post['id']}")
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    assert response.get_json() == post
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert "Authorization" in response.vary
+
+
+def test_what_a_signed_in_caller_reads_is_not_for_caches(alice: Person, bob: Person, write: Write) -> None:
+    post = write(alice)
+    response = bob.get(f"/posts/{post['id']}")
+    assert response.get_json() == post
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "Authorization" in response.vary
+
+
+def test_a_draft_is_for_its_author_and_admins(
+    client: FlaskClient, alice: Person, bob: Person, carol: Person, write: Write
+) -> None:
+    path = f"/posts/{write(alice, status='draft')['id']}"
+    assert alice.get(path).status_code == 200
+    assert carol.get(path).status_code == 200
+    assert problem(bob.get(path)) == (404, "not_found")
+    assert problem(client.get(API + path)) == (404, "not_found")
+
+
+def test_a_draft_is_refused_as_what_never_was(client: FlaskClient, alice: Person, write: Write) -> None:
+    draft = client.get(f"{API}/posts/{write(alice, status='draft')['id']}", headers={"X-Request-ID": "same"})
+    nothing = client.get(f"{API}/posts/999", headers={"X-Request-ID": "same"})
+    assert draft.data == nothing.data
+    assert draft.headers == nothing.headers
+
+
+@pytest.mark.parametrize("post_id", NO_IDS + TOO_LARGE, ids=lambda text: text[:24])
+def test_what_is_no_id_is_not_found(client: FlaskClient, post_id: str) -> None:
+    assert problem(client.get(f"{API}/posts/{post_id}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("post_id", ["abc", "999", str(2**63)])
+def test_who_calls_is_asked_before_what_exists(client: FlaskClient, method: str, post_id: str) -> None:
+    response = client.open(f"{API}/posts/{post_id}", method=method)
+    assert problem(response) == (401, "authentication_required")
+
+
+@pytest.mark.parametrize("path", ["/posts/1/", "/posts//1", "/posts/", "//posts", "/posts/1/2", "/Posts"])
+def test_other_spellings_of_a_path_are_other_paths(alice: Person, write: Write, path: str) -> None:
+    write(alice)
+    assert problem(alice.get(path)) == (404, "not_found")
+
+
+def test_head_is_get_without_the_body(client: FlaskClient, alice: Person, write: Write) -> None:
+    path = f"{API}/posts/{write(alice)['id']}"
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.data) == (200, b"")
+    for name in ("ETag", "Cache-Control", "Content-Type", "Content-Length"):
+        assert head.headers[name] == get.headers[name]
+
+
+def test_options_name_the_methods(client: FlaskClient) -> None:
+    response = client.options(f"{API}/posts/1")
+    assert (response.status_code, response.data) == (204, b"")
+    assert set(response.allow) == {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"}
+    assert "Content-Type" not in response.headers
+
+
+def test_another_method_is_told_which_there_are(alice: Person) -> None:
+    response = alice.post("/posts/1")
+    assert problem(response) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
+
+
+def test_a_query_is_refused(client: FlaskClient, alice: Person, write: Write) -> None:
+    response = client.get(f"{API}/posts/{write(alice)['id']}?fields=title")
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"] == {"fields": ["Unknown field."]}
+
+
+def test_bad_credentials_are_refused_even_where_none_are_needed(
+    client: FlaskClient, alice: Person, write: Write
+) -> None:
+    path = f"{API}/posts/{write(alice)['id']}"
+    response = client.get(path, headers={"Authorization": "Bearer x.y.z"})
+    assert problem(response) == (401, "token_invalid")
+
+
+def test_a_post_with_its_author_is_one_query(app: Flask, client: FlaskClient, alice: Person, write: Write) -> None:
+    path = f"/posts/{write(alice)['id']}"
+    with counted(app) as anonymous:
+        client.get(API + path)
+    with counted(app) as signed_in:
+        alice.get(path)
+    assert (len(anonymous), len(signed_in)) == (1, 2)

@@ -1,0 +1,247 @@
+"""GET /posts: what is listed, in which order and by which filters. How one walks it: tests/test_pagination.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import API, Cast, Clock, Person, problem
+from tests.posts.conftest import Write
+from tests.statements import counted
+
+
+def titles(response: TestResponse) -> list[str]:
+    """The titles of a list, in its order."""
+    assert response.status_code == 200, response.text
+    return [item["title"] for item in response.get_json()["items"]]
+
+
+def test_an_empty_list(client: FlaskClient, app: Flask) -> None:
+    response = client.get(API + "/posts")
+    assert response.get_json() == {
+        "items": [],
+        "pagination": {"limit": 20, "next_cursor": None, "prev_cursor": None},
+    }
+    assert "Link" not in response.headers
+
+
+def test_anyone_lists_published_posts_newest_first(
+    client: FlaskClient, alice: Person, bob: Person, write: Write
+) -> None:
+    posts = [write(alice, title="a"), write(bob, title="b"), write(alice, title="c")]
+    write(alice, status="draft")
+    response = client.get(API + "/posts")
+    assert response.get_json()["items"] == posts[::-1]
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["ETag"].startswith('W/"')
+    assert "Authorization" in response.vary
+
+
+def test_a_signed_in_caller_s_list_is_not_for_caches(alice: Person, write: Write) -> None:
+    write(alice)
+    assert alice.get("/posts").headers["Cache-Control"] == "no-store"
+
+
+def test_drafts_are_listed_for_their_author_alone(
+    client: FlaskClient, alice: Person, bob: Person, carol: Person, write: Write
+) -> None:
+    write(alice, title="hers", status="draft")
+    write(bob, title="his", status="draft")
+    assert titles(alice.get("/posts?status=draft")) == ["hers"]
+    assert titles(carol.get("/posts?status=draft")) == []
+    assert titles(bob.get(f"/posts?status=draft&author_id={alice.id}")) == []
+    for caller in (alice, bob, carol):
+        assert titles(caller.get("/posts")) == titles(caller.get("/posts?status=published")) == []
+    response = client.get(API + "/posts?status=draft")
+    assert problem(response) == (401, "authentication_required")
+    assert "WWW-Authenticate" in response.headers
+
+
+def test_posts_of_one_author(client: FlaskClient, alice: Person, bob: Person, write: Write) -> None:
+    write(alice, title="hers")
+    write(bob, title="his")
+    assert titles(client.get(f"{API}/posts?author_id={bob.id}")) == ["his"]
+    for unknown in (999, 2**63 - 1):
+        assert titles(client.get(f"{API}/posts?author_id={unknown}")) == []
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("created_at", "bca"),
+        ("-created_at", "acb"),
+        ("updated_at", "cab"),
+        ("-updated_at", "bac"),
+        ("title", "abc"),
+        ("-title", "cba"),
+    ],
+)
+def test_every_sort_key_goes_both_ways(
+    client: FlaskClient, alice: Person, write: Write, clock: Clock, sort: str, expected: str
+) -> None:
+    posts = {}
+    for title in "bca":
+        posts[title] = write(alice, title=title)
+        clock.forward(seconds=1)
+    alice.patch(f"/posts/{posts['b']['id']}", json={"content": "edited"})
+    assert "".join(titles(client.get(f"{API}/posts?sort={sort}"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("created_after=2026-01-01T00:00:00Z", "cb"),
+        ("created_after=2025-12-31T23:59:59.999999Z", "cba"),
+        ("created_before=2026-01-01T00:00:02Z", "ba"),
+        ("created_before=2026-01-01T00:00:02.000001Z", "cba"),
+        ("created_after=2026-01-01T00:00:00Z&created_before=2026-01-01T00:00:02Z", "b"),
+        ("created_after=2026-01-01T00:00:02Z&created_before=2026-01-01T00:00:00Z", ""),
+        ("created_after=2026-01-01T02:00:00%2B02:00", "cb"),
+        ("created_after=2025-12-31T18:30:00-05:30", "cb"),
+        ("created_after=2026-01-01t00:00:00z", "cb"),
+        ("created_after=2026-01-01T00:00:00.0000009Z", "cb"),
+        ("created_after=0001-01-01T00:00:00Z", "cba"),
+        ("created_before=9999-12-31T23:59:59.999999Z", "cba"),
+    ],
+)
+def test_posts_of_a_time(
+    client: FlaskClient, alice: Person, write: Write, clock: Clock, query: str, expected: str
+) -> None:
+    clock.now = datetime(2026, 1, 1, tzinfo=UTC)
+    for title in "abc":
+        write(alice, title=title)
+        clock.forward(seconds=1)
+    assert "".join(titles(client.get(f"{API}/posts?{query}"))) == expected
+
+
+NO_TIMES = [
+    "",
+    "2026",
+    "2026-01-01",
+    "2026-01-01T00:00",
+    "2026-01-01T00:00:00",
+    "2026-01-01 00:00:00Z",
+    "2026-01-01T00:00:00+0200",
+    "2026-01-01T00:00:00%2B02",
+    "2026-01-01T00:00:00+02:00",  # the plus sign means a space
+    "2026-13-01T00:00:00Z",
+    "2026-02-30T00:00:00Z",
+    "2026-01-01T25:00:00Z",
+    "2026-01-01T23:59:60Z",
+    "2026-01-01T00:00:00%2B24:00",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00%2B14:00",
+    "9999-12-31T23:59:59-14:00",
+    "2026-01-01T00:00:00Z%00",
+    "2026-01-01T00:00:00Z%0A",
+    "%202026-01-01T00:00:00Z",
+    "2026-W01-1T00:00:00Z",
+    "20260101T000000Z",
+    "1767225600",
+    "٢٠٢٦-01-01T00:00:00Z",
+    "now",
+]
+
+
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+@pytest.mark.parametrize("value", NO_TIMES)
+def test_a_time_is_rfc_3339(client: FlaskClient, app: Flask, name: str, value: str) -> None:
+    response = client.get(f"{API}/posts?{name}={quote(value, safe='%+: ')}")
+    assert problem(response) == (422, "validation_error")
+    text = "Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."
+    assert response.get_json()["errors"] == {name: [text]}
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("author_id=0", "author_id"),
+        ("author_id=-1", "author_id"),
+        ("author_id=x", "author_id"),
+        ("author_id=1.0", "author_id"),
+        ("author_id=", "author_id"),
+        ("author_id=%201", "author_id"),
+        ("author_id=1_0", "author_id"),
+        ("author_id=%D9%A3", "author_id"),
+        (f"author_id={2**63}", "author_id"),
+        (f"author_id={'9' * 5000}", "author_id"),
+        ("author_id=1&author_id=1", "author_id"),
+        ("sort=", "sort"),
+        ("sort=id", "sort"),
+        ("sort=--title", "sort"),
+        ("sort=%2Btitle", "sort"),
+        ("sort=Title", "sort"),
+        ("sort=title,created_at", "sort"),
+        ("sort=title;DROP TABLE posts", "sort"),
+        ("sort=title&sort=title", "sort"),
+        ("status=", "status"),
+        ("status=all", "status"),
+        ("status=draft&status=published", "status"),
+        ("q=x", "q"),
+        ("Limit=5", "Limit"),
+        ("author_id[]=1", "author_id[]"),
+        ("=x", ""),
+        ("x", "x"),
+    ],
+)
+def test_a_bad_query_is_explained(client: FlaskClient, app: Flask, query: str, name: str) -> None:
+    response = client.get(f"{API}/posts?{query}")
+    assert problem(response) == (422, "validation_error")
+    assert list(response.get_json()["errors"]) == [name]
+
+
+def test_every_bad_parameter_is_named_at_once(client: FlaskClient, app: Flask) -> None:
+    response = client.get(API + "/posts?limit=0&sort=x&page=0&y=1")
+    assert response.get_json()["errors"].keys() == {"limit", "sort", "page", "y"}
+
+
+@pytest.mark.parametrize(
+    "query", ["title=é", "title=%FF", "title=%ED%A0%80", "x=%C0%80", "&".join(f"a{n}=1" for n in range(101))]
+)
+def test_what_is_no_query_string_is_malformed(client: FlaskClient, app: Flask, query: str) -> None:
+    assert problem(client.get(f"{API}/posts?{query}")) == (400, "malformed_request")
+
+
+def test_twenty_posts_by_twenty_authors_are_one_query(
+    app: Flask, client: FlaskClient, join: Cast, write: Write
+) -> None:
+    authors = [join(f"Author{number}") for number in range(20)]
+    for author in authors:
+        write(author)
+
+    def statements(call: Any) -> int:
+        with counted(app) as seen:
+            assert len(call().get_json()["items"]) == 20
+        return len(seen)
+
+    assert statements(lambda: client.get(API + "/posts")) == 1
+    assert statements(lambda: authors[0].get("/posts")) == 2
+
+
+def test_a_deleted_author_s_posts_go_too(client: FlaskClient, alice: Person, bob: Person, write: Write) -> None:
+    write(alice, title="hers")
+    write(bob, title="his")
+    assert alice.delete(f"/users/{alice.id}").status_code == 204
+    assert titles(client.get(API + "/posts")) == ["his"]
+
+
+def test_a_new_name_shows_in_the_list(client: FlaskClient, alice: Person, write: Write) -> None:
+    write(alice)
+    before = client.get(API + "/posts")
+    alice.patch(f"/users/{alice.id}", json={"name": "Alicia"})
+    after = client.get(API + "/posts", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert after.get_json()["items"][0]["author"] == {"id": alice.id, "name": "Alicia"}
+
+
+def test_options_and_other_methods(client: FlaskClient, app: Flask) -> None:
+    assert set(client.options(API + "/posts").allow) == {"GET", "HEAD", "OPTIONS", "POST"}
+    response = client.delete(API + "/posts")
+    assert problem(response) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"

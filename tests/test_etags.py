@@ -1,0 +1,199 @@
+"""Entity tags and conditional requests (RFC 9110 section 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import API, Person, problem
+
+WRITES = pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+BODIES: dict[str, dict[str, Any]] = {
+    "PUT": {"json": {"title": "New", "content": "Text"}},
+    "PATCH": {"json": {"title": "New"}},
+    "DELETE": {},
+}
+
+
+@pytest.fixture
+def path(alice: Person) -> str:
+    """The path of a post by Alice."""
+    response = alice.post("/posts", json={"title": "Hello", "content": "World"})
+    return f"/posts/{response.get_json()['id']}"
+
+
+def tag_of(response: TestResponse) -> str:
+    """The entity tag of an answer."""
+    return str(response.headers["ETag"])
+
+
+def test_a_resource_has_a_strong_tag_that_stays(alice: Person, client: FlaskClient, path: str) -> None:
+    first, second = client.get(API + path), client.get(API + path)
+    assert tag_of(first) == tag_of(second) == tag_of(alice.get(path))
+    assert tag_of(first).startswith('"')
+    assert tag_of(first).endswith('"')
+
+
+@pytest.mark.parametrize("other", ["title", "content", "status"])
+def test_the_tag_changes_with_the_resource(alice: Person, path: str, other: str) -> None:
+    before = tag_of(alice.get(path))
+    after = alice.patch(path, json={other: "draft" if other == "status" else "Other"})
+    assert tag_of(after) != before
+    assert tag_of(after) == tag_of(alice.get(path))
+
+
+def test_the_tag_of_a_post_changes_with_its_author_s_name(alice: Person, path: str) -> None:
+    before = tag_of(alice.get(path))
+    alice.patch(f"/users/{alice.id}", json={"bio": "The name stays."})
+    assert tag_of(alice.get(path)) == before
+    alice.patch(f"/users/{alice.id}", json={"name": "Alicia"})
+    assert tag_of(alice.get(path)) != before
+    assert problem(alice.patch(path, json={"title": "x"}, headers={"If-Match": before}))[0] == 412
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("{tag}", 304),
+        ("W/{tag}", 304),
+        ("*", 304),
+        (" * ", 304),
+        ('"a", {tag}', 304),
+        ('"a",{tag},"b"', 304),
+        ('W/"a" , W/{tag}', 304),
+        ("\t{tag}\t", 304),
+        (', , {tag},', 304),
+        ('"with, comma", {tag}', 304),
+        ('"a"', 200),
+        ('W/"a"', 200),
+        ("", 200),
+        ('""', 200),
+        ("{bare}", 200),
+        ("'{bare}'", 200),
+        ('"{bare}', 200),
+        ('"{bare}-gzip"', 200),
+        ('"*"', 200),
+        ('"é"', 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_if_none_match(client: FlaskClient, path: str, header: str, status: int, method: str) -> None:
+    tag = tag_of(client.get(API + path))
+    value = header.format(tag=tag, bare=tag.strip('"'))
+    response = client.open(API + path, method=method, headers={"If-None-Match": value})
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("who", [None, "alice"])
+def test_a_304_has_the_headers_of_the_200_and_no_body(
+    client: FlaskClient, alice: Person, path: str, who: str | None
+) -> None:
+    headers = alice.headers if who else {}
+    full = client.get(API + path, headers=headers)
+    empty = client.get(API + path, headers=headers | {"If-None-Match": tag_of(full)})
+    assert (empty.status_code, empty.data) == (304, b"")
+    assert "Content-Type" not in empty.headers
+    for name in ("ETag", "Cache-Control", "X-Content-Type-Options"):
+        assert empty.headers[name] == full.headers[name]
+    assert set(empty.vary) == set(full.vary) >= {"Authorization", "Origin"}
+    assert "X-Request-ID" in empty.headers
+
+
+def test_if_match_does_not_hold_reads(client: FlaskClient, path: str) -> None:
+    assert client.get(API + path, headers={"If-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("user", ["alice", "carol"])
+def test_a_changed_profile_has_another_tag(request: pytest.FixtureRequest, alice: Person, user: str) -> None:
+    caller: Person = request.getfixturevalue(user)
+    path = f"/users/{alice.id}"
+    tag = tag_of(caller.get(path))
+    changed = caller.patch(path, json={"bio": "x"}, headers={"If-Match": tag})
+    assert changed.status_code == 200
+    assert tag_of(changed) == tag_of(caller.get(path)) != tag
+    assert problem(caller.patch(path, json={"bio": "y"}, headers={"If-Match": tag})) == (412, "precondition_failed")
+    assert caller.get(path).get_json()["bio"] == "x"
+
+
+@WRITES
+@pytest.mark.parametrize("header", ["{tag}", "*", '"a", {tag}', 'W/"a",{tag}'])
+@pytest.mark.parametrize("who", ["alice", "carol"])
+def test_a_write_with_the_present_tag_is_done(
+    request: pytest.FixtureRequest, alice: Person, path: str, method: str, header: str, who: str
+) -> None:
+    caller: Person = request.getfixturevalue(who)
+    value = header.format(tag=tag_of(caller.get(path)))
+    response = caller.call(method, path, headers={"If-Match": value}, **BODIES[method])
+    assert response.status_code in (200, 204)
+
+
+@WRITES
+@pytest.mark.parametrize("header", ['"stale"', "W/{tag}", 'W/{tag}, "a"', "", '""', "{bare}", '"*"'])
+def test_a_write_with_another_tag_changes_nothing(
+    alice: Person, client: FlaskClient, path: str, method: str, header: str
+) -> None:
+    before = client.get(API + path)
+    value = header.format(tag=tag_of(before), bare=tag_of(before).strip('"'))
+    response = alice.call(method, path, headers={"If-Match": value}, **BODIES[method])
+    assert problem(response) == (412, "precondition_failed")
+    assert client.get(API + path).data == before.data
+
+
+@WRITES
+@pytest.mark.parametrize("header", ["{tag}", "W/{tag}", "*"])
+def test_if_none_match_holds_writes_too(alice: Person, path: str, method: str, header: str) -> None:
+    value = header.format(tag=tag_of(alice.get(path)))
+    response = alice.call(method, path, headers={"If-None-Match": value}, **BODIES[method])
+    assert problem(response) == (412, "precondition_failed")
+    assert alice.get(path).status_code == 200
+
+
+@WRITES
+def test_a_write_unless_it_is_as_before(alice: Person, path: str, method: str) -> None:
+    response = alice.call(method, path, headers={"If-None-Match": '"other"'}, **BODIES[method])
+    assert response.status_code in (200, 204)
+
+
+def test_the_second_of_two_editors_is_told(alice: Person, carol: Person, path: str) -> None:
+    tag = tag_of(alice.get(path))
+    assert alice.patch(path, json={"title": "Hers"}, headers={"If-Match": tag}).status_code == 200
+    late = carol.patch(path, json={"title": "Later"}, headers={"If-Match": tag})
+    assert problem(late) == (412, "precondition_failed")
+    assert alice.get(path).get_json()["title"] == "Hers"
+
+
+@WRITES
+def test_who_may_not_write_learns_nothing_from_a_tag(alice: Person, bob: Person, path: str, method: str) -> None:
+    alice.patch(path, json={"status": "draft"})
+    for value in (tag_of(alice.get(path)), '"other"', "*"):
+        response = bob.call(method, path, headers={"If-Match": value}, **BODIES[method])
+        assert problem(response) == (404, "not_found")
+
+
+def test_a_bad_body_is_judged_before_the_tag(alice: Person, path: str) -> None:
+    response = alice.patch(path, json={"title": ""}, headers={"If-Match": '"stale"'})
+    assert problem(response) == (422, "validation_error")
+
+
+def test_the_tag_of_a_write_is_good_for_the_next(alice: Person, path: str) -> None:
+    tag = tag_of(alice.get(path))
+    for number in range(3):
+        response = alice.patch(path, json={"title": f"Draft {number}"}, headers={"If-Match": tag})
+        assert response.status_code == 200
+        tag = tag_of(response)
+    assert alice.delete(path, headers={"If-Match": tag}).status_code == 204
+
+
+def test_private_answers_carry_tags_too(alice: Person) -> None:
+    me = alice.get("/auth/me")
+    again = alice.get("/auth/me", headers={"If-None-Match": tag_of(me)})
+    assert (again.status_code, again.headers["Cache-Control"]) == (304, "no-store")
+
+
+def test_a_refusal_has_no_tag(client: FlaskClient, path: str) -> None:
+    response = client.get(API + "/posts/999", headers={"If-None-Match": "*"})
+    assert problem(response) == (404, "not_found")
+    assert "ETag" not in response.headers

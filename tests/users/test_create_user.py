@@ -1,0 +1,140 @@
+"""POST /users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.users.models import User
+from tests.conftest import API, PASSWORD, Person, problem
+from tests.rows import count_rows
+
+DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
+
+
+@pytest.mark.parametrize("role", [None, "user", "admin"])
+def test_an_admin_makes_an_account(carol: Person, client: FlaskClient, role: str | None) -> None:
+    response = carol.post("/users", json=DAVE | ({"role": role} if role else {}))
+    user = response.get_json()
+    assert response.status_code == 201
+    assert user == {
+        "id": user["id"],
+        "name": "Dave",
+        "bio": "",
+        "created_at": user["created_at"],
+        "email": "dave@example.com",
+        "email_verified": False,
+        "role": role or "user",
+        "is_active": True,
+        "updated_at": user["created_at"],
+    }
+    assert response.headers["Location"] == f"{API}/users/{user['id']}"
+    assert response.headers["Cache-Control"] == "no-store"
+    read = carol.get(f"/users/{user['id']}")
+    assert (read.data, read.headers["ETag"]) == (response.data, response.headers["ETag"])
+
+
+def test_the_account_can_sign_in(carol: Person, client: FlaskClient) -> None:
+    user = carol.post("/users", json=DAVE).get_json()
+    login = client.post(API + "/auth/login", json={"email": "dave@example.com", "password": PASSWORD})
+    assert login.status_code == 200
+    assert login.get_json()["user"] == user
+
+
+def test_nobody_else_may(alice: Person, client: FlaskClient, app: Flask) -> None:
+    for body in (DAVE, DAVE | {"role": "admin"}, {}):
+        assert problem(alice.post("/users", json=body)) == (403, "forbidden")
+        assert problem(client.post(API + "/users", json=body)) == (401, "authentication_required")
+    assert count_rows(app, User) == 1
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.Com"],
+)
+def test_an_address_has_one_account(alice: Person, carol: Person, app: Flask, email: str) -> None:
+    assert problem(carol.post("/users", json=DAVE | {"email": email})) == (409, "email_taken")
+    assert count_rows(app, User) == 2
+    assert carol.get("/users").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("stra\u00dfe@example.com", "STRASSE@example.com"),
+        ("\u00e4@example.com", "a\u0308@example.com"),
+        ("x@b\u00fccher.example", "x@xn--bcher-kva.example"),
+        ("x@B\u00dcCHER.example", "x@b\u00fccher.example"),
+    ],
+)
+def test_two_spellings_of_an_address_are_one(carol: Person, first: str, second: str) -> None:
+    assert carol.post("/users", json=DAVE | {"email": first}).status_code == 201
+    assert problem(carol.post("/users", json=DAVE | {"email": second})) == (409, "email_taken")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"email": "dave"}, "email"),
+        ({"email": "dave@localhost"}, "email"),
+        ({"email": f"{'x' * 65}@example.com"}, "email"),
+        ({"email": f"x@{'.'.join(['y' * 60] * 5)}.com"}, "email"),
+        ({"email": " dave@example.com"}, "email"),
+        ({"email": "dave@example.com\n"}, "email"),
+        ({"email": "Dave <dave@example.com>"}, "email"),
+        ({"email": "dave@[127.0.0.1]"}, "email"),
+        ({"email": '"da ve"@example.com'}, "email"),
+        ({"email": None}, "email"),
+        ({"email": 1}, "email"),
+        ({"name": "D"}, "name"),
+        ({"name": "D" * 81}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "\ud800\ud800"}, "name"),
+        ({"password": "short"}, "password"),
+        ({"password": "x" * 129}, "password"),
+        ({"password": "password1"}, "password"),
+        ({"password": "dave@example.com"}, "password"),
+        ({"password": 12345678901}, "password"),
+        ({"role": "owner"}, "role"),
+        ({"role": None}, "role"),
+        ({"role": ["admin"]}, "role"),
+        ({"is_active": True}, "is_active"),
+        ({"email_verified": True}, "email_verified"),
+        ({"bio": "x"}, "bio"),
+        ({"id": 5}, "id"),
+        ({"password_hash": "x"}, "password_hash"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_can_not_be_an_account(carol: Person, app: Flask, changes: dict[str, Any], name: str) -> None:
+    response = carol.post("/users", json=DAVE | changes)
+    assert problem(response) == (422, "validation_error")
+    assert list(response.get_json()["errors"]) == [name]
+    assert count_rows(app, User) == 1
+
+
+def test_everything_missing_is_named(carol: Person) -> None:
+    response = carol.post("/users", json={})
+    missing = ["Missing data for required field."]
+    assert response.get_json()["errors"] == {"email": missing, "name": missing, "password": missing}
+
+
+@pytest.mark.parametrize("name", ["Jo", "N" * 80, "李明", "😀😀", "O'Neil <b>", "\u0390" * 80, "\ufb03" * 80, "ẞ" * 80])
+def test_names_are_kept_as_sent(carol: Person, name: str) -> None:
+    response = carol.post("/users", json=DAVE | {"name": name})
+    assert response.status_code == 201
+    assert carol.get(f"/users/{response.get_json()['id']}").get_json()["name"] == name
+
+
+def test_no_name_outgrows_its_folded_form() -> None:
+    """`name_key` has room for 240 code points: no character may fold to more than three."""
+    import sys
+
+    from app.users.schemas import fold
+
+    longest = max(len(fold(chr(code))) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    assert longest <= 3
