@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql import Executable
 from sqlalchemy.types import TypeDecorator
 
-from app.engine import engine_options, install_engine_events, watch_for_silence
+from app.engine import engine_options, install_engine_events, watch_for_silence, without_transactions
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         if not settings.uses_sqlite:
             watch_for_silence(db.engine)
         # Reads run without BEGIN and ROLLBACK round trips, over the same pool.
-        app.extensions["gatepost.reader"] = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        app.extensions["gatepost.reader"] = without_transactions(db.engine)
 
 
 def fetch_all(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:

@@ -7,6 +7,7 @@ a PostgreSQL that sends nothing is in app/patience.py.
 from __future__ import annotations
 
 import select
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.settings import Settings
 # server that is frozen or cut off, which sends nothing at all.
 CLIENT_SLACK_SECONDS = 0.25
 POOL_RECYCLE_SECONDS = 1800
+NO_TRANSACTION = "gatepost_no_transaction"
 # SQLSTATE classes that mean "not now": connection, resources, operator, system, rollback; then lock_not_available,
 # read_only_sql_transaction (a standby that was just a primary), idle_in_transaction_session_timeout, and undefined
 # table and column: the schema is not yet the code's.
@@ -35,6 +37,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "pool_size": settings.db_pool_size,
         "max_overflow": 0,
+        # What users wrote must not reach the log through the text of an error.
+        "hide_parameters": True,
         "pool_timeout": settings.db_pool_timeout_seconds,
     }
     if settings.uses_sqlite:
@@ -60,6 +64,14 @@ def postgres_arguments(*, connect_seconds: float, statement_ms: int, lock_ms: in
         "application_name": "gatepost",
         "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
     }
+
+
+def without_transactions(engine: Engine) -> Engine:
+    """Return `engine` for reads: over the same pool, with no round trips but those of their statements."""
+    if engine.dialect.name == "sqlite":
+        # AUTOCOMMIT would set PRAGMAs, and leave the driver to begin transactions of its own.
+        return engine.execution_options(**{NO_TRANSACTION: True})
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def install_engine_events(engine: Engine, settings: Settings) -> None:
@@ -96,7 +108,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _begin_immediate(connection: Connection) -> None:
     # A deferred transaction that reads and then writes fails at once when another wrote in between, whatever
     # the busy timeout: take the write lock first.
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+    if not connection.get_execution_options().get(NO_TRANSACTION):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -134,8 +146,9 @@ def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
     if record.info.pop("is_new", False):
         return
     poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    if poller.poll(0):
+    if not connection.closed:
+        poller.register(connection.fileno(), select.POLLIN)
+    if connection.closed or poller.poll(0):
         raise DisconnectionError("the server closed this connection")
 
 
@@ -148,6 +161,9 @@ def is_unavailable(error: Exception) -> bool:
     state = getattr(error.orig, "pgcode", None)
     if state:
         return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
+    # SQLite's errors have this very class when the file is damaged, or none of its own.
+    if type(error.orig) is sqlite3.DatabaseError:
+        return True
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 

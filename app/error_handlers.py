@@ -15,7 +15,6 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.engine import is_unavailable
 from app.errors import (
-    KINDS,
     DatabaseUnavailable,
     InternalError,
     MalformedRequest,
@@ -94,7 +93,11 @@ def _respond_to_database(error: SQLAlchemyError) -> Response:
     cause = getattr(error, "orig", None) or error
     log.warning(
         "database unavailable",
-        extra={"cause": type(cause).__name__, "sqlstate": getattr(cause, "pgcode", None)},
+        extra={
+            "cause": type(cause).__name__,
+            "sqlstate": getattr(cause, "pgcode", None),
+            "sqlite_error": getattr(cause, "sqlite_errorname", None),
+        },
     )
     return respond(DatabaseUnavailable())
 
@@ -102,8 +105,3 @@ def _respond_to_database(error: SQLAlchemyError) -> Response:
 def _respond_to_bug(error: Exception) -> Response:
     log.error("unhandled exception at %s %s", request.method, request.url_rule, exc_info=error)
     return respond(InternalError())
-
-
-def known_codes() -> list[str]:
-    """Every code that a problem may have."""
-    return list(KINDS)

@@ -44,14 +44,25 @@ def patience(seconds: float) -> Iterator[None]:
         del _thread.ends
 
 
-def bounded_connection(connect_seconds: float) -> type[extensions.connection]:
-    """Return the class of connections that are to be opened within `connect_seconds`.
+class BoundedConnection(extensions.connection):
+    """A connection with deadlines."""
 
-    While it connects, a connection has but its class: the deadline of that phase stands there. Afterwards its own
-    attribute `wait_seconds` bounds each wait.
-    """
+    # Bounds each wait. While it connects, a connection has but its class: the deadline of that phase stands there.
+    wait_seconds: float
+
+    def set_isolation_level(self, level: int | bytes | str | None) -> None:
+        """Switch autocommit, which is all that SQLAlchemy is asked for here, without a word to the server.
+
+        psycopg2's own says to the server which level is the default one, each time it leaves autocommit.
+        """
+        if not self.closed:
+            self.autocommit = level == extensions.ISOLATION_LEVEL_AUTOCOMMIT
+
+
+def bounded_connection(connect_seconds: float) -> type[BoundedConnection]:
+    """Return the class of connections that are to be opened within `connect_seconds`."""
     extensions.set_wait_callback(_wait)
-    return type("BoundedConnection", (extensions.connection,), {"wait_seconds": connect_seconds})
+    return type("BoundedConnection", (BoundedConnection,), {"wait_seconds": connect_seconds})
 
 
 def _wait(connection: extensions.connection) -> None:

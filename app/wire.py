@@ -91,6 +91,7 @@ class CheckedReader:
         self.reader = reader
 
     def read(self, size: int) -> bytes:
+        """Return up to `size` bytes of the body, b"" at its end."""
         expected = min(size, getattr(self.reader, "length", 0))
         try:
             data: bytes = self.reader.read(size)

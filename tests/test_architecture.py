@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FEATURES = {"auth", "posts", "users"}
-# What of the features' layers may be imported by which layer of the same feature.
-LAYERS = ("models", "schemas", "service", "views")
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
+# Which features each feature may know, beside itself and what all share.
+MAY_KNOW = {"users": set(), "auth": {"users"}, "posts": {"users"}, "ops": set()}
+LAYERS_ABOVE = {
+    "models": {"schemas", "service", "views"},
+    "schemas": {"service", "views"},
+    "service": {"views"},
+    "views": {"models"},
+}
+# These know the features because putting them together is what they are for.
+KNOW_ALL = {
+    "app/__init__.py": "the composition root",
+    "app/seed.py": "fills the tables of every feature at once, which no feature could",
+}
 LONG_FILES = {
     "app/errors.py": "one table of every problem, and one class for each",
-    "app/settings.py": "one list of every setting, with its check",
+    "app/settings.py": "one list of every setting, with its checks",
     "app/http.py": "the one order in which a request is judged, and what an endpoint may declare",
-    "app/auth/sessions.py": "the whole life of a session, whose statements only make sense side by side",
+    "app/auth/sessions.py": "the whole life of a session: its statements are understood side by side",
 }
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {
+    "app/settings.py:_read": "one line for each setting",
+}
 
 
 def sources(*folders: str) -> list[str]:
     """The Python files below these folders, as paths from the root."""
-    return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-CODE = [*sources("app", "tools", "migrations", "benchmarks"), "run.py", "gunicorn.conf.py"]
+APP = sources("app")
+CODE = [*APP, *sources("tools", "migrations"), "run.py", "gunicorn.conf.py"]
 
 
 @cache
@@ -44,50 +52,147 @@ def parsed(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
-def module_of(path: str) -> str:
-    """The dotted name that a file is imported by."""
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+@cache
+def file_of(name: str) -> str | None:
+    """The file of a module of ours, by its dotted name."""
+    path = Path(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if (ROOT / candidate).is_file():
+            return candidate.as_posix()
+    return None
 
 
-def imports(path: str) -> Iterator[str]:
-    """Every module of ours that a file imports, wherever in it, by the longest name that is a module."""
+@cache
+def imports(path: str) -> frozenset[str]:
+    """Every module that a file imports, wherever in it: `from app import db` is app.db."""
+    names: set[str] = set()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path} imports relatively"
             assert not node.level, f"{path} imports relatively"
-            for alias in node.names:
-                submodule = f"{node.module}.{alias.name}"
-                yield submodule if is_module(submodule) else str(node.module)
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in submodules if file_of(name)}
+            names |= modules or {node.module}
+            if modules != submodules:
+                names.add(node.module)
+    return frozenset(names)
 
 
-def is_module(name: str) -> bool:
-    """Whether a name is that of a module of ours."""
-    path = ROOT / name.replace(".", "/")
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+def reached(path: str) -> dict[str, str]:
+    """Every module that importing a file brings with it, and which file asked for it; app itself left out."""
+    found: dict[str, str] = {}
+    waiting = [path]
+    while waiting:
+        here = waiting.pop()
+        for name in imports(here) - found.keys() - {"app"}:
+            found[name] = here
+            if there := file_of(name):
+                waiting.append(there)
+    return found
 
 
-def package_of(name: str) -> str:
-    """The folder below app/ that a module belongs to, or "" for one of the shared files and of others."""
-    parts = name.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "app" and (ROOT / "app" / parts[1]).is_dir() else ""
+def feature_of(name: str) -> str:
+    """The feature that a module or a file belongs to, or ""."""
+    parts = name.replace("/", ".").split(".")
+    return parts[1] if parts[0] == "app" and len(parts) > 1 and parts[1] in MAY_KNOW else ""
 
 
-@pytest.mark.parametrize("path", sources("app"))
-def test_a_feature_imports_only_what_it_may(path: str) -> None:
-    here = package_of(module_of(path))
-    allowed = {"auth": {"auth", "users", "ops"}, "posts": {"posts", "users"}, "users": {"users"}, "ops": {"ops"}}
+def functions(path: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function and method of a file, by its dotted name; functions inside of functions count as theirs."""
+
+    def walk(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield prefix + child.name, child
+            elif isinstance(child, ast.ClassDef):
+                yield from walk(child, f"{prefix}{child.name}.")
+            elif not isinstance(child, ast.expr):
+                yield from walk(child, prefix)
+
+    return walk(parsed(path), "")
+
+
+def test_every_feature_has_its_rule() -> None:
+    folders = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
+    assert folders == MAY_KNOW.keys()
+
+
+@pytest.mark.parametrize("path", [path for path in APP if feature_of(path)])
+def test_a_feature_knows_no_other_but_those_below_it(path: str) -> None:
+    here = feature_of(path)
+    known = {feature_of(name) for name in imports(path)} - {"", here}
+    assert known <= MAY_KNOW[here]
+
+
+@pytest.mark.parametrize("path", [path for path in APP if not feature_of(path) and path not in KNOW_ALL])
+def test_what_the_features_share_knows_none_of_them(path: str) -> None:
+    # The operational part is everyone's too: it knows no feature itself.
+    assert {feature_of(name) for name in imports(path)} <= {"", "ops"}
+
+
+@pytest.mark.parametrize("path", [path for path in APP if Path(path).stem in LAYERS_ABOVE and feature_of(path)])
+def test_a_layer_imports_only_what_is_below_it(path: str) -> None:
+    layer = Path(path).stem
     for name in imports(path):
-        there = package_of(name)
-        if not there:
-            continue
-        if path == "app/__init__.py":  # the composition root
-            continue
-        if here:
-            assert there in allowed[here] - ({"ops"} if here == "auth" else set()), f"{path} imports {name}"
+        if feature_of(name):
+            assert name.rpartition(".")[2] not in LAYERS_ABOVE[layer], f"{path} imports {name}"
+    if layer in ("schemas", "views"):
+        assert not [name for name in imports(path) if name.startswith(("sqlalchemy", "flask_sqlalchemy"))]
+    if layer in ("models", "schemas"):
+        assert not [name for name in imports(path) if name.startswith("flask")]
 
 
-@pytest.mark.parametrize("path", [path for path in sources("app") if not package_of(module_of(path))])
-def test_what_features_share_knows_none_of_them(path: str) -> None:
-    known = {package_of(name) for name in imports(path)} - {"", "ops"}
-    assert path == "app/__init__.py" or not known & FEATURES, f"{path} imports {known}"
+def says(path: str, text: str) -> bool:
+    """Whether a module's docstring holds these words."""
+    return text in " ".join((ast.get_docstring(parsed(path)) or "").split())
+
+
+@pytest.mark.parametrize("path", [path for path in APP if says(path, "ust not import Flask")])
+def test_what_says_it_must_not_import_flask_does_not(path: str) -> None:
+    found = {name: via for name, via in reached(path).items() if name.split(".")[0].startswith("flask")}
+    assert not found
+
+
+def test_errors_are_facts_without_flask() -> None:
+    assert not [name for name in reached("app/errors.py") if name.split(".")[0] in ("flask", "werkzeug")]
+
+
+@pytest.mark.parametrize("path", APP)
+def test_only_the_edge_commits(path: str) -> None:
+    calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+    commits = [call.lineno for call in calls if isinstance(call, ast.Attribute) and call.attr == "commit"]
+    assert not commits or path == "app/db.py"
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_a_file_says_what_it_is_for_and_stays_short(path: str) -> None:
+    assert ast.get_docstring(parsed(path))
+    lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
+    assert (lines > MAX_FILE_LINES) == (path in LONG_FILES), f"{path} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_functions_stay_short(path: str) -> None:
+    long = {
+        f"{path}:{name}"
+        for name, node in functions(path)
+        if (node.end_lineno or node.lineno) - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert long == {name for name in LONG_FUNCTIONS if name.startswith(f"{path}:")}
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.startswith(("app/", "tools/"))])
+def test_every_public_function_says_what_it_does(path: str) -> None:
+    module = importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    silent = []
+    for name, node in functions(path):
+        parents, _, own = name.rpartition(".")
+        if any(part.startswith("_") for part in name.split(".")) or ast.get_docstring(node):
+            continue
+        # An override does what its base says it does.
+        owner = getattr(module, parents) if parents else None
+        if owner is None or not any(hasattr(base, own) for base in owner.__mro__[1:]):
+            silent.append(name)
+    assert not silent

@@ -49,7 +49,6 @@ def prefixed(app: Flask) -> Iterator[FlaskClient]:
         (PREFIX + PREFIX + "/health", 404),
         ("/other" + PREFIX + "/health", 404),
         (PREFIX + API + PREFIX + "/posts", 404),
-        ("/" + PREFIX + "/health", 404),
     ],
 )
 def test_what_is_served_where(prefixed: FlaskClient, path: str, status: int) -> None:

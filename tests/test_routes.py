@@ -119,7 +119,8 @@ def test_a_method_that_is_not_offered_is_405(client: FlaskClient, path: str) -> 
             continue
         response = client.open(path, method=method)
         assert response.status_code == 405, method
-        assert problem(response) == (405, "method_not_allowed")
+        if method != "HEAD":
+            assert problem(response) == (405, "method_not_allowed")
         assert response.headers["Allow"] == ", ".join(sorted(offered))
 
 
@@ -274,15 +275,13 @@ INVALID: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("kind", INVALID)
 @pytest.mark.parametrize("name", WRITES)
-def test_an_invalid_body_is_refused(world: World, name: str, kind: str) -> None:
-    options, expected = INVALID[kind]
+def test_an_invalid_body_is_refused(world: World, name: str) -> None:
     path, _, statuses = WRITES[name]
     who = world.alice if statuses[2] != 403 else world.carol
-    response = who.call(writing(name)[0], path.format(**world.names), **options)
-    assert response.status_code == expected, response.text
-    problem(response)
+    for kind, (options, expected) in INVALID.items():
+        response = who.call(writing(name)[0], path.format(**world.names), **options)
+        assert problem(response)[0] == expected, kind
 
 
 @pytest.mark.parametrize("name", [name for name in WRITES if writing(name)[1].body_required and writing(name)[1].body])

@@ -53,10 +53,7 @@ def log_in(email: str, password: str, client: Client) -> SignIn:
 
     An unknown address, a wrong password and a disabled account take the same steps to the same refusal.
     """
-    credentials = fetch_one(_CREDENTIALS, email_key=fold(email))
-    _guess(credentials, email, password, client)
-    if credentials is None:  # _guess has raised
-        raise InvalidCredentials
+    credentials = _guess(fetch_one(_CREDENTIALS, email_key=fold(email)), email, password, client)
     rehashed = hash_password(password) if needs_rehash(credentials.password_hash) else None
     user = _lock_unchanged(credentials)
     if user is None:
@@ -77,11 +74,11 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> N
     credentials = fetch_one(_CREDENTIALS, email_key=fold(caller.email))
     wrong = ValidationFailed({"current_password": ["Is not your password."]})
     try:
-        _guess(credentials, caller.email, current, client)
+        credentials = _guess(credentials, caller.email, current, client)
     except InvalidCredentials as error:
         raise wrong from error
     new_hash = hash_password(new)
-    user = _lock_unchanged(credentials) if credentials else None
+    user = _lock_unchanged(credentials)
     if user is None:
         raise wrong
     user.password_hash = new_hash
@@ -92,8 +89,8 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> N
 _CREDENTIALS = select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
 
 
-def _guess(credentials: Row[Any] | None, email: str, password: str, client: Client) -> None:
-    """Judge one guess at a password within the limits; raises InvalidCredentials or RateLimited.
+def _guess(credentials: Row[Any] | None, email: str, password: str, client: Client) -> Row[Any]:
+    """Return the credentials if the guess at their password is right; raises InvalidCredentials or RateLimited.
 
     Failures are counted as they come in, and a right guess is refused too once the window is full: of many guesses
     sent at once no more count than the limit allows, and a client that guesses right is never in its own way.
@@ -103,13 +100,14 @@ def _guess(credentials: Row[Any] | None, email: str, password: str, client: Clie
     limits.check(LimitName.LOGIN_ACCOUNT, *account)
     limits.check(LimitName.LOGIN_ADDRESS, address)
     is_right = verify_password(password, credentials.password_hash if credentials else None)
-    if not (is_right and credentials and credentials.is_active):
+    if credentials is None or not (is_right and credentials.is_active):
         limits.hit(LimitName.LOGIN_ACCOUNT, *account)
         limits.hit(LimitName.LOGIN_ADDRESS, address)
         raise InvalidCredentials
     limits.check(LimitName.LOGIN_ACCOUNT, *account)
     limits.check(LimitName.LOGIN_ADDRESS, address)
     limits.clear(LimitName.LOGIN_ACCOUNT, *account)
+    return credentials
 
 
 def _lock_unchanged(credentials: Row[Any]) -> User | None:

@@ -31,6 +31,7 @@ from app.users.schemas import PRIVATE_USER
 
 auth = Api("auth", __name__)
 USER_AGENT_LENGTH = 255
+ADDRESS_LENGTH = 45
 BAD_TOKEN = (
     AuthenticationRequired,
     MalformedAuthorization,
@@ -160,9 +161,13 @@ def _presented_token(body: Mapping[str, Any]) -> str:
 
 
 def _client() -> Client:
-    agent = request.headers.get("User-Agent", "")
-    printable = "".join(c for c in agent if c.isprintable())
-    return Client(ip=request.remote_addr or "", user_agent=printable[:USER_AGENT_LENGTH])
+    # A proxy may pass on an address that is none.
+    ip = _printable(request.remote_addr or "", ADDRESS_LENGTH)
+    return Client(ip, _printable(request.headers.get("User-Agent", ""), USER_AGENT_LENGTH))
+
+
+def _printable(text: str, length: int) -> str:
+    return "".join(c for c in text if c.isprintable())[:length]
 
 
 def _signed_in(sign_in: SignIn) -> dict[str, Any]:

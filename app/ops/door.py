@@ -6,6 +6,7 @@ Must not know any feature.
 from __future__ import annotations
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import MIMEAccept
 
 from app.errors import NotAcceptable
 from app.headers import request_id_of
@@ -50,7 +51,9 @@ def _require_json_accepted() -> None:
     accept = request.environ.get("HTTP_ACCEPT")
     if not accept or accept == "*/*" or accept == "application/json" or not must_accept_json(request.path):
         return
-    accepted = request.accept_mimetypes
+    # Without parameters, or 'application/json; charset=utf-8' would rule JSON out; and only what is a media range.
+    ranges = [(value.partition(";")[0], quality) for value, quality in request.accept_mimetypes if "/" in value]
+    accepted = MIMEAccept(ranges)
     if len(accepted) and not accepted.quality("application/json") and not accepted.quality("application/problem+json"):
         raise NotAcceptable
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+import textwrap
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from typing import Any
@@ -20,10 +23,14 @@ LOG_FILES = 5
 log = logging.getLogger("gatepost.request")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What must not reach a log whoever writes the line: tokens by their shape, credentials by their names.
+_NAMES = "password|passwd|secret|token|api_key"
 _SECRETS = re.compile(
-    r"eyJ[\w-]+\.[\w-]+\.[\w-]*|\$argon2\S+|(?i:\bbearer\s+[^\s\"',]+)"
-    r"|(?i:(?<=password)(?P<q>['\"]?)\s*[:=]\s*['\"]?[^\s'\",}]+)"
+    r"""(?P<name>(?i:authorization|cookie)['"]?\s*[:=]\s*)['"]?[^\r\n'"]+"""
+    rf"""|(?P<key>(?i:{_NAMES})['"]?\s*[:=]\s*)(?:'[^'\r\n]*'|"[^"\r\n]*"|[^\s'",}}]+)"""
+    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*|\$argon2\S+|(?i:\bbearer\s+[^\s\"',]+)"
 )
+_SECRET_NAME = re.compile(f"{_NAMES}|authorization|cookie", re.IGNORECASE)
+_BARE = re.compile(r"[^\s\"'=\\]+")
 REDACTED = "[redacted]"
 
 
@@ -70,7 +77,18 @@ def configure(settings: Settings) -> None:
 
 def redact(text: str) -> str:
     """Return `text` without anything that has the shape of a secret."""
-    return _SECRETS.sub(REDACTED, text)
+    return _SECRETS.sub(lambda match: f"{match['name'] or match['key'] or ''}{REDACTED}", text)
+
+
+def _redacted(value: Any) -> Any:
+    """Return a value of a log line as JSON can hold it, without secrets at any depth."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {str(k): REDACTED if _SECRET_NAME.search(str(k)) else _redacted(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -79,11 +97,11 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": record.getMessage(),
+        "event": redact(record.getMessage()),
     }
     if has_request_context() and "request_id" in g:
         fields["request_id"] = g.request_id
-    return fields | extra
+    return fields | {name: REDACTED if _SECRET_NAME.search(name) else _redacted(extra[name]) for name in extra}
 
 
 class JsonFormatter(logging.Formatter):
@@ -93,8 +111,14 @@ class JsonFormatter(logging.Formatter):
         """Return the line of a record."""
         fields = _fields(record)
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return redact(orjson.dumps(fields, default=str).decode())
+            fields["exception"] = redact(self.formatException(record.exc_info))
+        try:
+            line = orjson.dumps(fields).decode()
+        except TypeError:
+            # A lone surrogate or an integer of more than 64 bits, which a line must not be lost for.
+            return json.dumps(fields)
+        # JSON may hold U+2028 and the like as they are, but some readers take them for the end of a line.
+        return line if line.isprintable() else json.dumps(fields)
 
 
 class TextFormatter(logging.Formatter):
@@ -103,12 +127,17 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record."""
         fields = _fields(record)
-        head = f"{fields.pop('time')} {fields.pop('level').upper():7} {fields.pop('logger')} {fields.pop('event')!s}"
-        # repr of a string escapes line breaks and control characters.
-        tail = " ".join(
-            f"{k}={v!r}" if isinstance(v, str) and not v.isprintable() else f"{k}={v}" for k, v in fields.items()
-        )
-        text = f"{head} {tail}".rstrip()
+        head = f"{fields.pop('time')} {fields.pop('level').upper():7} {fields.pop('logger')}"
+        event = str(fields.pop("event"))
+        tail = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+        text = f"{head} {event if event.isprintable() else repr(event)} {tail}".rstrip()
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
-        return redact(text)
+            # Indented, so that no line of an exception's text can pass for a line of the log.
+            text += "\n" + textwrap.indent(redact(self.formatException(record.exc_info)), "  ", lambda line: True)
+        return text
+
+
+def _quoted(value: Any) -> str:
+    """A value that can't be taken for several, nor for a line: repr escapes breaks and control characters."""
+    text = str(value)
+    return text if _BARE.fullmatch(text) and text.isprintable() else repr(text)

@@ -10,7 +10,7 @@ from flask import Flask, current_app
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.engine import engine_options, install_engine_events, is_table_missing, postgres_arguments
+from app.engine import engine_options, install_engine_events, is_table_missing, postgres_arguments, without_transactions
 from app.patience import patience
 from app.settings import Settings
 
@@ -38,7 +38,7 @@ def _probe_engine(settings: Settings) -> Engine:
         )
     engine = create_engine(settings.database_url, **options)
     install_engine_events(engine, settings)
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+    return without_transactions(engine)
 
 
 def find_unreadiness() -> dict[str, str]:

@@ -37,7 +37,7 @@ def encoded(value: object) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def sign(header: Mapping[str, Any], payload: object, key: str = KEY) -> str:
+def sign(header: object, payload: object, key: str = KEY) -> str:
     """A token with any header and payload at all: a library would refuse to write some of them."""
     text = f"{encoded(header)}.{encoded(payload)}"
     return f"{text}.{encoded(hmac.digest(key.encode(), text.encode(), 'sha256'))}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -49,11 +48,3 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(Arena.of(server).watched())
 
         yield start
-
-
-@pytest.fixture
-def sqlite_path(tmp_path: Path) -> Path:
-    """A migrated SQLite database."""
-    path = tmp_path / "gatepost.db"
-    migrate(f"sqlite:///{path}")
-    return path

@@ -15,7 +15,7 @@ from marshmallow import Schema, ValidationError, fields
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import create_app
-from app.fields import Text
+from app.fields import Text, text_pattern
 from app.guards import ANYONE, FRESH
 from app.http import Api, Endpoint, ok
 from app.ops.openapi.document import endpoints_of
@@ -220,6 +220,16 @@ def test_the_document_takes_a_text_just_when_its_field_does(offline: Flask, docu
             assert (not document.errors(rule, text)) == is_accepted(field, text), place
 
     judge()
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+@pytest.mark.parametrize("blank", [False, True])
+def test_patterns_judge_each_character_as_the_fields_do(multiline: bool, blank: bool) -> None:
+    field = Text(0, 9, multiline=multiline, blank=blank)
+    pattern = re.compile(text_pattern(multiline=multiline, blank=blank).replace("$", r"\Z"))
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x10000, 0x10FFFF]):
+        for text in (character, f"a{character}", f"{character}a"):
+            assert bool(pattern.search(text)) == is_accepted(field, text), ascii(text)
 
 
 def is_accepted(field: fields.Field[Any], value: Any) -> bool:

@@ -1,0 +1,172 @@
+"""The deadlines themselves, against a frozen PostgreSQL: what they end, and what they leave alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+from app import create_app
+from app.db import db, fetch_all, transaction
+from app.engine import is_unavailable
+from app.patience import DeadlinePassed, StillSilent, patience
+from tests.conftest import settings_for
+from tests.services.postgres import PostgresServer
+
+CONNECT_SECONDS = 0.6
+# One statement, its slack included.
+STATEMENT_SECONDS = 0.3 + 0.25
+
+
+@pytest.fixture
+def app(database: PostgresServer, database_url: str) -> Iterator[Flask]:
+    """An application with short deadlines."""
+    settings = settings_for(database_url, db_connect_timeout_seconds=CONNECT_SECONDS, db_statement_timeout_ms=300)
+    app = create_app(settings)
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def engine(app: Flask) -> Engine:
+    return db.engine
+
+
+@contextmanager
+def frozen(database: PostgresServer) -> Iterator[None]:
+    database.freeze()
+    try:
+        yield
+    finally:
+        database.thaw()
+
+
+@contextmanager
+def takes(at_least: float, at_most: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert at_least <= time.monotonic() - started < at_most
+
+
+def test_a_deadline_closes_the_connection_and_is_not_waited_for_twice(engine: Engine, database: PostgresServer) -> None:
+    connection = engine.connect()
+    connection.execute(text("SELECT 1"))
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    with frozen(database):
+        with takes(STATEMENT_SECONDS, STATEMENT_SECONDS + 0.3), pytest.raises(OperationalError) as caught:
+            connection.execute(text("SELECT 2"))
+        assert isinstance(caught.value.orig, DeadlinePassed)
+        assert caught.value.connection_invalidated
+        assert is_unavailable(caught.value)
+        assert raw.closed
+        with takes(0, 0.1):
+            connection.rollback()
+            connection.close()
+    with engine.connect() as another:
+        assert another.scalar(text("SELECT 3")) == 3
+
+
+def test_a_transaction_that_meets_a_deadline_ends_at_once(app: Flask, database: PostgresServer) -> None:
+    def write() -> None:
+        with transaction():
+            db.session.execute(text("CREATE TABLE half_done ()"))
+            with frozen(database):
+                db.session.execute(text("SELECT 1"))
+
+    with takes(STATEMENT_SECONDS, STATEMENT_SECONDS + 0.4), pytest.raises(OperationalError):
+        write()
+    assert fetch_all(text("SELECT to_regclass('half_done')"))[0][0] is None
+
+
+def test_a_server_that_times_out_first_leaves_the_connection_usable(engine: Engine) -> None:
+    with engine.connect() as connection:
+        with takes(0.3, STATEMENT_SECONDS), pytest.raises(OperationalError) as caught:
+            connection.execute(text("SELECT pg_sleep(5)"))
+        assert not caught.value.connection_invalidated
+        assert is_unavailable(caught.value)
+        connection.rollback()
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_patience_counts_all_waits_together(engine: Engine) -> None:
+    def sleep(times: int) -> None:
+        with engine.connect() as connection:
+            for _ in range(times):
+                connection.execute(text("SELECT pg_sleep(0.2)"))
+
+    with patience(0.5), takes(0.5, 0.9), pytest.raises(OperationalError):
+        sleep(10)
+    with takes(0.8, 2.0):
+        sleep(4)
+
+
+def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresServer) -> None:
+    with frozen(database):
+        with takes(CONNECT_SECONDS, CONNECT_SECONDS + 0.4), pytest.raises(OperationalError):
+            engine.connect()
+        # The next ones look for the end of the silence, one at a time and not for long.
+        with takes(0, 0.7):
+            errors = race_to_connect(engine, 4)
+    assert [type(error.orig) for error in errors] == [StillSilent] * 4
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def race_to_connect(engine: Engine, count: int) -> list[OperationalError]:
+    errors = []
+
+    def connect() -> None:
+        with pytest.raises(OperationalError) as caught:
+            engine.connect()
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=connect) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_the_end_of_a_silence_is_noticed_without_a_request(engine: Engine, database: PostgresServer) -> None:
+    with frozen(database):
+        with pytest.raises(OperationalError):
+            engine.connect()
+        assert "silence" in {thread.name for thread in threading.enumerate()}
+    ends = time.monotonic() + 3
+    while "silence" in {thread.name for thread in threading.enumerate()}:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_connections_of_others_wait_as_they_please(app: Flask, database_url: str) -> None:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", (STATEMENT_SECONDS * 2,))
+
+
+def test_a_read_is_one_round_trip(app: Flask, database: PostgresServer, database_url: str) -> None:
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER DATABASE gatepost SET log_statement = 'all'")
+            try:
+                fetch_all(text("SELECT 'warm up'"))
+                for _ in range(3):
+                    fetch_all(text("SELECT 'the read'"))
+                fetch_all(text("SELECT 'enough'"))
+            finally:
+                cursor.execute("ALTER DATABASE gatepost RESET log_statement")
+    log = database.log_text()
+    said = log[log.rindex("warm up") : log.rindex("enough")]
+    statements = [line for line in said.splitlines() if "statement: " in line]
+    assert [line.partition("statement: ")[2] for line in statements[:-1]] == ["SELECT 'the read'"] * 3

@@ -1,0 +1,338 @@
+"""The migrations: reversible, in step with the models, and kind to rows that are there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import Connection, MetaData, Table, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
+
+from app import create_app
+from app.auth.models import Session
+from app.db import Base, db
+from app.idempotency import KeptAnswer
+from app.posts.models import Post
+from app.users.models import User
+from tests.conftest import settings_for
+
+NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer)}
+USER = {
+    "email": "ä@example.com",
+    "email_key": "ä@example.com",
+    "name": "Ä",
+    "name_key": "ä",
+    "password_hash": "$argon2id$x",
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+# One row for each table that a revision brings, as the application of that time wrote it.
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "0001": ("users", USER),
+    "0002": (
+        "sessions",
+        {
+            "user_id": 1,
+            "generation": 3,
+            "created_at": NOW,
+            "rotated_at": NOW,
+            "last_used_at": NOW,
+            "expires_at": NOW,
+            "idle_expires_at": NOW,
+            "user_agent": "x",
+            "ip": "127.0.0.1",
+        },
+    ),
+    "0003": (
+        "posts",
+        {
+            "author_id": 1,
+            "title": "T",
+            "content": "C",
+            "status": "draft",
+            "created_at": NOW,
+            "updated_at": NOW,
+        },
+    ),
+    "0004": (
+        "idempotency_keys",
+        {
+            "user_id": 1,
+            "key": "k",
+            "fingerprint": b"\x00\xff",
+            "status": 201,
+            "location": "/",
+            "etag": '"x"',
+            "body": b"{}",
+            "created_at": NOW,
+        },
+    ),
+}
+
+
+@pytest.fixture
+def empty_app(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
+    """An application on a database without a schema."""
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        postgres = request.getfixturevalue("postgres")
+        name = f"gatepost_{secrets.token_hex(4)}"
+        url = postgres.create_database(name)
+        request.addfinalizer(lambda: postgres.drop_database(name))
+    app = create_app(settings_for(url))
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+        app.extensions["gatepost.probe"].dispose()
+
+
+Look = Callable[[Callable[[Connection], Any]], Any]
+
+
+@pytest.fixture
+def look(empty_app: Flask) -> Look:
+    """Return a function that runs another on a connection of its own."""
+    settings = empty_app.extensions["gatepost.settings"]
+
+    def run(question: Callable[[Connection], Any]) -> Any:
+        engine = create_engine(settings.database_url, poolclass=NullPool)
+        with engine.begin() as connection:
+            return question(connection)
+
+    return run
+
+
+def schema(connection: Connection) -> dict[str, Any]:
+    """Everything that a migration can change, in a form that can be compared."""
+    inspector = inspect(connection)
+    described = {}
+    for table in sorted(inspector.get_table_names()):
+        columns = [(c["name"], str(c["type"]), c["nullable"], c["default"]) for c in inspector.get_columns(table)]
+        described[table] = {
+            "columns": columns,
+            "primary": inspector.get_pk_constraint(table),
+            "foreign": sorted(inspector.get_foreign_keys(table), key=str),
+            "unique": sorted(inspector.get_unique_constraints(table), key=str),
+            "checks": sorted(inspector.get_check_constraints(table), key=str),
+            "indexes": sorted(inspector.get_indexes(table), key=str),
+        }
+    return described
+
+
+def tables(connection: Connection) -> set[str]:
+    """The tables that are there, but for Alembic's own."""
+    return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def revisions() -> list[str]:
+    """Every revision, from the first to the newest."""
+    script = ScriptDirectory(str(Path(__file__).parent.parent / "migrations"))
+    return [revision.revision for revision in script.walk_revisions()][::-1]
+
+
+def add_row(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Insert a row into a table as it is at this revision, its server's defaults included."""
+    table = Table(name, MetaData(), autoload_with=connection)
+    if connection.dialect.name == "sqlite":
+        row = {k: v.replace(tzinfo=None) if isinstance(v, datetime) else v for k, v in row.items()}
+    connection.execute(table.insert(), row)
+
+
+def rows_of(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """The rows of a table, as text where drivers differ."""
+    found = connection.execute(text(f"SELECT * FROM {name}")).mappings()
+    return [{key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()} for row in found]
+
+
+def test_up_down_and_up_again(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    assert look(tables) == TABLES
+    first = look(schema)
+    flask_migrate.downgrade(revision="base")
+    assert look(tables) == set()
+    flask_migrate.upgrade()
+    assert look(schema) == first
+
+
+def test_every_single_step_is_reversible(empty_app: Flask, look: Look) -> None:
+    states = []
+    for revision in revisions():
+        states.append(look(schema))
+        flask_migrate.upgrade(revision=revision)
+    for state in states[:0:-1]:
+        flask_migrate.downgrade(revision="-1")
+        assert look(schema) == state
+
+
+def test_models_and_migrations_agree(empty_app: Flask) -> None:
+    """`flask db check` exits when a model has what no migration makes."""
+    flask_migrate.upgrade()
+    flask_migrate.check()
+
+
+def test_upgrading_twice_changes_nothing(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    before = look(schema)
+    flask_migrate.upgrade()
+    assert look(schema) == before
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    script = ScriptDirectory(str(Path(__file__).parent.parent / "migrations"))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+    for revision in script.walk_revisions():
+        assert revision.doc
+        assert not revision.is_merge_point
+
+
+def test_an_upgrade_keeps_every_row(empty_app: Flask, look: Look) -> None:
+    """Rows are written at each revision, and read back at each later one: no step copies a table and loses some."""
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for revision in revisions():
+        flask_migrate.upgrade(revision=revision)
+        for name, before in kept.items():
+            after = look(lambda connection, name=name: rows_of(connection, name))
+            assert [{k: row[k] for k in old} for old, row in zip(before, after, strict=True)] == before
+        if revision in ROWS:
+            name, row = ROWS[revision]
+            look(lambda connection, name=name, row=row: add_row(connection, name, row))
+            kept[name] = look(lambda connection, name=name: rows_of(connection, name))
+            assert len(kept[name]) == 1
+    assert kept.keys() == TABLES
+
+
+def test_the_defaults_of_a_new_row_are_the_database_s(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    look(lambda connection: add_row(connection, "users", USER))
+    [row] = look(lambda connection: rows_of(connection, "users"))
+    assert (row["role"], row["bio"], bool(row["is_active"]), bool(row["email_verified"])) == ("user", "", True, False)
+
+
+def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    found = look(schema)
+    for table in Base.metadata.sorted_tables:
+        described = found[table.name]
+        assert look(lambda connection, name=table.name: name_of_primary_key(connection, name)) == f"pk_{table.name}"
+        for key in described["foreign"]:
+            assert key["name"] == f"fk_{table.name}_{'_'.join(key['constrained_columns'])}_{key['referred_table']}"
+            assert key["options"].get("ondelete") == "CASCADE"
+        for unique in described["unique"]:
+            assert unique["name"] == f"uq_{table.name}_{'_'.join(unique['column_names'])}"
+        for check in described["checks"]:
+            assert check["name"].startswith(f"ck_{table.name}_")
+        own = [index for index in described["indexes"] if "duplicates_constraint" not in index]
+        for index in own:
+            assert index["name"] == f"ix_{table.name}_{'_'.join(index['column_names'])}"
+        # Together they are the model's, so that none was left unnamed.
+        assert len(own) == len(table.indexes)
+        assert len(described["foreign"]) == len(table.foreign_key_constraints)
+
+
+def name_of_primary_key(connection: Connection, table: str) -> str | None:
+    """The name of a primary key, which on SQLite stands in the text of the table alone."""
+    if connection.dialect.name != "sqlite":
+        return inspect(connection).get_pk_constraint(table)["name"]
+    sql = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table})
+    match = re.search(r"CONSTRAINT (\w+) PRIMARY KEY", sql or "")
+    return match[1] if match else None
+
+
+def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
+    """Or deleting a user would read whole tables."""
+    flask_migrate.upgrade()
+    for described in look(schema).values():
+        leading = [index["column_names"][0] for index in described["indexes"]]
+        leading += [unique["column_names"][0] for unique in described["unique"]]
+        for key in described["foreign"]:
+            assert key["constrained_columns"][0] in leading
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("users", {"role": "root"}),
+        ("users", {"email_key": None}),
+        ("posts", {"status": "gone"}),
+        ("posts", {"author_id": 99}),
+        ("sessions", {"user_id": 99}),
+        ("idempotency_keys", {"user_id": 99}),
+    ],
+)
+def test_the_database_itself_refuses_what_must_not_be(
+    empty_app: Flask, look: Look, table: str, changes: dict[str, Any]
+) -> None:
+    flask_migrate.upgrade()
+    rows = dict(ROWS.values())
+    look(lambda connection: add_row(connection, "users", USER))
+    row = rows[table] | changes
+    if table == "users":
+        row = {"email_key": "other", **row} if "email_key" in changes else row | {"email_key": "other"}
+    with pytest.raises(IntegrityError), db.engine.begin() as connection:
+        add_row(connection, table, row)
+
+
+@pytest.mark.parametrize(("table", "changes"), [("users", {}), ("idempotency_keys", {})])
+def test_what_must_be_unique_is(empty_app: Flask, look: Look, table: str, changes: dict[str, Any]) -> None:
+    flask_migrate.upgrade()
+    row = dict(ROWS.values())[table]
+    look(lambda connection: add_row(connection, "users", USER))
+    if table != "users":
+        look(lambda connection: add_row(connection, table, row))
+    with pytest.raises(IntegrityError), db.engine.begin() as connection:
+        add_row(connection, table, row)
+
+
+def test_the_sql_can_be_written_out_for_review(empty_app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    flask_migrate.upgrade(sql=True)
+    sql = capsys.readouterr().out
+    for name in TABLES:
+        assert f"CREATE TABLE {name} (" in sql
+    assert "INSERT INTO alembic_version" in sql
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(
+    empty_app: Flask, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    flask_migrate.upgrade(revision="0001")
+    before = look(schema)
+    create_index = op.create_index
+
+    def fail(name: str, *arguments: Any, **options: Any) -> Any:
+        if "posts" in name:
+            raise OSError("out of disk")
+        return create_index(name, *arguments, **options)
+
+    monkeypatch.setattr(op, "create_index", fail)
+    with pytest.raises(OSError, match="out of disk"):
+        flask_migrate.upgrade()
+    assert look(schema) == before
+    monkeypatch.undo()
+    flask_migrate.upgrade()
+    assert look(tables) == TABLES
+
+
+def test_readiness_follows_the_schema(empty_app: Flask) -> None:
+    client = empty_app.test_client()
+    assert client.get("/health/ready").get_json()["migrations"] == "unknown"
+    flask_migrate.upgrade(revision="0001")
+    pending = client.get("/health/ready")
+    assert (pending.status_code, pending.get_json()["migrations"]) == (503, "pending")
+    flask_migrate.upgrade()
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.get_json()["migrations"]) == (200, "ok")
