@@ -21,7 +21,7 @@ from app.settings import Settings
 
 # The server should time out first and keep the connection usable; the client's own deadline is for a
 # server that is frozen or cut off, which sends nothing at all.
-CLIENT_SLACK_SECONDS = 0.25
+CLIENT_SLACK_SECONDS = 0.15
 POOL_RECYCLE_SECONDS = 1800
 NO_TRANSACTION = "gatepost_no_transaction"
 # SQLSTATE classes that mean "not now": connection, resources, operator, system, rollback; then lock_not_available,

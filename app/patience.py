@@ -21,7 +21,7 @@ from sqlalchemy.engine import Dialect, ExceptionContext
 log = logging.getLogger("gatepost.database")
 # How long a request that comes in a silence may look for its end: the first one, by a try of its own, and those that
 # come while it tries. Added to the deadline that it may have queued behind, it still makes less than 2 s.
-TRY_SECONDS = 0.4
+TRY_SECONDS = 0.3
 HOPE_SECONDS = 0.05
 _thread = threading.local()
 

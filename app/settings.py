@@ -48,13 +48,22 @@ class ConfigurationError(Exception):
 class _Environment(FileAwareEnv):
     """Reads NAME, or the file that NAME_FILE names; an empty variable is unset, as compose files write it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.given: set[str] = set()
+
     def _get_value(self, env_key: str, default: Any) -> Any:
         try:
             value = super()._get_value(env_key, default)
         except (OSError, ValueError):
             self._errors[env_key].append(f"{env_key}_FILE does not name a text file that can be read.")
             return default
-        return default if value == "" else value
+        if isinstance(value, str) and value is not default:
+            value = value.strip()
+        if value == "" or value is default:
+            return default
+        self.given.add(env_key)
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +147,7 @@ def load_settings() -> Settings:
     except EnvValidationError as error:
         messages = cast("Mapping[str, list[str]]", error.error_messages)
         problems = {name: [str(text) for text in texts] for name, texts in messages.items()}
-    for name, text in _required_in_production(values, problems):
+    for name, text in _required_in_production(values, problems, env.given):
         problems.setdefault(name, []).append(text)
     if problems:
         raise ConfigurationError(problems)
@@ -306,7 +315,8 @@ def _origin(value: str) -> str:
 
 
 def _prefix(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", value):
+    # Clients resolve '.' and '..' away before they send a path.
+    if not re.fullmatch(r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+/?", value):
         raise ValidationError("Must be a path such as /example.")
     return value.rstrip("/")
 
@@ -323,7 +333,9 @@ def _redis_url(value: str) -> str:
 
 def _limit(value: str) -> str:
     try:
-        parse_limit(value)
+        # Of several limits only the first would hold, and one of none would refuse everybody.
+        if ";" in value or "," in value or parse_limit(value).amount < 1:
+            raise ValueError
     except ValueError as error:
         raise ValidationError("Not a limit such as '10 per 5 minutes'.") from error
     return value
@@ -335,7 +347,9 @@ def _bind(value: str) -> str:
     return value
 
 
-def _required_in_production(values: dict[str, Any], known: dict[str, list[str]]) -> list[tuple[str, str]]:
+def _required_in_production(
+    values: dict[str, Any], known: dict[str, list[str]], given: set[str]
+) -> list[tuple[str, str]]:
     """The rules that span several variables; those already known to be wrong are left alone."""
     problems = []
     key = values["jwt_secret_key"]
@@ -346,11 +360,13 @@ def _required_in_production(values: dict[str, Any], known: dict[str, list[str]])
                 "Missing. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'.",
             )
         )
-    if (values["refresh_idle_days"] or 0) > (values["refresh_absolute_days"] or 0) and not known:
+    idle, absolute = values["refresh_idle_days"], values["refresh_absolute_days"]
+    if idle and absolute and idle > absolute:
         problems.append(("REFRESH_IDLE_DAYS", "Must not exceed REFRESH_ABSOLUTE_DAYS."))
     if values["app_env"] != "production":
         return problems
-    problems += [(name, "Required in production.") for name in ("DATABASE_URL", "CORS_ORIGINS") if _unset(name)]
+    missing = {"DATABASE_URL", "CORS_ORIGINS"} - given - known.keys()
+    problems += [(name, "Required in production.") for name in missing]
     problems += [("JWT_SECRET_KEY", text) for text in _weaknesses(key) if "JWT_SECRET_KEY" not in known]
     previous = values["jwt_previous_secret_keys"] or ()
     problems += [("JWT_PREVIOUS_SECRET_KEYS", text) for item in previous for text in _weaknesses(item)]
@@ -359,10 +375,6 @@ def _required_in_production(values: dict[str, Any], known: dict[str, list[str]])
     if "*" in (values["cors_origins"] or ()):
         problems.append(("CORS_ORIGINS", "'*' is refused in production: name the origins."))
     return problems
-
-
-def _unset(name: str) -> bool:
-    return not (os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
 def _weaknesses(secret: str | None) -> list[str]:

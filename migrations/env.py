@@ -38,6 +38,8 @@ def run_online(connection: Connection) -> None:
         # SQLite can't alter a constraint: Alembic copies the table instead.
         render_as_batch=is_sqlite,
         transaction_per_migration=False,
+        # Alembic thinks that SQLite can't, and would commit after each step: two that migrate at once would meet.
+        transactional_ddl=True,
     )
     with context.begin_transaction():
         if not is_sqlite:

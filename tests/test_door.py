@@ -41,9 +41,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
-def test_every_answer_has_the_headers_of_every_answer(
-    client: FlaskClient, method: str, path: str, status: int
-) -> None:
+def test_every_answer_has_the_headers_of_every_answer(client: FlaskClient, method: str, path: str, status: int) -> None:
     response = client.open(path, method=method)
     assert response.status_code == status
     assert NEW_ID.fullmatch(response.headers["X-Request-ID"])
@@ -164,7 +162,14 @@ def test_who_takes_json_is_served(client: FlaskClient, accept: str | None) -> No
 
 @pytest.mark.parametrize(
     "accept",
-    ["text/html", "text/*", "image/png, text/plain", "application/xml", "application/json;q=0", "application/json;q=0, text/html"],
+    [
+        "text/html",
+        "text/*",
+        "image/png, text/plain",
+        "application/xml",
+        "application/json;q=0",
+        "application/json;q=0, text/html",
+    ],
 )
 @pytest.mark.parametrize("path", ["/posts", "/nowhere"])
 def test_who_takes_no_json_is_told(client: FlaskClient, accept: str, path: str) -> None:
@@ -235,7 +240,11 @@ def test_each_address_has_its_own(limited: Limited) -> None:
 def test_forwarding_headers_give_no_fresh_window(limited: Limited) -> None:
     client = limited("1 per minute")
     for number in range(3):
-        headers = {"X-Forwarded-For": f"192.0.2.{number}", "Forwarded": f"for=192.0.2.{number}", "X-Real-IP": "192.0.2.9"}
+        headers = {
+            "X-Forwarded-For": f"192.0.2.{number}",
+            "Forwarded": f"for=192.0.2.{number}",
+            "X-Real-IP": "192.0.2.9",
+        }
         response = client.get(API + "/posts", headers=headers)
         assert response.status_code == (429 if number else 200)
 

@@ -163,7 +163,9 @@ def test_every_code_has_a_page_and_a_document(throwing: Throwing, code: str) -> 
     assert KINDS[code].detail.split("'")[0] in page.text
 
 
-@pytest.mark.parametrize("name", ["nothing", "not_found", "Not-Found", "not-found/", "..%2f", "{{7*7}}", "-", "internal_error"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "not_found", "Not-Found", "not-found/", "..%2f", "{{7*7}}", "-", "internal_error"]
+)
 def test_there_is_no_page_of_what_is_no_problem(throwing: Throwing, name: str) -> None:
     assert problem(throwing[0].get(f"/problems/{name}")) == (404, "not_found")
 
@@ -241,7 +243,7 @@ STATES = {
 }
 
 
-def with_state(cause: BaseException) -> BaseException:
+def with_state(cause: Any) -> Any:
     """An exception like `cause`, with the SQLSTATE that the server would have given."""
     kind = type(cause)
     return type(kind.__name__, (kind,), {"pgcode": STATES[kind]})(*cause.args)
@@ -277,10 +279,14 @@ def test_a_locked_sqlite_file_is_waited_for_and_then_given_up(tmp_path: Path) ->
 
 
 def test_a_transaction_that_breaks_leaves_nothing(app: Flask, alice: Person) -> None:
-    with app.app_context():
-        with pytest.raises(RuntimeError), transaction():
+    def break_off() -> None:
+        with transaction():
             db.session.execute(text("UPDATE users SET name = 'Mallory'"))
             raise RuntimeError
+
+    with app.app_context():
+        with pytest.raises(RuntimeError):
+            break_off()
         assert not db.session().in_transaction()
     assert alice.get("/auth/me").get_json()["name"] == "Alice"
 

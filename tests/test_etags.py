@@ -65,7 +65,7 @@ def test_the_tag_of_a_post_changes_with_its_author_s_name(alice: Person, path: s
         ('"a",{tag},"b"', 304),
         ('W/"a" , W/{tag}', 304),
         ("\t{tag}\t", 304),
-        (', , {tag},', 304),
+        (", , {tag},", 304),
         ('"with, comma", {tag}', 304),
         ('"a"', 200),
         ('W/"a"', 200),

@@ -100,7 +100,9 @@ def test_a_query_flag_is_one_of_two_words(value: str) -> None:
     assert loaded(QueryFlag(), "false") is False
 
 
-@pytest.mark.parametrize("value", ["", "a", "1.0", "1e3", "+1", " 1", "1 ", "1\n", "٣", "１", "0x1", "1_0", "--1", "1" * 20])
+@pytest.mark.parametrize(
+    "value", ["", "a", "1.0", "1e3", "+1", " 1", "1 ", "1\n", "٣", "１", "0x1", "1_0", "--1", "1" * 20]
+)
 def test_what_is_no_integer(value: str) -> None:
     assert refusal(QueryInteger(), value) == ["Must be an integer."]
 

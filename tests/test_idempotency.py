@@ -122,7 +122,9 @@ def test_a_key_is_visible_ascii(alice: Person, app: Flask, key: str) -> None:
     assert count_rows(app, Post) == 0
 
 
-@pytest.mark.parametrize("key", ["x", "x" * 255, "!~\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}", "8e03978e-40d5-43dd-bc93-6894a57f9324"])
+@pytest.mark.parametrize(
+    "key", ["x", "x" * 255, "!~\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}", "8e03978e-40d5-43dd-bc93-6894a57f9324"]
+)
 def test_any_visible_ascii_is_a_key(alice: Person, key: str) -> None:
     check_replay(write(alice, key), write(alice, key))
 

@@ -204,7 +204,9 @@ def test_query_strings(data: bytes, values: dict[str, str]) -> None:
     assert parse_query(data) == values
 
 
-@pytest.mark.parametrize("data", [b"a=%FF", b"%ED%A0%80=1", b"a=\xc3\xa9", b"&".join([b"a=1"] * (MAX_QUERY_PARAMETERS + 1))])
+@pytest.mark.parametrize(
+    "data", [b"a=%FF", b"%ED%A0%80=1", b"a=\xc3\xa9", b"&".join([b"a=1"] * (MAX_QUERY_PARAMETERS + 1))]
+)
 def test_malformed_query_strings(data: bytes) -> None:
     with pytest.raises(MalformedRequest):
         parse_query(data)

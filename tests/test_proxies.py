@@ -62,9 +62,7 @@ def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str
         (2, None, PEER),
     ],
 )
-def test_whose_address_counts(
-    behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str
-) -> None:
+def test_whose_address_counts(behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str) -> None:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     assert address_of_login(behind(hops), alice, headers) == expected
 
@@ -102,7 +100,16 @@ def test_headers_lead_no_one_away(behind: Behind, alice: Person, hops: int) -> N
 
 @pytest.mark.parametrize(
     "garbage",
-    ["unknown", "x" * 500, "192.0.2.1:4711", "[2001:db8::1]:4711", "'; DROP TABLE sessions; --", "é", "1\t2", "fe80::1%eth0"],
+    [
+        "unknown",
+        "x" * 500,
+        "192.0.2.1:4711",
+        "[2001:db8::1]:4711",
+        "'; DROP TABLE sessions; --",
+        "é",
+        "1\t2",
+        "fe80::1%eth0",
+    ],
     ids=lambda text: ascii(text)[:20],
 )
 def test_a_proxy_that_passes_rubbish_on_breaks_nothing(behind: Behind, alice: Person, garbage: str) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import jwt
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from werkzeug.test import TestResponse
 
 from app.auth.models import Session
-from app.db import fetch_one
-from tests.conftest import API, PASSWORD
+from app.db import db, fetch_one
+from app.users.models import User
+from tests.conftest import API, PASSWORD, Person
 
 KEY = "a-key-for-the-tests-alone-0123456789"
 # What stands in for no string.
@@ -84,3 +85,10 @@ def session_row(app: Flask, session_id: int) -> Row[Any]:
         row = fetch_one(select(*Session.__table__.columns).where(Session.id == session_id))
     assert row is not None
     return row
+
+
+def set_column(app: Flask, person: Person, **values: Any) -> None:
+    """Change the row of a user behind the application's back."""
+    with app.app_context():
+        db.session.execute(update(User).where(User.id == person.id).values(**values))
+        db.session.commit()

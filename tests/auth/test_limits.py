@@ -219,6 +219,19 @@ def test_a_right_current_password_clears_the_count(client: FlaskClient, alice: P
 # At once
 
 
+def test_a_right_guess_is_refused_if_the_window_filled_while_it_was_judged(
+    client: FlaskClient, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_and_judge(password: str, encoded: str | None) -> bool:
+        monkeypatch.undo()
+        fail(client, alice.email, 10)
+        return True
+
+    monkeypatch.setattr("app.auth.service.verify_password", fill_and_judge)
+    assert problem(guess(client, alice.email, PASSWORD)) == LIMITED
+    assert len(alice.get("/auth/sessions").get_json()["items"]) == 1
+
+
 def test_of_many_guesses_at_once_no_more_than_the_limit_are_judged(limited: Flask, alice: Person) -> None:
     def try_one(number: int) -> int:
         return guess(limited.test_client(), alice.email, f"guess {number}").status_code

@@ -10,24 +10,17 @@ import pytest
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select, update
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app.db import db, fetch_one
+from app.db import fetch_one
 from app.users.models import User
-from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row
+from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row, set_column
 from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
 
 CLAIMS = {"iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"}
 # What differs from one answer to the next whatever was asked.
 VARYING = {"X-Request-ID", "Date"}
-
-
-def set_column(app: Flask, person: Person, **values: Any) -> None:
-    """Change a row behind the application's back."""
-    with app.app_context():
-        db.session.execute(update(User).where(User.id == person.id).values(**values))
-        db.session.commit()
 
 
 def stored_hash(app: Flask, person: Person) -> str:

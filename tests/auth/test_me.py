@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.auth.support import bearer, get_me, log_in
+from tests.auth.support import bearer, get_me, log_in, set_column
 from tests.conftest import API, PASSWORD, Cast, Person, problem
 from tests.statements import counted
 
@@ -78,6 +79,13 @@ def test_knowing_the_caller_takes_one_query(alice: Person) -> None:
 def test_a_disabled_user_is_out_at_the_next_request(alice: Person, carol: Person) -> None:
     assert carol.patch(f"/users/{alice.id}", json={"is_active": False}).status_code == 200
     assert problem(alice.get("/auth/me")) == REVOKED
+
+
+def test_a_user_whom_an_operator_disables_in_the_database_is_out_too(app: Flask, alice: Person) -> None:
+    set_column(app, alice, is_active=False)
+    assert problem(alice.get("/auth/me")) == REVOKED
+    set_column(app, alice, is_active=True)
+    assert alice.get("/auth/me").status_code == 200
 
 
 def test_a_deleted_user_is_out_at_the_next_request(alice: Person) -> None:

@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import update
 from werkzeug.test import TestResponse
 
-from app.db import db
-from app.users.models import User
-from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row
+from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row, set_column
 from tests.conftest import API, PASSWORD, Clock, Person, problem
 
 NEW = "a new and longer one"
@@ -128,9 +125,7 @@ def test_a_change_that_raced_another_fails(
     """The account changes while the guess is judged, after its hash was read."""
 
     def change_and_judge(password: str, encoded: str | None) -> bool:
-        with app.app_context():
-            db.session.execute(update(User).where(User.id == alice.id).values(**values))
-            db.session.commit()
+        set_column(app, alice, **values)
         return True
 
     monkeypatch.setattr("app.auth.service.verify_password", change_and_judge)

@@ -201,6 +201,18 @@ def test_all_but_the_current_one_end(client: FlaskClient, alice: Person, bob: Pe
     assert bob.get("/auth/me").status_code == 200
 
 
+def test_why_a_session_ended_first_is_what_is_kept(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock
+) -> None:
+    session_id, token = another_session(client, alice)
+    client.post(f"{API}/auth/logout", headers=bearer(token))
+    ended = session_row(app, session_id)
+    clock.forward(minutes=1)
+    alice.delete(PATH)
+    assert session_row(app, session_id) == ended
+    assert ended.revoked_reason == "logout"
+
+
 def test_there_need_not_be_others(alice: Person) -> None:
     assert alice.delete(PATH).status_code == 204
     assert alice.get("/auth/me").status_code == 200

@@ -15,14 +15,14 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from app.db import db, fetch_all, transaction
-from app.engine import is_unavailable
+from app.engine import CLIENT_SLACK_SECONDS, is_unavailable
 from app.patience import DeadlinePassed, StillSilent, patience
 from tests.conftest import settings_for
 from tests.services.postgres import PostgresServer
 
 CONNECT_SECONDS = 0.6
 # One statement, its slack included.
-STATEMENT_SECONDS = 0.3 + 0.25
+STATEMENT_SECONDS = 0.3 + CLIENT_SLACK_SECONDS
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.users.service import create_user
 from app.db import transaction
+from app.users.service import create_user
 from tests.conftest import API, Cast, Person, problem
 from tests.statements import counted
 
