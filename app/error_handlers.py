@@ -78,8 +78,6 @@ def _respond_to_werkzeug(error: HTTPException) -> Response:
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or [])
         return respond(MethodNotAllowed(", ".join(allowed)))
-    if status < 400:
-        return error.get_response()  # type: ignore[return-value]
     if status in _BY_STATUS:
         return respond(_BY_STATUS[status]())
     return respond(MalformedRequest()) if status < 500 else respond(InternalError())

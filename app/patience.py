@@ -37,11 +37,12 @@ class StillSilent(psycopg2.OperationalError):
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
     """Let this thread wait for PostgreSQL so long in all, however many waits there are."""
-    _thread.ends = time.monotonic() + seconds
+    outer = getattr(_thread, "ends", math.inf)
+    _thread.ends = min(outer, time.monotonic() + seconds)
     try:
         yield
     finally:
-        del _thread.ends
+        _thread.ends = outer
 
 
 class BoundedConnection(extensions.connection):

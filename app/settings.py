@@ -211,8 +211,8 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "db_pool_size": env.int("DB_POOL_SIZE", (web_threads or 4) + 2, validate=at_least_1),
         "db_pool_timeout_seconds": env.float("DB_POOL_TIMEOUT_SECONDS", 0.5, validate=positive),
         "db_connect_timeout_seconds": env.float("DB_CONNECT_TIMEOUT_SECONDS", 1.0, validate=positive),
-        "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 1200, validate=at_least_1),
-        "db_lock_timeout_ms": env.int("DB_LOCK_TIMEOUT_MS", 1000, validate=at_least_1),
+        "db_statement_timeout_ms": env.int("DB_STATEMENT_TIMEOUT_MS", 1000, validate=at_least_1),
+        "db_lock_timeout_ms": env.int("DB_LOCK_TIMEOUT_MS", 800, validate=at_least_1),
         "log_level": env.str("LOG_LEVEL", "INFO", validate=_one_of("DEBUG", "INFO", "WARNING", "ERROR")),
         "log_format": env.str(
             "LOG_FORMAT",
@@ -271,7 +271,7 @@ def _database_url(value: str) -> str:
     if not url.database or ":memory:" in url.database or url.query:
         raise ValidationError("SQLite needs a plain file: several workers can't share one in memory.")
     path = ROOT / url.database
-    _require_writable(path, next(folder for folder in path.parents if os.access(folder, os.F_OK)))
+    _require_writable(path, next((folder for folder in path.parents if os.access(folder, os.F_OK)), path))
     return f"sqlite:///{path}"
 
 

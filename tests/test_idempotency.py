@@ -206,21 +206,20 @@ def test_neither_body_nor_password_can_be_read_from_what_is_kept(carol: Person, 
         assert PASSWORD.encode() not in kept.fingerprint + kept.body
 
 
-def test_an_author_deleted_meanwhile_is_refused(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posts, "create_post", lambda *_, **__: posts.get_post(None, 1))
-    first = alice.post("/posts", json=POST)
-    assert problem(first) == (404, "not_found")
-
+@pytest.mark.parametrize(("path", "body"), [("/posts", POST), ("/users", USER)])
+def test_a_caller_deleted_meanwhile_is_refused(
+    carol: Person, app: Flask, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, str]
+) -> None:
+    """The request was let in, and then the account went: neither its effect nor its answer stays."""
     claim = idempotency.claim
 
     def claim_late(*arguments: Any) -> Any:
-        delete_user_row(app, alice.id)
+        delete_user_row(app, carol.id)
         return claim(*arguments)
 
-    monkeypatch.undo()
     monkeypatch.setattr(idempotency, "claim", claim_late)
-    assert problem(write(alice)) == (401, "token_revoked")
-    assert count_rows(app, Post) == count_rows(app, KeptAnswer) == 0
+    assert problem(write(carol, body=body, path=path)) == (401, "token_revoked")
+    assert count_rows(app, Post) == count_rows(app, User) == count_rows(app, KeptAnswer) == 0
 
 
 def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -302,10 +302,11 @@ def test_a_body_too_large(app: Flask, alice: Person, client: FlaskClient) -> Non
     assert alice.post("/posts", data=fits, content_type=JSON).status_code == 201
 
 
-def test_a_body_shorter_than_it_says_is_malformed(alice: Person, app: Flask) -> None:
-    response = alice.post(
-        "/posts", data=GOOD, content_type=JSON, environ_overrides={"CONTENT_LENGTH": str(len(GOOD) + 1)}
-    )
+@pytest.mark.parametrize("is_terminated", [False, True], ids=["by length", "by the server"])
+def test_a_body_shorter_than_it_says_is_malformed(alice: Person, app: Flask, is_terminated: bool) -> None:
+    """A server that ends the stream itself hands over what came before the client hung up."""
+    environ: dict[str, Any] = {"CONTENT_LENGTH": str(len(GOOD) + 1), "wsgi.input_terminated": is_terminated}
+    response = alice.post("/posts", data=GOOD, content_type=JSON, environ_overrides=environ)
     assert problem(response) == (400, "malformed_request")
     assert count_rows(app, Post) == 0
 

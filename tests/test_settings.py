@@ -233,6 +233,10 @@ def test_the_message_counts() -> None:
         ("BIND", "unix:"),
         ("REDIS_URL", "http://localhost"),
         ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://cache:port"),
+        ("LOG_FILE", "/no/such/folder/gatepost.log"),
+        ("LOG_FILE", "/"),
+        ("DATABASE_URL", "sqlite:////"),
     ],
 )
 def test_a_value_out_of_form(name: str, value: str) -> None:
