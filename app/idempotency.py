@@ -27,8 +27,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.clock import utc_now
-from app.db import Base, Id, UtcDateTime, db, violates
+from app.db import Base, Id, UtcDateTime, db, fetch_all, violates
 from app.errors import IdempotencyInProgress, IdempotencyKeyReused, TokenRevoked, ValidationFailed
+from app.fields import format_timestamp
 from app.guards import Caller
 from app.signing import Signer
 
@@ -110,6 +111,13 @@ def keep(claimed: Claim, *, status: int, location: str, etag: str, body: bytes) 
         if violates(error, "fk_idempotency_keys_user_id_users"):
             raise TokenRevoked from error
         raise
+
+
+def export(user_id: int) -> list[dict[str, Any]]:
+    """Return what is stored about a user's retried requests; the answers are those of posts, which are exported too."""
+    columns = (KeptAnswer.id, KeptAnswer.key, KeptAnswer.status, KeptAnswer.location, KeptAnswer.created_at)
+    rows = fetch_all(select(*columns).where(KeptAnswer.user_id == user_id).order_by(KeptAnswer.id))
+    return [{**row._mapping, "created_at": format_timestamp(row.created_at)} for row in rows]
 
 
 def prune(limit: int = 1000) -> int:
