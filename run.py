@@ -7,11 +7,16 @@ if __name__ == "__main__":
 
     become_gunicorn(sys.argv[1:])
 
+from werkzeug.serving import WSGIRequestHandler
+
 from app import create_app
 from app.settings import ConfigurationError
+
+# `flask run` names no versions either.
+WSGIRequestHandler.version_string = lambda self: "gatepost"  # type: ignore[method-assign]
 
 try:
     app = create_app()
 except ConfigurationError as error:
     # For `flask`, `config check` above all: gunicorn's configuration has ended with the same words before.
-    sys.exit(str(error))
+    sys.exit(f"{error}\n\n{error.effective}" if {"config", "check"} <= set(sys.argv) else str(error))

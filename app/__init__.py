@@ -29,6 +29,7 @@ class Gatepost(Flask):
         """Answer OPTIONS with the exact Allow of the resource."""
         response: Response = super().make_default_options_response()
         response.status_code = 204
+        response.headers["Allow"] = ", ".join(sorted(response.allow))
         del response.headers["Content-Type"]
         return response
 

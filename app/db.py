@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, DateTime, Integer, MetaData, Row, UniqueConstraint
+from sqlalchemy import BigInteger, Connection, DateTime, Integer, MetaData, Row, String, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase
@@ -59,6 +59,13 @@ class _SqliteUtc(TypeDecorator[datetime]):
 # SQLite makes ids of its own only for a column of the very type INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 UtcDateTime = DateTime(timezone=True).with_variant(_SqliteUtc(), "sqlite")
+
+
+def ordered_string(length: int) -> String:
+    """A string that sorts by code point on either database: PostgreSQL's own order differs from server to server,
+    and changes with the system's libraries, under indexes that were built by the old one."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
 
 # expire_on_commit=False: the answer is written after the commit, and must not select again.
 db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})

@@ -14,12 +14,12 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.sansio.app import App
 from marshmallow import Schema, ValidationError
-from werkzeug.http import parse_options_header
 from werkzeug.routing import BaseConverter
 
 from app import idempotency
+from app.body import JSON, read_body
 from app.db import MAX_ID, transaction
-from app.errors import MalformedRequest, Problem, UnsupportedMediaType, ValidationFailed
+from app.errors import PreconditionFailed, Problem, ValidationFailed
 from app.etags import etag_of, has_preconditions, is_unchanged, require_match
 from app.fields import InputSchema
 from app.guards import Caller, Guard
@@ -28,7 +28,6 @@ from app.pagination import Page
 
 View = TypeVar("View", bound=Callable[..., Any])
 API_PATH = "/api/v1"
-JSON = "application/json"
 ENDPOINTS = "gatepost.endpoints"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 NO_STORE = "no-store"
@@ -131,6 +130,8 @@ class Endpoint:
     body_required: bool
     problems: tuple[type[Problem], ...]
     idempotent: bool
+    # Work on the body that takes long, such as hashing a password: done before a transaction holds a lock.
+    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
     # JSON Schemas of path arguments whose converter has none.
     arguments: Mapping[str, Mapping[str, Any]]
 
@@ -145,7 +146,7 @@ class Endpoint:
             arguments["query"] = query
         body = self._load_body()
         if self.body is not None:
-            arguments["body"] = body
+            arguments["body"] = body if self.prepare is None else self.prepare(body)
         with transaction():
             outcome = self._run(caller, arguments, body)
         if isinstance(outcome, Problem):
@@ -177,7 +178,7 @@ class Endpoint:
             result.headers.setdefault("Cache-Control", self.answer.cache or NO_STORE)
             return result
         if self.answer.status == 204:
-            return _no_content()
+            return empty()
         if isinstance(result, Page):
             return self._answer_page(result, caller)
         location = result.location if isinstance(result, Created) else None
@@ -240,36 +241,6 @@ def load(schema: Schema, data: Any) -> dict[str, Any]:
     return loaded
 
 
-def read_body() -> bytes:
-    """Return the bytes of the request's body, b"" when it has none.
-
-    Raises UnsupportedMediaType for a body that is not plain JSON, PayloadTooLarge before reading one over
-    MAX_BODY_BYTES, MalformedRequest for one that breaks off before its Content-Length.
-    """
-    length = request.content_length
-    if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
-        return b""
-    if not _is_json(request.environ.get("CONTENT_TYPE", "")) or _is_coded():
-        if length or request.get_data():
-            raise UnsupportedMediaType
-        return b""
-    data = request.get_data()
-    if length is not None and len(data) != length:
-        raise MalformedRequest("The body is shorter than its Content-Length.")
-    return data
-
-
-def _is_json(content_type: str) -> bool:
-    if content_type == JSON:
-        return True
-    media_type, options = parse_options_header(content_type)
-    return media_type.lower() == JSON and options.get("charset", "utf-8").lower() in ("utf-8", "utf8")
-
-
-def _is_coded() -> bool:
-    return request.environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("", "identity")
-
-
 def dump(value: Any, schema: Schema) -> dict[str, Any]:
     """Return what `schema` shows of `value`, by the schema that came with the value if one did."""
     if isinstance(value, Shaped):
@@ -292,13 +263,20 @@ def require_unchanged(value: Any, schema: Schema) -> None:
         require_match(etag_of(dump_bytes(value, schema)))
 
 
+def require_untagged() -> None:
+    """Hold a write to If-Match on a resource that has no tag: only '*' can be true. Raises PreconditionFailed."""
+    if request.environ.get("HTTP_IF_MATCH", "*").strip() != "*":
+        raise PreconditionFailed
+
+
 def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
     if status == 200 and request.method in SAFE_METHODS and is_unchanged(headers["ETag"]):
         return Response(status=304, headers=headers)
     return Response(content, status, headers, mimetype=JSON)
 
 
-def _no_content() -> Response:
+def empty() -> Response:
+    """Return a 204."""
     response = Response(status=204, headers={"Cache-Control": NO_STORE})
     # Werkzeug's default, text/html, would describe a body that is not there.
     del response.headers["Content-Type"]
@@ -352,6 +330,7 @@ class Api(Blueprint):
         body_required: bool = True,
         problems: tuple[type[Problem], ...] = (),
         idempotent: bool = False,
+        prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Callable[[View], View]:
         """Declare a route. The view gets its path arguments and, by name, `caller`, `query` and `body`."""
@@ -366,6 +345,7 @@ class Api(Blueprint):
                 body_required=body_required,
                 problems=problems,
                 idempotent=idempotent,
+                prepare=prepare,
                 arguments=arguments or {},
             )
             name = view.__name__

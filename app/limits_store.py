@@ -49,7 +49,7 @@ class LmdbStorage(Storage):
         self,
         path: Path,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         map_bytes: int = MAP_BYTES,
         max_entries: int = MAX_ENTRIES,
     ) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from limits import parse
 from limits.storage import MemoryStorage
+from sqlalchemy.engine import make_url
 
 from app.errors import RateLimited
 from app.limits_breaker import Breaker
@@ -86,10 +87,15 @@ class MemoryCounters(MemoryStorage):
         return max(0.0, self.get_expiry(key) - time.time())
 
 
+def _without_password(database_url: str) -> str:
+    """What names a service's database for good: a password that is changed must not begin new counters."""
+    return make_url(database_url).render_as_string(hide_password=True)
+
+
 class RateLimits:
     """The limits of the settings. A store that fails is passed over: no request fails by it."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules = {name: _Rule.read(settings, name) for name in LimitName}
         self._stores: list[tuple[Counters, Breaker]] = []
         self._memory: MemoryCounters | None = None
@@ -98,7 +104,7 @@ class RateLimits:
             return
         if settings.redis_url:
             self._add(RedisCounters(settings.redis_url), "Redis server", REDIS_REST_SECONDS)
-        path = counter_path(settings.ratelimit_dir, settings.database_url, MAP_BYTES)
+        path = counter_path(settings.ratelimit_dir, _without_password(settings.database_url), MAP_BYTES)
         self._add(LmdbStorage(path, clock=clock), "shared file", FILE_REST_SECONDS)
 
     def _add(self, store: Counters, label: str, rest_seconds: float) -> None:

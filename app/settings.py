@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,8 @@ DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
 # RFC 7518 section 3.2: a key for HS256 has at least the 256 bits of its hash.
 MIN_SECRET_BYTES = 32
 MIN_DISTINCT_CHARACTERS = 10
+# The first that can return what an UPDATE wrote.
+MIN_SQLITE = (3, 35)
 EXAMPLE_WORDS = ("change", "example", "placeholder", "your-", "secret-key", "password", "insecure")
 # Up to the last @, should a password hold one that is not escaped; and the parameters of drivers.
 _URL_PASSWORDS = re.compile(r"(?<=://)([^:/?#]*:).*(?=@)|((?<=[?&])\w*password=)[^&]*", re.IGNORECASE)
@@ -37,8 +40,11 @@ SECRET_FIELDS = frozenset({"jwt_secret_key", "jwt_previous_secret_keys", "databa
 class ConfigurationError(Exception):
     """The environment does not describe a service that may start; the text names every problem."""
 
-    def __init__(self, problems: dict[str, list[str]]) -> None:
+    def __init__(self, problems: dict[str, list[str]], values: Mapping[str, Any] | None = None) -> None:
         self.problems = problems
+        readable = {name.upper(): _masked(name, value) for name, value in (values or {}).items()}
+        # The settings that could be read, for `config check` to show beside the problems.
+        self.effective = "\n".join(f"{name}={text}" for name, text in readable.items() if name not in problems)
         count = len(problems)
         head = f"Gatepost cannot start: {count} setting{'s' if count > 1 else ''} must be mended."
         lines = [f"  {name}: {' '.join(texts)}" for name, texts in sorted(problems.items())]
@@ -150,7 +156,7 @@ def load_settings() -> Settings:
     for name, text in _required_in_production(values, problems, env.given):
         problems.setdefault(name, []).append(text)
     if problems:
-        raise ConfigurationError(problems)
+        raise ConfigurationError(problems, values)
     return Settings(**values)
 
 
@@ -188,7 +194,7 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "database_url": _parsed(env, "DATABASE_URL", _database_url, _default_database_url()),
         "jwt_secret_key": _parsed(env, "JWT_SECRET_KEY", _secret, ""),
         "jwt_previous_secret_keys": _parsed(env, "JWT_PREVIOUS_SECRET_KEYS", _secrets, ()),
-        "jwt_private_key_file": env.str("JWT_PRIVATE_KEY_FILE", None) or None,
+        "jwt_private_key_file": _parsed(env, "JWT_PRIVATE_KEY_FILE", _not_yet, None),
         "jwt_issuer": env.str("JWT_ISSUER", "gatepost", validate=validate.Length(min=1)),
         "jwt_audience": env.str("JWT_AUDIENCE", "gatepost", validate=validate.Length(min=1)),
         "access_token_minutes": env.int("ACCESS_TOKEN_MINUTES", 15, validate=at_least_1),
@@ -296,6 +302,10 @@ def _secret(value: str) -> str:
     return value
 
 
+def _not_yet(value: str) -> str:
+    raise ValidationError("Is not supported yet: tokens are signed with JWT_SECRET_KEY.")
+
+
 def _secrets(value: str) -> tuple[str, ...]:
     return tuple(_secret(part.strip()) for part in value.split(",") if part.strip())
 
@@ -363,6 +373,11 @@ def _required_in_production(
     idle, absolute = values["refresh_idle_days"], values["refresh_absolute_days"]
     if idle and absolute and idle > absolute:
         problems.append(("REFRESH_IDLE_DAYS", "Must not exceed REFRESH_ABSOLUTE_DAYS."))
+    if (values["bind"] or "").startswith("unix:") and values["trusted_proxies"] == 0:
+        # Nobody has an address then: all callers would share one set of limits, and lock each other out.
+        problems.append(("TRUSTED_PROXIES", "Must be at least 1 where BIND is a socket: only the proxy knows callers."))
+    if (values["database_url"] or "").startswith("sqlite") and sqlite3.sqlite_version_info < MIN_SQLITE:
+        problems.append(("DATABASE_URL", f"Needs SQLite 3.35 or newer; Python has {sqlite3.sqlite_version} here."))
     if values["app_env"] != "production":
         return problems
     missing = {"DATABASE_URL", "CORS_ORIGINS"} - given - known.keys()

@@ -287,7 +287,9 @@ def test_problems_of_settings_are_told_all_at_once(tmp_path: Path, command: tupl
     )
     done = flask(env, *command)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines() == [
+    told, _, effective = done.stderr.partition("\n\n")
+    assert ("TRUSTED_PROXIES=0\n" in effective) == (command == ("config", "check"))
+    assert told.splitlines() == [
         "Gatepost cannot start: 6 settings must be mended.",
         "  CORS_ORIGINS: '*' is refused in production: name the origins.",
         "  DATABASE_URL: Must name a file that can be written to.",

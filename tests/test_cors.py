@@ -177,3 +177,14 @@ def test_the_star_of_development_allows_all_but_null(allowing: Open) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "http://any.example"
     assert "Access-Control-Allow-Credentials" not in response.headers
     assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": "null"}).headers
+
+
+@pytest.mark.parametrize("path", [f"{API}/nope", "/nope", f"{API}/posts/1"])
+def test_a_preflight_passes_wherever_it_goes(client: FlaskClient, path: str) -> None:
+    """The browser then shows the script our 404, where a refused preflight would be an opaque failure."""
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PATCH"}
+    response = client.options(path, headers=headers)
+    assert (response.status_code, response.data) == (204, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+    assert "Content-Type" not in response.headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
-from app import idempotency
+from app import create_app, idempotency
 from app.db import db, transaction
-from app.idempotency import KeptAnswer
+from app.errors import IdempotencyInProgress
+from app.idempotency import Claim, KeptAnswer
 from app.posts import service as posts
 from app.posts.models import Post
 from app.signing import Signer
@@ -254,3 +256,31 @@ def test_old_answers_are_pruned(alice: Person, app: Flask, clock: Clock) -> None
         assert idempotency.prune(100) == 1
     assert count_rows(app, KeptAnswer, key="new") == 1
     assert timedelta(hours=24) == idempotency.KEPT_FOR
+
+
+def test_old_answers_of_a_user_go_when_a_new_one_comes(alice: Person, app: Flask, clock: Clock) -> None:
+    post = {"title": "T", "content": "C"}
+    alice.post("/posts", json=post, headers={"Idempotency-Key": "old"})
+    clock.forward(hours=25)
+    alice.post("/posts", json=post, headers={"Idempotency-Key": "new"})
+    assert count_rows(app, KeptAnswer) == 1
+
+
+def test_replicas_with_other_keys_meet_at_one_lock(alice: Person, app: Flask) -> None:
+    """While the signing key is rotated, old and new replicas serve side by side."""
+    if app.extensions["gatepost.settings"].uses_sqlite:
+        return  # writers take turns there, whatever the key is
+    settings = app.extensions["gatepost.settings"]
+    rotated = replace(
+        settings,
+        jwt_secret_key="another-key-for-the-tests-9876543210",
+        jwt_previous_secret_keys=(settings.jwt_secret_key,),
+    )
+    other = create_app(rotated)
+    wanted = Claim(alice.id, "key", b"")
+    with other.app_context():
+        idempotency._lock(wanted)
+        with app.app_context(), pytest.raises(IdempotencyInProgress):
+            idempotency._lock(wanted)
+        db.session.rollback()
+        db.engine.dispose()

@@ -367,3 +367,18 @@ def test_odd_values_and_names_are_explained(send: Any, app: Flask, body: bytes, 
     assert json.loads(response.data)["errors"] == errors
     response.data.decode("utf-8")
     assert count_rows(app, Post) == 0
+
+
+@pytest.mark.parametrize(
+    ("spare", "status"), [(0, 201), (-1, 413), (-100_000, 413)], ids=["exactly the limit", "one more", "far more"]
+)
+@pytest.mark.parametrize("filler", [b" ", b"x"])
+def test_a_chunked_body_over_the_limit_is_not_cut_and_taken(
+    alice: Person, app: Flask, spare: int, status: int, filler: bytes
+) -> None:
+    limit = app.config["MAX_CONTENT_LENGTH"]
+    data = GOOD + b" " * (limit - len(GOOD)) + filler * -spare
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    response = alice.post("/posts", data=data, content_type=JSON, environ_overrides=environ)
+    assert response.status_code == status
+    assert count_rows(app, Post) == (status == 201)

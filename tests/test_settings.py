@@ -350,7 +350,20 @@ def test_what_is_no_prefix(value: str) -> None:
     "value", ["127.0.0.1:8000", "0.0.0.0:80", "[::1]:8000", ":8000", "localhost:8000", "unix:/run/x.sock"]
 )
 def test_addresses_to_listen_at(value: str) -> None:
-    assert load(BIND=value).bind == value
+    assert load(BIND=value, TRUSTED_PROXIES="1").bind == value
+
+
+def test_a_socket_without_a_proxy_would_give_all_callers_one_address() -> None:
+    assert problems(BIND="unix:/run/x.sock").keys() == {"TRUSTED_PROXIES"}
+
+
+def test_a_private_key_is_refused_rather_than_ignored() -> None:
+    assert problems(JWT_PRIVATE_KEY_FILE="/run/key.pem").keys() == {"JWT_PRIVATE_KEY_FILE"}
+
+
+def test_an_old_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+    assert problems(DATABASE_URL="sqlite:///x.db").keys() == {"DATABASE_URL"}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from app.settings import Settings
 from app.users.models import User
 
 GRACE_USES = 20
+# A clock that is set back further than replicas' clocks may differ must not open a grace that has long closed.
+CLOCK_LEEWAY = timedelta(seconds=30)
 # How long an ended session stays, for its owner to ask about and for replays to be told apart.
 PRUNED_AFTER = timedelta(days=7)
 
@@ -159,6 +161,7 @@ def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | 
             here,
             Session.generation == claims.generation + 1,
             Session.rotated_at > _grace_began(now),
+            Session.rotated_at <= now + CLOCK_LEEWAY,
             Session.grace_uses < GRACE_USES,
             _is_live(now),
         )
@@ -179,7 +182,8 @@ def judge_generation(claims: Claims) -> Problem | None:
     session = db.session.execute(columns.where(_row_of(claims), _is_live(now))).first()
     if session is None:
         return TokenRevoked()
-    is_in_grace = session.generation == claims.generation + 1 and session.rotated_at > _grace_began(now)
+    is_recent = _grace_began(now) < session.rotated_at <= now + CLOCK_LEEWAY
+    is_in_grace = session.generation == claims.generation + 1 and is_recent
     return None if session.generation == claims.generation or is_in_grace else _replayed(_row_of(claims))
 
 

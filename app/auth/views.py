@@ -18,6 +18,7 @@ from app.errors import (
     InvalidCredentials,
     MalformedAuthorization,
     NotFound,
+    PreconditionFailed,
     Problem,
     RateLimited,
     TokenExpired,
@@ -25,7 +26,7 @@ from app.errors import (
     TokenRevoked,
 )
 from app.guards import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller, bearer_token
-from app.http import Api, Created, created, listing, no_content, ok
+from app.http import Api, Created, created, listing, no_content, ok, require_untagged
 from app.pagination import Page
 from app.users.schemas import PRIVATE_USER
 
@@ -117,9 +118,17 @@ def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     return sessions.list_sessions(caller, query)
 
 
-@auth.operation("DELETE", "/sessions", access=SIGNED_IN, query=schemas.SessionEndQuery(), answer=no_content())
+@auth.operation(
+    "DELETE",
+    "/sessions",
+    access=SIGNED_IN,
+    query=schemas.SessionEndQuery(),
+    answer=no_content(),
+    problems=(PreconditionFailed,),
+)
 def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     """End one's other sessions, and the current one too on demand."""
+    require_untagged()
     sessions.end_sessions(caller.id, "ended", but=None if query["include_current"] else caller.session_id)
 
 
@@ -128,10 +137,11 @@ def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     "/sessions/<id:session_id>",
     access=SIGNED_IN,
     answer=no_content(),
-    problems=(NotFound,),
+    problems=(NotFound, PreconditionFailed),
 )
 def end_session(caller: Caller, session_id: int) -> None:
     """End one of one's sessions."""
+    require_untagged()
     if not sessions.end_session(caller.id, session_id, "ended"):
         raise NotFound
 

@@ -10,6 +10,7 @@ from werkzeug.datastructures import MIMEAccept
 
 from app.errors import NotAcceptable
 from app.headers import request_id_of
+from app.http import empty
 from app.ratelimit import LimitName, RateLimits, address_key
 from app.settings import Settings
 
@@ -23,13 +24,17 @@ def init_app(app: Flask, settings: Settings) -> None:
     prefix = settings.service_prefix
 
     @app.before_request
-    def enter() -> None:
+    def enter() -> Response | None:
         g.service_prefix = prefix
         g.request_id = request_id_of(request.environ.get("HTTP_X_REQUEST_ID"))
+        if request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ:
+            # A browser must see the request itself fail, a 404 say, not what it asks beforehand.
+            return empty()
         if request.method == "OPTIONS" or not is_limited(request.path.removeprefix(prefix)):
-            return
+            return None
         g.window = limits.hit(LimitName.DEFAULT, address_key(request.remote_addr or ""))
         _require_json_accepted()
+        return None
 
     @app.after_request
     def leave(response: Response) -> Response:

@@ -42,7 +42,10 @@ def _probe_engine(settings: Settings) -> Engine:
 
 
 def find_unreadiness() -> dict[str, str]:
-    """Return what was found: `database` is "ok" or "unavailable"; `migrations` "ok", "pending" or "unknown"."""
+    """Return `database`, "ok" or "unavailable", and `migrations`, "ok", "ahead", "pending" or "unknown".
+
+    Behind the code the schema is no good to it; ahead of it, it is (docs/decisions/0008-upgrades.md).
+    """
     engine: Engine = current_app.extensions[PROBE_ENGINE]
     try:
         with patience(PROBE_SECONDS), engine.connect() as connection:
@@ -50,13 +53,30 @@ def find_unreadiness() -> dict[str, str]:
     except SQLAlchemyError as error:
         # Without the version table the database answers and has no schema.
         return {"database": "ok" if is_table_missing(error) else "unavailable", "migrations": "unknown"}
-    return {"database": "ok", "migrations": "ok" if applied == _heads() else "pending"}
+    return {"database": "ok", "migrations": _judge(applied)}
+
+
+def _judge(applied: set[str]) -> str:
+    """Whether the schema is the code's, or newer: an upgrade migrates first, while the old code still serves."""
+    if applied == _heads():
+        return "ok"
+    return "pending" if applied <= _known() else "ahead"
 
 
 @cache
-def _heads() -> frozenset[str]:
+def _scripts() -> ScriptDirectory:
     from app.ops import MIGRATIONS
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    return frozenset(ScriptDirectory.from_config(config).get_heads())
+    return ScriptDirectory.from_config(config)
+
+
+@cache
+def _heads() -> frozenset[str]:
+    return frozenset(_scripts().get_heads())
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(script.revision for script in _scripts().walk_revisions())

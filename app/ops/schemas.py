@@ -18,7 +18,7 @@ class Readiness(OutputSchema):
 
     status = Choice("ready", "unready")
     database = Choice("ok", "unavailable")
-    migrations = Choice("ok", "pending", "unknown")
+    migrations = Choice("ok", "ahead", "pending", "unknown")
 
 
 class OpenApi(OutputSchema):

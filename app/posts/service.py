@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ _POSTS = select(
     User.name.label("author_name"),
 ).join(User, User.id == Post.author_id)
 _POST = _POSTS.where(Post.id == bindparam("post_id"))
-EXPORT_BATCH = 1000
+EXPORT_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +183,12 @@ def _written(post: Post, author_name: str) -> WrittenPost:
     )
 
 
-def export(user_id: int) -> list[dict[str, Any]]:
-    """Return everything a user wrote, in batches by id so that no single statement runs long."""
+def export(user_id: int) -> Iterator[dict[str, Any]]:
+    """Give everything a user wrote, read in batches by id so that no single statement runs long."""
     columns = [c for c in Post.__table__.columns if c.name != "author_id"]
     statement = select(*columns).where(Post.author_id == user_id).order_by(Post.id).limit(EXPORT_BATCH)
-    posts: list[dict[str, Any]] = []
     last_id = 0
     while rows := fetch_all(statement.where(Post.id > last_id)):
         last_id = rows[-1].id
-        posts += [
-            {k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in r._mapping.items()} for r in rows
-        ]
-    return posts
+        for row in rows:
+            yield {k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in row._mapping.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from blinker import Signal
@@ -10,6 +10,6 @@ from blinker import Signal
 # Sent with user_id=int in the transaction that disables an account, before it commits.
 user_disabled = Signal("gatepost.user-disabled")
 
-Exporter = Callable[[int], Any]
-# Name of the member in the export document → what returns its JSON value for a user id.
+Exporter = Callable[[int], Iterable[Mapping[str, Any]]]
+# Name of the member in the export document → what gives its objects for a user id, a few at a time.
 exporters: dict[str, Exporter] = {}

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Id, UtcDateTime
+from app.db import Base, Id, UtcDateTime, ordered_string
 
 ROLES = ("user", "admin")
 
@@ -37,10 +37,10 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(254))
-    email_key: Mapped[str] = mapped_column(String(254))
+    email_key: Mapped[str] = mapped_column(ordered_string(254))
     email_verified: Mapped[bool] = mapped_column(Boolean, server_default=false())
     name: Mapped[str] = mapped_column(String(80))
-    name_key: Mapped[str] = mapped_column(String(240))
+    name_key: Mapped[str] = mapped_column(ordered_string(240))
     bio: Mapped[str] = mapped_column(Text, server_default=text("''"))
     role: Mapped[str] = mapped_column(String(16), server_default="user")
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=true())

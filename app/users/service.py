@@ -107,8 +107,8 @@ def get_user_for_change(caller: Caller, user_id: int, changes: Mapping[str, Any]
     """
     if not caller.is_admin and (caller.id != user_id or ADMIN_FIELDS & changes.keys()):
         raise Forbidden
-    if ADMIN_FIELDS & changes.keys():
-        _lock_admins()
+    if ADMIN_FIELDS & changes.keys() or caller.id != user_id:
+        require_admin_still(caller)
     return _lock_user(user_id)
 
 
@@ -133,7 +133,10 @@ def get_user_for_deletion(caller: Caller, user_id: int) -> User:
     """Lock a user that `caller` is about to delete. Raises Forbidden for another's account, NotFound."""
     if caller.id != user_id and not caller.is_admin:
         raise Forbidden
-    _lock_admins()
+    if caller.id == user_id:
+        _lock_admins()
+    else:
+        require_admin_still(caller)
     return _lock_user(user_id)
 
 
@@ -158,15 +161,24 @@ def _lock_user(user_id: int) -> User:
     return user
 
 
-def _lock_admins() -> None:
+def require_admin_still(caller: Caller) -> None:
+    """Lock the administrators, and raise Forbidden unless `caller` is one of them at this moment.
+
+    The guard looked before: what has taken a while since, or waited for a lock, must not be done by somebody who has
+    been demoted or disabled meanwhile.
+    """
+    if caller.id not in _lock_admins():
+        raise Forbidden
+
+
+def _lock_admins() -> set[int]:
     """Let one transaction at a time change who administers.
 
     All active administrators are locked, in the order of their ids, before any single user: two transactions that
     each take another administrator away then meet here, and the second sees what the first has done.
     """
-    db.session.execute(
-        select(User.id).where(User.role == "admin", User.is_active).order_by(User.id).with_for_update()
-    ).all()
+    admins = select(User.id).where(User.role == "admin", User.is_active)
+    return set(db.session.scalars(admins.order_by(User.id).with_for_update(key_share=True)))
 
 
 def _is_acting_admin(user: User) -> bool:

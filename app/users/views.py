@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import orjson
-from flask import Response, url_for
+from flask import Response, stream_with_context, url_for
 
 from app.errors import (
     EmailTaken,
@@ -37,6 +37,12 @@ users = Api("users", __name__)
 CHANGES = (Forbidden, NotFound, PreconditionFailed, LastAdmin)
 
 
+def _with_hash(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the hash in the password's place, while no lock or connection is held."""
+    password_hash = hash_password(body["password"])
+    return {name: value for name, value in body.items() if name != "password"} | {"password_hash": password_hash}
+
+
 @users.operation(
     "GET",
     "/users",
@@ -59,10 +65,12 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     answer=created(PRIVATE_USER),
     problems=(EmailTaken,),
     idempotent=True,
+    prepare=_with_hash,
 )
 def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
     """Make an account for somebody."""
-    user = service.create_user(body["email"], body["name"], hash_password(body["password"]), body["role"])
+    service.require_admin_still(caller)
+    user = service.create_user(**body)
     return Created(user, url_for("users.get_user", user_id=user.id))
 
 
@@ -131,9 +139,19 @@ def export_user(caller: Caller, user_id: int) -> Response:
     """Download everything stored about oneself, as one JSON document."""
     if caller.id != user_id:
         raise Forbidden
-    document = {"user": dump(caller, PRIVATE_USER)} | {name: export(user_id) for name, export in exporters.items()}
     headers = {"Content-Disposition": f'attachment; filename="gatepost-user-{user_id}.json"'}
-    return Response(orjson.dumps(document), headers=headers, mimetype="application/json")
+    return Response(stream_with_context(_export(caller)), headers=headers, mimetype="application/json")
+
+
+def _export(caller: Caller) -> Iterator[bytes]:
+    """The export document piece by piece: it may be larger than a worker's memory."""
+    yield b'{"user":' + orjson.dumps(dump(caller, PRIVATE_USER))
+    for name, export in exporters.items():
+        yield f',"{name}":['.encode()
+        for number, item in enumerate(export(caller.id)):
+            yield (b"," if number else b"") + orjson.dumps(dict(item))
+        yield b"]"
+    yield b"}"
 
 
 def _change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> Shaped:

@@ -18,16 +18,21 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 TIME = sa.DateTime(timezone=True)
 
 
+def ordered_string(length: int) -> sa.String:
+    """A string that sorts by code point on every server."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     """Create the users table."""
     op.create_table(
         "users",
         sa.Column("id", ID, nullable=False),
         sa.Column("email", sa.String(254), nullable=False),
-        sa.Column("email_key", sa.String(254), nullable=False),
+        sa.Column("email_key", ordered_string(254), nullable=False),
         sa.Column("email_verified", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("name", sa.String(80), nullable=False),
-        sa.Column("name_key", sa.String(240), nullable=False),
+        sa.Column("name_key", ordered_string(240), nullable=False),
         sa.Column("bio", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("role", sa.String(16), server_default="user", nullable=False),
         sa.Column("is_active", sa.Boolean(), server_default=sa.true(), nullable=False),

@@ -25,7 +25,7 @@ def upgrade() -> None:
         "posts",
         sa.Column("id", ID, nullable=False),
         sa.Column("author_id", ID, nullable=False),
-        sa.Column("title", sa.String(200), nullable=False),
+        sa.Column("title", sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql"), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("published_at", TIME, nullable=True),

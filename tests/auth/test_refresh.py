@@ -264,3 +264,11 @@ def test_last_used_moves_with_each_refresh(client: FlaskClient, alice: Person, c
     exchange(client, alice.refresh_token)
     (item,) = alice.get("/auth/sessions").get_json()["items"]
     assert item["last_used_at"] > item["created_at"]
+
+
+def test_a_grace_that_has_closed_stays_closed_when_the_clock_steps_back(
+    alice: Person, client: FlaskClient, clock: Clock
+) -> None:
+    exchange(client, alice.refresh_token)
+    clock.forward(hours=-2)
+    assert problem(refresh(client, alice.refresh_token)) == (401, "token_revoked")

@@ -250,3 +250,10 @@ def test_a_stranger_is_told_to_sign_in(client: FlaskClient, method: str) -> None
 def test_a_refresh_token_is_no_key_to_sessions(client: FlaskClient, alice: Person) -> None:
     response = client.delete(API + PATH, headers=bearer(alice.refresh_token))
     assert problem(response) == (401, "token_invalid")
+
+
+@pytest.mark.parametrize("path", ["/auth/sessions", "/auth/sessions/{id}"])
+@pytest.mark.parametrize(("condition", "status"), [('"x"', 412), ('W/"x"', 412), ("", 412), ("*", 204)])
+def test_a_session_has_no_tag_that_could_match(alice: Person, path: str, condition: str, status: int) -> None:
+    response = alice.delete(path.format(id=alice.session_id), headers={"If-Match": condition})
+    assert response.status_code == status

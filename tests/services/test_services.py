@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from psycopg2 import extensions
 
 from tests.services import ServiceMissing, skip_or_fail
 from tests.services.postgres import PostgresServer, find_binaries
@@ -21,6 +22,15 @@ from tests.services.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 15
+
+
+@pytest.fixture(autouse=True)
+def plain_psycopg2() -> Iterator[None]:
+    """Let libpq wait by itself: the application's wait callback knows no connect_timeout of others."""
+    callback = extensions.get_wait_callback()
+    extensions.set_wait_callback(None)
+    yield
+    extensions.set_wait_callback(callback)
 
 
 @pytest.fixture

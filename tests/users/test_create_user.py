@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.db import in_transaction
 from app.users.models import User
 from tests.conftest import API, PASSWORD, Person, problem
 from tests.rows import count_rows
@@ -138,3 +139,35 @@ def test_no_name_outgrows_its_folded_form() -> None:
 
     longest = max(len(fold(chr(code))) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     assert longest <= 3
+
+
+@pytest.mark.parametrize("change", [{"role": "user"}, {"is_active": False}])
+def test_one_who_is_no_administrator_any_more_makes_nobody(
+    carol: Person, join: Any, app: Flask, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    """The guard has let the request in; while its password is hashed another administrator acts."""
+    other = join("Dave", role="admin")
+
+    def slow_hash(password: str) -> str:
+        assert other.patch(f"/users/{carol.id}", json=change).status_code == 200
+        return "a hash"
+
+    monkeypatch.setattr("app.users.views.hash_password", slow_hash)
+    body = {"email": "new@example.com", "name": "New", "password": PASSWORD, "role": "admin"}
+    assert problem(carol.post("/users", json=body)) == (403, "forbidden")
+    assert count_rows(app, User) == 2
+
+
+def test_no_transaction_is_open_while_a_password_is_hashed(
+    carol: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def watching_hash(password: str) -> str:
+        seen.append(in_transaction())
+        return "a hash"
+
+    monkeypatch.setattr("app.users.views.hash_password", watching_hash)
+    body = {"email": "new@example.com", "name": "New", "password": PASSWORD}
+    assert carol.post("/users", json=body, headers={"Idempotency-Key": "k"}).status_code == 201
+    assert seen == [False]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from apispec import APISpec
 from marshmallow import Schema, ValidationError
 
+from app.body import JSON
 from app.errors import PreconditionFailed
 from app.fields import InputSchema
 from app.guards import Guard
-from app.http import JSON, NO_STORE, Answer, Endpoint, summary
+from app.http import NO_STORE, Answer, Endpoint, summary
 from app.ops.door import is_limited
 from app.ops.openapi.parts import (
     IDEMPOTENCY_KEY,
