@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app, idempotency
 from app.db import db, transaction
-from app.errors import IdempotencyInProgress
+from app.errors import IdempotencyInProgress, TokenRevoked
 from app.idempotency import Claim, KeptAnswer
 from app.posts import service as posts
 from app.posts.models import Post
@@ -208,9 +208,16 @@ def test_neither_body_nor_password_can_be_read_from_what_is_kept(carol: Person, 
         assert PASSWORD.encode() not in kept.fingerprint + kept.body
 
 
-@pytest.mark.parametrize(("path", "body"), [("/posts", POST), ("/users", USER)])
+@pytest.mark.parametrize(
+    ("path", "body", "expected"), [("/posts", POST, (401, "token_revoked")), ("/users", USER, (403, "forbidden"))]
+)
 def test_a_caller_deleted_meanwhile_is_refused(
-    carol: Person, app: Flask, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, str]
+    carol: Person,
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    body: dict[str, str],
+    expected: tuple[int, str],
 ) -> None:
     """The request was let in, and then the account went: neither its effect nor its answer stays."""
     claim = idempotency.claim
@@ -220,8 +227,14 @@ def test_a_caller_deleted_meanwhile_is_refused(
         return claim(*arguments)
 
     monkeypatch.setattr(idempotency, "claim", claim_late)
-    assert problem(write(carol, body=body, path=path)) == (401, "token_revoked")
+    assert problem(write(carol, body=body, path=path)) == expected
     assert count_rows(app, Post) == count_rows(app, User) == count_rows(app, KeptAnswer) == 0
+
+
+def test_an_answer_for_nobody_is_not_kept(app: Flask) -> None:
+    with app.test_request_context(), pytest.raises(TokenRevoked), transaction():
+        idempotency.keep(Claim(999, "key", b""), status=201, location="", etag="", body=b"")
+    assert count_rows(app, KeptAnswer) == 0
 
 
 def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
