@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run dev test quick lint format services lock venv clean
+.PHONY: help bench-login run dev test quick lint format services lock venv clean
 
 # Name another interpreter with `make run PYTHON=/path/to/python3`, arguments for pytest with ARGS.
 PYTHON ?=
@@ -42,6 +42,9 @@ format: venv ## Rewrite the code in the house style
 
 services: venv ## Fetch the servers that tests need and pip can't bring
 	@$(VENV_PYTHON) -m tools.services $(SERVICES)
+
+bench-login: venv ## Compare the times of refused logins, which must not tell why
+	$(VENV_PYTHON) -m benchmarks.login_timing
 
 lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt
