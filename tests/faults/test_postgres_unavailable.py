@@ -173,7 +173,7 @@ def test_a_row_that_another_transaction_holds(visitor: Visitor) -> None:
     with held_post(visitor):
         replies = race(visitor.edit, visitor.edit, visitor.read, visitor.look, visitor.write)
         assert_refused(replies[:2])
-        assert min(reply.seconds for reply in replies[:2]) > 0.9
+        assert min(reply.seconds for reply in replies[:2]) > 0.7
         assert_served(replies[2:])
         assert max(reply.seconds for reply in replies[2:]) < 0.9
         assert_ready(visitor.arena)
