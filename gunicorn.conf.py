@@ -3,16 +3,50 @@
 Owns the server's own limits; what an operator may change comes from the application's settings.
 """
 
+import atexit
 import os
+import shutil
 import sys
-
-from app.serve import restart_on_change, startup_settings
-from app.server import ProblemWorker, ServerLogger, hold_signals
+import tempfile
 
 if "--reload" in sys.argv:
+    from app.serve import restart_on_change
+
     restart_on_change()
 
+# In memory where there is any; a heartbeat on a disk that stalls would look like a worker that does.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+
+def make_metrics_folder() -> None:
+    """Name a new folder for the numbers of all workers, removed when the master ends."""
+    folder = tempfile.mkdtemp(prefix="gatepost-metrics-", dir=worker_tmp_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    master = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == master:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+
+
+# What counts takes its place when it is imported: here, below. At a SIGHUP it keeps it.
+if "app.metrics" not in sys.modules:
+    make_metrics_folder()
+
+from app import arbiter  # noqa: E402
+from app.serve import startup_settings  # noqa: E402
+from app.server import ProblemWorker, ServerLogger  # noqa: E402
+
 settings = startup_settings()
+on_starting = arbiter.on_starting
+pre_fork = arbiter.pre_fork
+post_fork = arbiter.post_fork
+child_exit = arbiter.child_exit
+ProblemWorker.max_queued = settings.max_queued_requests
+ProblemWorker.max_queue_seconds = settings.max_queue_ms / 1000
+ProblemWorker.probe_prefix = settings.service_prefix
 
 bind = settings.bind
 workers = settings.web_concurrency
@@ -49,10 +83,6 @@ http_parser = "python"
 accesslog = None
 logger_class = ServerLogger
 loglevel = settings.log_level.lower()
-# A heartbeat on a disk that stalls would look like a worker that does.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 # It would need a writable home.
 control_socket_disable = True
 proc_name = "gatepost"
-
-pre_fork = hold_signals

@@ -9,7 +9,7 @@ from flask_cors import CORS
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth, cli, db, error_handlers, ops, passwords, posts, users
+from app import auth, cli, db, error_handlers, ops, passwords, posts, tracing, users
 from app.headers import EXPOSED_HEADERS
 from app.http import IdConverter
 from app.ratelimit import RateLimits
@@ -49,6 +49,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     db.init_app(app, settings)
     Migrate(app, db.db, directory=str(ops.MIGRATIONS), compare_type=True, render_as_batch=True)
+    # First of all hooks, so that a request refused by a later one has its span too.
+    tracing.init_app(app)
     error_handlers.init_app(app)
     for feature in FEATURES:
         feature.init_app(app, settings)

@@ -65,10 +65,10 @@ def _list_of(error: ValidationFailed) -> str:
 
 def _explain(error: SQLAlchemyError) -> str | None:
     """Return what keeps the database from serving a command, or None when the command itself is wrong."""
-    from app.ops.probes import find_unreadiness
+    from app.ops.probes import find_readiness
 
     cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
-    found = find_unreadiness()
+    found = find_readiness()
     if found["database"] != "ok":
         return f"The database can't be reached: {cause}."
     if found["migrations"] != "ok":

@@ -15,7 +15,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
+from app import metrics
 from app.patience import SilenceWatch, bounded_connection
 from app.settings import Settings
 
@@ -32,9 +34,19 @@ UNDEFINED_TABLE = "42P01"
 UNAVAILABLE_STATES = ("55P03", "25006", "25P03", UNDEFINED_TABLE, "42703")
 
 
+class CountingPool(QueuePool):
+    """A pool that counts how often a request had to wait for a connection."""
+
+    def _do_get(self) -> Any:
+        if not self.checkedin() and self.checkedout() >= self.size():
+            metrics.POOL_WAITS.inc()
+        return super()._do_get()
+
+
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Return the options of create_engine for these settings."""
     options: dict[str, Any] = {
+        "poolclass": CountingPool,
         "pool_size": settings.db_pool_size,
         "max_overflow": 0,
         # What users wrote must not reach the log through the text of an error.

@@ -81,7 +81,14 @@ KINDS: Mapping[str, Kind] = {
     "internal_error": Kind(500, "Internal error", "Something broke here. The request id identifies the report of it."),
     "maintenance": Kind(503, "Maintenance", "The service is being maintained: try again later."),
     "database_unavailable": Kind(503, "Database unavailable", "The database does not answer: try again shortly."),
+    # nginx says these for a service that can't: nothing here raises them, but their pages are here.
+    "bad_gateway": Kind(502, "Bad gateway", "The service is restarting or can't be reached: try again shortly."),
     "overloaded": Kind(503, "Overloaded", "The service has more requests than it can serve: try again shortly."),
+    "gateway_timeout": Kind(
+        504,
+        "Gateway timeout",
+        "The service did not answer in time. A write may or may not have been carried out.",
+    ),
 }
 
 
@@ -335,6 +342,22 @@ class Unavailable(Problem):
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.retry_after_seconds)}
+
+
+class Maintenance(Unavailable):
+    """The operator has closed the service for a while."""
+
+    code = "maintenance"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class Overloaded(Unavailable):
+    """More requests wait than can be served in time."""
+
+    code = "overloaded"
 
 
 class DatabaseUnavailable(Unavailable):

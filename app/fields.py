@@ -38,6 +38,10 @@ class InputSchema(Schema):
     error_messages = {"type": "Must be a JSON object.", "unknown": "Unknown field."}
 
 
+# In the metadata of a field of an answer: that it is not always there. The document leaves this name out.
+OPTIONAL = "optional"
+
+
 class OutputSchema(Schema):
     """What an answer holds. Reads attributes of rows and records; never loads."""
 
@@ -106,6 +110,20 @@ class Flag(fields.Boolean):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Seconds(fields.Integer):
+    """A JSON integer number of seconds from `minimum` to `maximum`; no string, float or boolean stands in for it."""
+
+    default_error_messages = {"invalid": "Must be an integer."}
+
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(minimum, maximum, error="Must be {min} to {max}."), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if type(value) is not int:
             raise self.make_error("invalid")
         return value
 

@@ -35,6 +35,17 @@ class Breaker:
             self._start_probe(try_at)
         return False
 
+    def works(self) -> bool:
+        """Ask the store now if it may be asked, and return whether it answered."""
+        if not self.allows():
+            return False
+        try:
+            self._probe()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the store does not work
+            self.failed(error)
+            return False
+        return True
+
     def failed(self, error: Exception) -> None:
         """Let the store rest. Only the first failure in a row is logged."""
         with self._lock:

@@ -21,6 +21,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from sqlalchemy.engine import make_url
 
+from app import metrics
 from app.errors import RateLimited
 from app.limits_breaker import Breaker
 from app.limits_file import counter_path
@@ -112,6 +113,13 @@ class RateLimits:
         breaker = Breaker(label, rest_seconds, lambda: store.take("probe", 1, 1))
         self._stores.append((store, breaker))
 
+    def redis_state(self) -> str | None:
+        """Return "ok" or "unavailable" for the Redis that is configured, None where there is none."""
+        for store, breaker in self._stores:
+            if isinstance(store, RedisCounters):
+                return "ok" if breaker.works() else "unavailable"
+        return None
+
     def hit(self, name: LimitName, *key: str) -> Window | None:
         """Count one call, unless limits are off. Raises RateLimited if the window was full."""
         if not self._enabled:
@@ -120,6 +128,7 @@ class RateLimits:
         hashed = rule.hash(key)
         count, left = self._ask(lambda store: store.take(hashed, rule.limit, rule.seconds))
         if count > rule.limit:
+            metrics.LIMITS_HIT.labels(name.value).inc()
             raise _refusal(rule, left)
         return Window(rule.limit, rule.limit - count, _whole_seconds(left))
 
@@ -131,6 +140,7 @@ class RateLimits:
         hashed = rule.hash(key)
         count, left = self._ask(lambda store: store.peek(hashed, rule.seconds))
         if count >= rule.limit:
+            metrics.LIMITS_HIT.labels(name.value).inc()
             raise _refusal(rule, left)
 
     def clear(self, name: LimitName, *key: str) -> None:

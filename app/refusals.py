@@ -93,14 +93,16 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]
     }
 
 
-def refusal(document: dict[str, Any], headers: dict[str, str], *, with_body: bool = True) -> bytes:
-    """Return the whole response that tells a client of a problem and closes the connection."""
+def refusal(
+    document: dict[str, Any], headers: dict[str, str], *, with_body: bool = True, is_kept: bool = False
+) -> bytes:
+    """Return the whole response that tells a client of a problem, and whether the connection is kept."""
     body = json.dumps(document, ensure_ascii=False).encode()
     lines = [
         f"HTTP/1.1 {document['status']} {document['title']}",
         "Server: gatepost",
         f"Date: {http_date()}",
-        "Connection: close",
+        f"Connection: {'keep-alive' if is_kept else 'close'}",
         "Content-Type: application/problem+json",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",

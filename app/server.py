@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import mmap
 import os
 import selectors
 import signal
 import socket
 import struct
+import sys
 import time
 from functools import partial
 from typing import Any, ClassVar
@@ -19,10 +21,13 @@ from typing import Any, ClassVar
 from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
-from app.errors import InternalError, Problem, problem_document
+from app import drain
+from app.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
 from app.headers import request_id_of
+from app.lanes import LaneWorker
+from app.lingering import LingeringWorker
 from app.ops import logs
 from app.refusals import Refused, cors_headers, fields_of, refusal
 from app.serve import startup_settings
@@ -40,23 +45,6 @@ class ServerLogger(Logger):
         if not logging.getLogger("gatepost").handlers:
             logs.configure(startup_settings())
         self.error_log = logging.getLogger("gatepost.server")
-
-
-def hold_signals(arbiter: Any, worker: ThreadWorker) -> None:
-    """Let signals wait while a worker is born (gunicorn's pre_fork hook).
-
-    A worker has its master's handlers until it sets its own, and those would swallow a SIGTERM: the stop would then
-    wait for the whole of graceful_timeout.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, worker.SIGNALS)
-
-
-def _let_signals_through() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ThreadWorker.SIGNALS)
-
-
-# The master goes on as before; the worker lets them through in init_signals.
-os.register_at_fork(after_in_parent=_let_signals_through)
 
 
 class Connection(TConn):
@@ -80,18 +68,23 @@ class Connection(TConn):
             util.close(self.sock)
 
 
-class ProblemWorker(ThreadWorker):
+class ProblemWorker(LaneWorker, LingeringWorker):
     """gunicorn's threaded worker, without its habits that an application can't mend."""
 
-    # How long a connection may be open before its first byte, and after its last answer.
+    # How long a connection may be open before its first byte.
     first_byte_seconds: ClassVar[float] = 15.0
-    linger_seconds: ClassVar[float] = 2.0
-    linger_bytes: ClassVar[int] = 16 * 1024 * 1024
+    accepts_at_once: ClassVar[int] = 16
+    # How long a SIGTERM that is not the master's may be one that the master got as well.
+    stray_signal_seconds: ClassVar[float] = 1.0
+    # The number that gunicorn.conf.py gives it, which no other living worker has.
+    slot: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.lingering: dict[Connection, float] = {}
-        self.draining = False
+        self.is_closed = False
+        # Memory that master and worker share: the mark that this worker is to end.
+        self.dismissal = mmap.mmap(-1, 1)
+        self.stray_signal_at: float | None = None
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -104,16 +97,55 @@ class ProblemWorker(ThreadWorker):
     def init_process(self) -> None:
         # gunicorn has no setting for the name it gives itself in every response.
         wsgi.SERVER = wsgi.SERVER_SOFTWARE = "gatepost"  # type: ignore[attr-defined]
+        # How long a busy thread keeps the interpreter from the others, the main loop among them.
+        sys.setswitchinterval(0.001)
         super().init_process()
 
     def init_signals(self) -> None:
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
 
+    # Being told to end
+
+    def dismiss(self) -> None:
+        """Mark this worker, in the master, as one that is to end."""
+        self.dismissal[0] = 1
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop if the master says so. Another may have told all processes, and the master drains first."""
+        if self.dismissal[0]:
+            super().handle_exit(sig, frame)
+        else:
+            self.stray_signal_at = time.monotonic()
+
+    def murder_pending(self) -> None:
+        """Close what has waited too long; stop, if it shows that a signal was meant for this worker alone."""
+        super().murder_pending()
+        since = self.stray_signal_at
+        if since is not None and time.monotonic() - since >= self.stray_signal_seconds and not drain.is_draining():
+            self.alive = False
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Give connections with no request on them until `deadline`, when the worker stops."""
+        super()._cap_keepalive(deadline)  # type: ignore[misc]
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout or deadline, deadline)
+
     # Opening
 
     def accept(self, listener: Any) -> None:
-        """Take a connection, and let it wait for its first byte without a thread.
+        """Take a connection from the kernel's queue; several, if requests wait here already.
+
+        gunicorn takes one each time it has dealt with all other events: under load, those that are left,
+        probes among them, would wait for seconds before anyone looked at them. A worker with time takes
+        one, so that its siblings get their share.
+        """
+        for _ in range(self.accepts_at_once if self.lane.waiting else 1):
+            if self.nr_conns >= self.worker_connections or not self._accept_one(listener):
+                break
+
+    def _accept_one(self, listener: Any) -> bool:
+        """Take a connection if there is one, and let it wait for its first byte without a thread.
 
         gunicorn gives it a thread for 5 s: a few silent connections, such as browsers open
         ahead of need, would hold all of them.
@@ -126,36 +158,37 @@ class ProblemWorker(ThreadWorker):
                 time.sleep(0.1)
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
-            return
+            return False
         conn = Connection(self, sock, client, listener.getsockname())
         self.nr_conns += 1
         conn.timeout = time.monotonic() + self.first_byte_seconds
         self.pending_conns.append(conn)
         self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        return True
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Turn accepting on or off; a stopping worker first takes what is queued already."""
-        if self.draining:
+        if self.is_closed:
             return
         if not enabled and not self.alive:
-            self.draining = True
+            self.is_closed = True
             self._take_backlog()
         super().set_accept_enabled(enabled)
-        if self.draining:
+        if self.is_closed:
             # Later clients are refused at once, and may go elsewhere, rather than reset at the end.
             for listener in self.sockets:
                 listener.close()
 
     def _take_backlog(self) -> None:
         for listener in self.sockets:
-            count = -1
-            while count != self.nr_conns:
-                count = self.nr_conns
-                self.accept(listener)
+            while self._accept_one(listener):
+                pass
 
     # Serving
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
+        if drain.is_draining():
+            req.force_close()
         try:
             return bool(super().handle_request(req, conn))
         except BlockingIOError as error:
@@ -180,62 +213,36 @@ class ProblemWorker(ThreadWorker):
             # A body that the application read, and let the error pass; else its own doing.
             problem = exc if isinstance(exc, Problem) else InternalError()
             reason = type(exc).__name__
-        settings = startup_settings()
-        document = problem_document(problem, request_id_of(fields.get("x-request-id")), settings.service_prefix)
+        document, data = self._problem_bytes(problem, fields, with_body=not head_only)
         shown = {name: document[name] for name in ("status", "code", "request_id")}
         log = self.log.exception if isinstance(problem, InternalError) else self.log.info
         log("request refused", extra={**shown, "reason": reason, "ip": addr and addr[0]})
-        headers = problem.headers() | cors_headers(fields.get("origin"), settings.cors_origins)
         try:
-            util.write_nonblock(client, refusal(document, headers, with_body=not head_only))
+            util.write_nonblock(client, data)
         except OSError:
             self.log.debug("The client did not wait for its refusal.")
 
-    # Closing
-
-    def linger(self, conn: Connection) -> None:
-        """Half-close, and discard what the client still sends before the full close.
-
-        Closing with unread bytes would reset the connection, and a client that is still uploading
-        would lose the answer (RFC 9112 section 9.6). gunicorn waits for that in the main loop,
-        where one slow client stops all others; here the poller does.
-        """
-        self.nr_conns += 1
-        self.lingering[conn] = time.monotonic() + self.linger_seconds
+    def refuse_overloaded(self, conn: Any) -> bool:
         try:
-            conn.sock.setblocking(False)
-            conn.sock.shutdown(socket.SHUT_WR)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._discard, conn))
-        except OSError:
-            self._drop(conn)
+            request = conn.parser.parse_arrived()
+        except Refused as refused:
+            if isinstance(refused.problem, RequestTimeout):
+                refused.problem = Overloaded()
+            self.handle_error(None, conn.sock, conn.client, refused)
+            return False
+        is_kept = request.discard_arrived_body() and self._can_keep(request, conn)
+        fields = {name.lower(): value for name, value in request.headers}
+        data = self._problem_bytes(Overloaded(), fields, with_body=request.method != "HEAD", is_kept=is_kept)[1]
+        util.write_nonblock(conn.sock, data)
+        return is_kept
 
-    def _discard(self, conn: Connection, sock: socket.socket) -> None:
-        try:
-            count = len(sock.recv(65_536))
-        except BlockingIOError:
-            return
-        except OSError:
-            count = 0
-        conn.discarded += count
-        if not count or conn.discarded > self.linger_bytes:
-            self._drop(conn)
+    def _can_keep(self, request: Any, conn: Any) -> bool:
+        # Not with a next request here already: its client floods.
+        ends = request.should_close() or conn.parser.unreader.buf.getvalue() or drain.is_draining()
+        return self.alive and not ends and len(self.keepalived_conns) < self.max_keepalived
 
-    def _drop(self, conn: Connection) -> None:
-        del self.lingering[conn]
-        if conn.sock in self.poller.get_map():
-            self.poller.unregister(conn.sock)
-        self.nr_conns -= 1
-        conn.close()
-
-    def murder_pending(self) -> None:
-        """Close the connections that have waited too long, for a first byte or for the end."""
-        super().murder_pending()
-        now = time.monotonic()
-        for conn in [conn for conn, deadline in self.lingering.items() if deadline <= now]:
-            self._drop(conn)
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Give connections with no request on them until `deadline`, when the worker stops."""
-        super()._cap_keepalive(deadline)  # type: ignore[misc]
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout or deadline, deadline)
+    def _problem_bytes(self, problem: Problem, fields: dict[str, str], **options: bool) -> tuple[dict[str, Any], bytes]:
+        settings = startup_settings()
+        document = problem_document(problem, request_id_of(fields.get("x-request-id")), settings.service_prefix)
+        headers = problem.headers() | cors_headers(fields.get("origin"), settings.cors_origins)
+        return document, refusal(document, headers, **options)

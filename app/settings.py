@@ -111,6 +111,9 @@ class Settings:
     bind: str
     web_concurrency: int
     web_threads: int
+    max_queued_requests: int
+    max_queue_ms: int
+    drain_seconds: int
     graceful_timeout_seconds: int
 
     @property
@@ -229,6 +232,9 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "bind": _parsed(env, "BIND", _bind, "127.0.0.1:8000"),
         "web_concurrency": env.int("WEB_CONCURRENCY", _default_workers(), validate=at_least_1),
         "web_threads": web_threads,
+        "max_queued_requests": env.int("MAX_QUEUED_REQUESTS", 32 * (web_threads or 4), validate=at_least_1),
+        "max_queue_ms": env.int("MAX_QUEUE_MS", 2000, validate=at_least_1),
+        "drain_seconds": env.int("DRAIN_SECONDS", 5 if app_env == "production" else 0, validate=at_least_0),
         "graceful_timeout_seconds": env.int("GRACEFUL_TIMEOUT_SECONDS", 30, validate=at_least_1),
     }
 
@@ -282,7 +288,11 @@ def _database_url(value: str) -> str:
 
 
 def _log_file(value: str) -> str:
-    _require_writable(Path(value), Path(value).parent)
+    path = Path(value)
+    _require_writable(path, path.parent)
+    # When it is full it is renamed, and its lock lies beside it: /dev/stdout would be no log file for long.
+    if not os.access(path.parent, os.W_OK | os.X_OK) or (path.exists() and not path.is_file()):
+        raise ValidationError("Must name a file that can be written to, in a folder that can be.")
     return value
 
 

@@ -5,10 +5,11 @@ Owns the bytes between client and WSGI. Must not import Flask: the arbiter loads
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from gunicorn.http import errors as http
 from gunicorn.http.body import Body, LengthReader
@@ -22,6 +23,7 @@ from app.refusals import Refused, problem_of
 # Well over what 100 header fields of a browser need; gunicorn's own bound would be 800 kB.
 MAX_HEAD_BYTES = 65_536
 MAX_READ_BYTES = 1_048_576
+END_OF_HEAD = b"\r\n\r\n"
 
 
 class DeadlineUnreader(SocketUnreader):
@@ -36,6 +38,7 @@ class DeadlineUnreader(SocketUnreader):
         super().__init__(sock)
         self.head: bytearray | None = None
         self.deadline = 0.0
+        self.may_wait = True
 
     def begin_head(self) -> None:
         """Start the clock of a new request, of which the buffer may hold the beginning."""
@@ -66,14 +69,29 @@ class DeadlineUnreader(SocketUnreader):
         seconds = min(self.deadline - time.monotonic(), self.idle_seconds)
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
-        if seconds <= 0 or not poll.poll(seconds * 1000):
+        if not self.may_wait or seconds <= 0 or not poll.poll(seconds * 1000):
             raise RequestTimeout
+
+    def read_arrived(self) -> bytes:
+        """Take in what has arrived, for the parser to find, without waiting; return all that is here.
+
+        Raises OSError when nothing is, and nothing will be.
+        """
+        try:
+            data = self.sock.recv(MAX_HEAD_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self.buf.getvalue()
+        self.buf.seek(0, os.SEEK_END)
+        self.buf.write(data)
+        if not self.buf.tell():
+            raise ConnectionResetError
+        return self.buf.getvalue()
 
     def read_rest_of_head(self, seconds: float = 0.5) -> bytes:
         """Return the head with what else of it comes within `seconds`: Origin comes late in it."""
         self.deadline = min(self.deadline, time.monotonic() + seconds)
         try:
-            while self.head is not None and b"\r\n\r\n" not in self.head and self.chunk():
+            while self.head is not None and END_OF_HEAD not in self.head and self.chunk():
                 pass
         except (OSError, Problem, http.ParseException):
             pass  # What came until now will have to do.
@@ -127,6 +145,17 @@ class StrictRequest(Request):
         if not isinstance(reader, LengthReader) or reader.length:
             self.body = Body(CheckedReader(self, reader))  # type: ignore[arg-type]
 
+    def discard_arrived_body(self) -> bool:
+        """Drop the body if all of it has arrived; return whether the next request may follow."""
+        reader = self.body.reader
+        if isinstance(reader, CheckedReader):
+            reader = reader.reader
+        length = getattr(reader, "length", None)
+        if length is None or length > len(self.unreader.buf.getvalue()):
+            return False
+        self.body.read()
+        return True
+
 
 class StrictParser(RequestParser):
     """The parser of one connection. Raises Refused for bytes that are no request."""
@@ -147,3 +176,16 @@ class StrictParser(RequestParser):
             raise Refused(error, bytes(self.unreader.head or b"")) from error
         self.unreader.begin_body()
         return request
+
+    def parse_arrived(self) -> StrictRequest:
+        """Return the next request without waiting. Raises OSError when the client has gone.
+
+        A head that is not whole is Refused, as a RequestTimeout.
+        """
+        self.unreader.may_wait = False
+        try:
+            return cast("StrictRequest", next(self))
+        except StopIteration:
+            raise ConnectionResetError from None
+        finally:
+            self.unreader.may_wait = True

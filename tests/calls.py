@@ -86,6 +86,8 @@ DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
 LOGIN = {"email": "alice@example.com", "password": PASSWORD}
 PASSWORDS = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
 PROFILE = {"name": "Alicia", "bio": "Now with a bio."}
+# Closed, the service would refuse what a test asks next: the tests of maintenance do that.
+CONTEXT = {"maintenance": False, "message": "Back at noon.", "retry_after": 600}
 STALE = {"If-Match": '"stale"'}
 KEY = {"Idempotency-Key": "key-1"}
 BEARER = {"Authorization": "Bearer {refresh}"}
@@ -96,6 +98,8 @@ CALLS = [
     _plain("get_health", 422, "/health?surprise=1"),
     _plain("get_health", 400, "/health?a=%FF"),
     _plain("get_readiness", 200, "/health/ready"),
+    _plain("get_metrics", 200, "/metrics"),
+    _plain("get_metrics", 422, "/metrics?surprise=1"),
     _plain("get_openapi", 200, "/openapi.json"),
     _plain("get_openapi", 422, "/openapi.json?surprise=1"),
     _plain("get_problem", 200, "/problems/validation-error"),
@@ -203,4 +207,13 @@ CALLS = [
     _call("list_posts_of", 403, "GET /users/{alice}/posts?status=draft", "bob"),
     _call("list_posts_of", 404, "GET /users/{nobody}/posts"),
     _call("list_posts_of", 422, "GET /users/{alice}/posts?page=501"),
+    _call("get_context", 200, "GET /service-context", "carol"),
+    _call("get_context", 304, "GET /service-context", "carol", headers={"If-None-Match": "*"}),
+    _call("get_context", 401, "GET /service-context"),
+    _call("get_context", 403, "GET /service-context", "alice"),
+    _call("update_context", 200, "PATCH /service-context", "carol", body=CONTEXT),
+    _call("update_context", 401, "PATCH /service-context", body=CONTEXT),
+    _call("update_context", 403, "PATCH /service-context", "alice", body=CONTEXT),
+    _call("update_context", 412, "PATCH /service-context", "carol", body=CONTEXT, headers=STALE),
+    _call("update_context", 422, "PATCH /service-context", "carol", body={"maintenance": "on"}),
 ]

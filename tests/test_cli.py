@@ -38,6 +38,8 @@ DATABASE_COMMANDS = [
     ("users", "list"),
     ("users", "disable", "dora@example.com"),
     ("sessions", "prune"),
+    ("maintenance", "on"),
+    ("maintenance", "status"),
     ("seed", "--users", "1", "--posts", "1"),
 ]
 
@@ -66,7 +68,7 @@ def flask(env: Mapping[str, str], *arguments: str, **options: Any) -> subprocess
 def test_help_has_a_line_for_each_command(app: Flask) -> None:
     runner = app.test_cli_runner()
     listed: dict[str, str] = {}
-    for path in ([], ["users"], ["sessions"], ["config"]):
+    for path in ([], ["users"], ["sessions"], ["config"], ["maintenance"]):
         shown = runner.invoke(args=[*path, "--help"]).output.partition("Commands:\n")[2]
         lines = re.findall(r"^  (\S+) {2,}(\S.*)$", shown, re.MULTILINE)
         listed |= {" ".join([*path, name]): words for name, words in lines}
@@ -74,6 +76,7 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
         "config check",
         "seed",
         "sessions prune",
+        *(f"maintenance {name}" for name in ("on", "off", "status")),
         *(f"users {name}" for name in ("create-admin", "list", "disable", "enable", "promote", "demote")),
     }
     assert [name for name, words in listed.items() if not words.endswith(".") or words.endswith("...")] == []
@@ -305,7 +308,7 @@ def test_secrets_can_come_from_files(tmp_path: Path) -> None:
     secret.write_text("0123456789abcdef" * 2 + "\n")
     env = environment(tmp_path, JWT_SECRET_KEY_FILE=str(secret), LOG_FILE=str(log), JWT_SECRET_KEY="")
     assert flask(env, "config", "check").returncode == 0
-    log.chmod(0o600)
+    log.touch(mode=0o600)
     assert flask(env, "config", "check").returncode == 0
     secret.write_bytes(b"\xff" * 40)
     assert "JWT_SECRET_KEY_FILE does not name a text file" in flask(env, "config", "check").stderr

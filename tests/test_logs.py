@@ -6,6 +6,8 @@ import base64
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.maintenance import EXTENSION, State, Switch
 from app.ops import logs
 from app.ops.logs import JsonFormatter, TextFormatter, redact
-from tests.conftest import API, Clock, Person, problem, settings_for
+from tests.conftest import API, ROOT, Clock, Person, problem, settings_for
 from tests.loglines import logged
 
 BOTH = pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
@@ -64,12 +67,13 @@ def record(message: str = "event", *, error: BaseException | None = None, **extr
 # One line a request
 
 
-def test_a_request_is_one_line(client: FlaskClient, alice: Person) -> None:
+def test_a_request_is_one_line(app: Flask, client: FlaskClient, alice: Person) -> None:
+    app.extensions[EXTENSION] = Switch(State)
     with logged() as log:
         response = alice.get("/posts/999?x=1", headers={"X-Request-ID": "mine"})
     [line] = records(log.getvalue())
     assert line.pop("time").endswith("Z")
-    assert line.pop("duration_ms") >= 0
+    assert line.pop("duration_ms") > line.pop("sql_ms") > 0
     assert line == {
         "level": "info",
         "logger": "gatepost.request",
@@ -78,6 +82,7 @@ def test_a_request_is_one_line(client: FlaskClient, alice: Person) -> None:
         "method": "GET",
         "route": "/api/v1/posts/<id:post_id>",
         "status": response.status_code,
+        "sql_count": 1,
         "code": "validation_error",
         "user_id": alice.id,
         "session_id": alice.session_id,
@@ -118,6 +123,42 @@ def test_a_log_file_takes_the_lines(tmp_path: Path, log_format: str, begins: str
     logging.getLogger("gatepost").handlers[0].close()
     assert len(path.read_text().splitlines()) == 1
     assert path.read_text().startswith(begins)
+
+
+ROTATING = """
+import os, sys
+from app.ops import logs
+from tests.conftest import settings_for
+
+path, children, lines = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+logs.LOG_FILE_BYTES, logs.LOG_FILES = 20_000, 500
+logs.configure(settings_for("sqlite:////nowhere/x.db", log_file=path, log_format="json"))
+logs.log.info("before the fork")
+for child in range(children):
+    if os.fork() == 0:
+        for number in range(lines):
+            logs.log.info("line", extra={"child": child, "number": number})
+        os._exit(0)
+for _ in range(children):
+    assert os.wait()[1] == 0
+"""
+
+
+def test_processes_that_share_a_log_file_lose_no_line(tmp_path: Path) -> None:
+    """As workers do, whose handler was made before they were forked; and two services beside each other."""
+    path, children, lines = tmp_path / "gatepost.log", 4, 400
+    command = [sys.executable, "-c", ROTATING, str(path), str(children), str(lines)]
+    services = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for service in services:
+        _, errors = service.communicate(timeout=60)
+        assert (service.returncode, errors) == (0, "")
+    files = list(tmp_path.glob("gatepost.log*"))
+    assert len(files) > 10
+    assert all(file.stat().st_size < 21_000 for file in files)
+    written = [line for file in files for line in records(file.read_text())]
+    numbers = sorted((line["child"], line["number"]) for line in written if line["event"] == "line")
+    assert numbers == sorted([(child, number) for child in range(children) for number in range(lines)] * 2)
+    assert len(written) == len(numbers) + 2
 
 
 def test_a_second_application_writes_no_second_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,13 +24,14 @@ from app import create_app
 from app.auth.models import Session
 from app.db import Base, db
 from app.idempotency import KeptAnswer
+from app.maintenance import ServiceContext
 from app.posts.models import Post
 from app.users.models import User
 from tests.conftest import ROOT, settings_for
 from tests.services.postgres import PostgresServer
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
-TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer)}
+TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext)}
 USER = {
     "email": "ä@example.com",
     "email_key": "ä@example.com",
@@ -81,6 +82,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
             "created_at": NOW,
         },
     ),
+    "0005": ("service_context", {"id": 1, "maintenance": True, "message": "Back at noon.", "updated_at": NOW}),
 }
 
 
@@ -237,7 +239,8 @@ def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask,
     for table in Base.metadata.sorted_tables:
         described = found[table.name]
         # SQLite has no name for a key that counts by itself: it stands in the column.
-        assert described["primary"]["name"] == (None if backend == "sqlite" else f"pk_{table.name}")
+        counts = backend == "sqlite" and table.dialect_options["sqlite"]["autoincrement"]
+        assert described["primary"]["name"] == (None if counts else f"pk_{table.name}")
         for key in described["foreign"]:
             assert key["name"] == f"fk_{table.name}_{'_'.join(key['constrained_columns'])}_{key['referred_table']}"
             assert key["options"].get("ondelete") == "CASCADE"
@@ -272,6 +275,8 @@ def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
         ("posts", {"author_id": 99}),
         ("sessions", {"user_id": 99}),
         ("idempotency_keys", {"user_id": 99}),
+        ("service_context", {"id": 2}),
+        ("service_context", {"updated_at": None}),
     ],
 )
 def test_the_database_itself_refuses_what_must_not_be(
@@ -286,7 +291,7 @@ def test_the_database_itself_refuses_what_must_not_be(
         add_row(connection, table, row)
 
 
-@pytest.mark.parametrize("table", ["users", "idempotency_keys"])
+@pytest.mark.parametrize("table", ["users", "idempotency_keys", "service_context"])
 def test_what_must_be_unique_is(empty_app: Flask, look: Look, table: str) -> None:
     flask_migrate.upgrade()
     row = dict(ROWS.values())[table]

@@ -35,6 +35,8 @@ def prefixed(app: Flask) -> Iterator[FlaskClient]:
         (PREFIX + "/problems/not-found", 200),
         (PREFIX + "/health", 200),
         (PREFIX + "/health/ready", 200),
+        (PREFIX + "/metrics", 200),
+        ("/metrics", 200),
         ("/health", 200),
         ("/health/ready", 200),
         (API + "/posts", 404),

@@ -236,6 +236,7 @@ def test_the_message_counts() -> None:
         ("REDIS_URL", "redis://cache:port"),
         ("LOG_FILE", "/no/such/folder/gatepost.log"),
         ("LOG_FILE", "/"),
+        ("LOG_FILE", "/dev/null"),
         ("DATABASE_URL", "sqlite:////"),
     ],
 )

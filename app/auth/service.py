@@ -8,12 +8,14 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import Row, bindparam, select
 
+from app import metrics
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
 from app.clock import utc_now
 from app.db import db, fetch_one
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
 from app.guards import Caller
+from app.maintenance import require_service
 from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
 from app.ratelimit import LimitName, RateLimits, address_key
 from app.users.models import User
@@ -58,8 +60,11 @@ def log_in(email: str, password: str, client: Client) -> SignIn:
     user = _lock_unchanged(credentials)
     if user is None:
         raise InvalidCredentials
+    if user.role != "admin":
+        require_service()
     if rehashed is not None:
         user.password_hash = rehashed
+    metrics.LOGINS.labels("succeeded").inc()
     return SignIn(user, sessions.open_session(user.id, client))
 
 
@@ -101,6 +106,7 @@ def _guess(credentials: Row[Any] | None, email: str, password: str, client: Clie
     limits.check(LimitName.LOGIN_ADDRESS, address)
     is_right = verify_password(password, credentials.password_hash if credentials else None)
     if credentials is None or not (is_right and credentials.is_active):
+        metrics.LOGINS.labels("failed").inc()
         limits.hit(LimitName.LOGIN_ACCOUNT, *account)
         limits.hit(LimitName.LOGIN_ADDRESS, address)
         raise InvalidCredentials

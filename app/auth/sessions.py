@@ -13,6 +13,7 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, literal, or_, select, update
 
+from app import metrics
 from app.auth.models import Session
 from app.auth.tokens import Claims, read_token
 from app.clock import utc_now
@@ -142,10 +143,12 @@ def rotate(claims: Claims) -> Grant | Problem:
     )
     row = _execute(swap)
     if row is not None:
+        metrics.REFRESHES.labels("rotated").inc()
         return _grant(claims, row)
     session = db.session.execute(select(Session.revoked_at, _is_live(now).label("live")).where(here)).first()
     # Before grace, and by a flag that nothing in the grace moves: what is revoked stays revoked.
     if session is None or not session.live:
+        metrics.REFRESHES.labels("revoked").inc()
         return TokenRevoked()
     return _grace(claims, here, now) or _replayed(here)
 
@@ -169,7 +172,10 @@ def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | 
         .returning(Session.generation, Session.idle_expires_at)
     )
     row = _execute(use)
-    return _grant(claims, row) if row is not None else None
+    if row is None:
+        return None
+    metrics.REFRESHES.labels("grace").inc()
+    return _grant(claims, row)
 
 
 def judge_generation(claims: Claims) -> Problem | None:
@@ -205,6 +211,7 @@ def _grant(claims: Claims, row: Row[Any]) -> Grant:
 
 def _replayed(here: ColumnElement[bool]) -> Problem:
     _end(here, "replay")
+    metrics.REFRESHES.labels("replay").inc()
     return TokenRevoked("This refresh token was used before: its session has been ended for safety.")
 
 

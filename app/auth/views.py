@@ -65,7 +65,7 @@ def register(body: Mapping[str, Any]) -> Created:
     problems=(InvalidCredentials, RateLimited),
 )
 def log_in(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Sign in with email and password."""
+    """Sign in with email and password; while the service is being maintained, administrators alone can."""
     return _signed_in(service.log_in(body["email"], body["password"], _client()))
 
 

@@ -15,12 +15,16 @@ MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the operational routes; probes don't know the prefix, so theirs answer with and without it."""
-    from app.ops import commands, door, logs, probes
+    from app.http import API_PATH
+    from app.ops import commands, context, door, logs, measures, probes
     from app.ops.views import documents, health
 
+    measures.init_app(app, settings)
     logs.init_app(app, settings)
     door.init_app(app, settings)
     probes.init_app(app, settings)
+    context.init_app(app)
+    app.register_blueprint(context.service_context, url_prefix=settings.service_prefix + API_PATH)
     app.cli.add_command(commands.config)
     app.register_blueprint(health)
     if settings.service_prefix:

@@ -10,12 +10,13 @@ import textwrap
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from typing import Any
 
 import orjson
+from concurrent_log_handler import ConcurrentRotatingFileHandler
 from flask import Flask, Response, g, has_request_context, request
 
+from app.ops.measures import statements
 from app.settings import Settings
 
 LOG_FILE_BYTES = 10 * 1024 * 1024
@@ -38,10 +39,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Send every log line through one handler, and write one for each request."""
     configure(settings)
 
-    @app.before_request
-    def start() -> None:
-        g.started = time.perf_counter()
-
     @app.after_request
     def finish(response: Response) -> Response:
         if log.isEnabledFor(logging.INFO):
@@ -56,6 +53,8 @@ def _request_fields(response: Response) -> dict[str, Any]:
         "route": str(request.url_rule) if request.url_rule else None,
         "status": response.status_code,
         "duration_ms": round((time.perf_counter() - g.started) * 1000, 2),
+        "sql_count": statements.count,
+        "sql_ms": round(statements.seconds * 1000, 2),
         "code": g.get("problem"),
         "user_id": caller.id if caller else None,
         "session_id": caller.session_id if caller else None,
@@ -67,7 +66,10 @@ def configure(settings: Settings) -> None:
     """Replace the handlers of the process by one, on standard output or LOG_FILE."""
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if settings.log_file:
-        handler = RotatingFileHandler(settings.log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES)
+        # All workers write to it: whoever finds it full moves it out of the way of all, under a lock between them.
+        handler = ConcurrentRotatingFileHandler(
+            settings.log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+        )
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
     root = logging.getLogger("gatepost")
     root.handlers[:] = [handler]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
+from typing import Any
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -10,14 +12,17 @@ from flask import Flask, current_app
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import drain
 from app.engine import engine_options, install_engine_events, is_table_missing, postgres_arguments, without_transactions
 from app.patience import patience
+from app.ratelimit import RateLimits
 from app.settings import Settings
 
 # The whole answer is promised within a second.
 PROBE_SECONDS = 0.8
 SQLITE_PROBE_SECONDS = 0.35
 PROBE_ENGINE = "gatepost.probe"
+_MAINTENANCE = text("SELECT maintenance FROM service_context")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -41,19 +46,34 @@ def _probe_engine(settings: Settings) -> Engine:
     return without_transactions(engine)
 
 
-def find_unreadiness() -> dict[str, str]:
-    """Return `database`, "ok" or "unavailable", and `migrations`, "ok", "ahead", "pending" or "unknown".
+def find_readiness() -> dict[str, Any]:
+    """Return what /health/ready tells: `status`, what makes it, and what is only for the operator to know.
 
-    Behind the code the schema is no good to it; ahead of it, it is (docs/decisions/0008-upgrades.md).
+    `database` is "ok" or "unavailable"; `migrations` is "ok", "ahead", "pending" or "unknown". Behind the code the
+    schema is no good to it; ahead of it, it is (docs/decisions/0008-upgrades.md).
     """
+    started = time.monotonic()
+    limits: RateLimits = current_app.extensions["gatepost.limits"]
+    # The quicker one first: the database may take what is left.
+    redis = limits.redis_state()
+    found = _ask_database(PROBE_SECONDS - (time.monotonic() - started))
+    is_ready = found["database"] == "ok" and found["migrations"] in ("ok", "ahead")
+    found["status"] = "draining" if drain.is_draining() else "ready" if is_ready else "unready"
+    return found if redis is None else found | {"redis": redis}
+
+
+def _ask_database(seconds: float) -> dict[str, Any]:
     engine: Engine = current_app.extensions[PROBE_ENGINE]
     try:
-        with patience(PROBE_SECONDS), engine.connect() as connection:
+        with patience(seconds), engine.connect() as connection:
             applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+            migrations = _judge(applied)
+            closed = migrations in ("ok", "ahead") and bool(connection.scalar(_MAINTENANCE))
     except SQLAlchemyError as error:
         # Without the version table the database answers and has no schema.
-        return {"database": "ok" if is_table_missing(error) else "unavailable", "migrations": "unknown"}
-    return {"database": "ok", "migrations": _judge(applied)}
+        database = "ok" if is_table_missing(error) else "unavailable"
+        return {"database": database, "migrations": "unknown", "maintenance": False}
+    return {"database": "ok", "migrations": migrations, "maintenance": closed}
 
 
 def _judge(applied: set[str]) -> str:

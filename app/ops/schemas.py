@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import INCLUDE, Schema, fields
 
-from app.fields import Choice, OutputSchema
+from app.fields import OPTIONAL, Choice, OutputSchema
 
 
 class Health(OutputSchema):
@@ -16,9 +16,15 @@ class Health(OutputSchema):
 class Readiness(OutputSchema):
     """Whether requests may be sent here, and why not."""
 
-    status = Choice("ready", "unready")
+    status = Choice("ready", "unready", "draining")
     database = Choice("ok", "unavailable")
     migrations = Choice("ok", "ahead", "pending", "unknown")
+    maintenance = fields.Boolean(metadata={"description": "Whether other routes are closed; that is no unreadiness."})
+    redis = Choice(
+        "ok",
+        "unavailable",
+        metadata={OPTIONAL: True, "description": "Where it is configured; limits go on without it."},
+    )
 
 
 class OpenApi(OutputSchema):

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Response, current_app, render_template_string
 
+from app import metrics
 from app.errors import KINDS, NotFound
 from app.etags import is_unchanged
 from app.guards import ANYONE
@@ -27,9 +28,16 @@ def get_health() -> Response:
 @health.operation("GET", "/health/ready", access=ANYONE, answer=written(READINESS, also=(503,)))
 def get_readiness() -> Response:
     """Tell whether requests may be sent here: 200, or 503 in the same shape."""
-    found = probes.find_unreadiness()
-    is_ready = found["database"] == "ok" and found["migrations"] in ("ok", "ahead")
-    return _plain({"status": "ready" if is_ready else "unready", **found}, 200 if is_ready else 503)
+    found = probes.find_readiness()
+    return _plain(found, 200 if found["status"] == "ready" else 503)
+
+
+@health.operation(
+    "GET", "/metrics", access=ANYONE, answer=written(media_type="text/plain", describes="Prometheus' text format.")
+)
+def get_metrics() -> Response:
+    """Give the numbers of all workers to Prometheus."""
+    return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
 
 
 def _plain(document: dict[str, Any], status: int) -> Response:

@@ -104,7 +104,7 @@ def test_every_operation_is_called_with_and_without_success(document: Document) 
     assert statuses.keys() == document.operations.keys()
     for name, (_, _, operation) in document.operations.items():
         assert min(statuses[name]) < 300, name
-        # Readiness is refused in a test of its own; a health check takes nothing that could be wrong.
+        # Readiness is refused in a test of its own.
         assert name == "get_readiness" or max(statuses[name]) >= 400, name
         if operation["security"] == [{"accessToken": []}]:
             assert 401 in statuses[name], name
@@ -113,10 +113,16 @@ def test_every_operation_is_called_with_and_without_success(document: Document) 
 def test_readiness_is_told_in_one_shape(
     client: FlaskClient, document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ops.probes.find_unreadiness", lambda: {"database": "unavailable", "migrations": "unknown"})
-    response = client.get("/health/ready")
-    assert response.status_code == 503
-    document.check(response)
+    for found in (
+        {"database": "unavailable", "migrations": "unknown", "maintenance": False, "status": "unready"},
+        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "draining", "redis": "unavailable"},
+    ):
+        monkeypatch.setattr("app.ops.probes.find_readiness", lambda found=found: found)
+        response = client.get("/health/ready")
+        assert (response.status_code, response.get_json()) == (503, found)
+        document.check(response)
+    members = document.content["components"]["schemas"]["Readiness"]
+    assert {*members["properties"]} - {*members["required"]} == {"redis"}
 
 
 def test_a_replay_is_in_the_document(alice: Person, document: Document) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import sys
@@ -23,7 +24,10 @@ SECRET = "k3Yv9-Qw7xZ_b2Np5-Lr8tUc1Ms4Ha6Df0Ge"
 STALL_SECONDS = 1.0
 
 APPLICATION = """
+import os
 import time
+from app.drain import is_draining
+from app.metrics import render
 from werkzeug.wrappers import Request, Response
 
 BIG = b"x" * 50_000_000
@@ -34,7 +38,13 @@ def app(request):
     if request.path == "/body":
         return Response(str(len(request.get_data())))
     if request.path == "/sleep":
-        time.sleep(1)
+        time.sleep(float(request.args.get("seconds", 1)))
+    if request.path == "/health/ready":
+        time.sleep(float(request.headers.get("X-Seconds", 0)))
+    if request.path == "/draining":
+        return Response(f"{os.getpid()} {is_draining()}")
+    if request.path == "/metrics":
+        return Response(render())
     if request.path == "/big":
         return Response(BIG)
     if request.path == "/environ":
@@ -80,6 +90,7 @@ class Server:
 
     def __init__(self, folder: Path, changes: str = "", **env: str) -> None:
         self.port = free_port()
+        workers = int(env.setdefault("WEB_CONCURRENCY", "1"))
         (folder / "small.py").write_text(APPLICATION)
         config = folder / "gunicorn.conf.py"
         config.write_text(
@@ -90,7 +101,7 @@ class Server:
         self.process = ServerProcess("gunicorn", folder / "log", signal.SIGTERM)
         self.process.start(
             [sys.executable, "-m", "gunicorn", "-c", config, "--pythonpath", folder, "small:app"],
-            lambda: "Booting worker" in self.process.log_text() and self.is_up(),
+            lambda: self.process.log_text().count("Booting worker") >= workers and self.is_up(),
             timeout_seconds=30,
             cwd=ROOT,
             env={
@@ -99,7 +110,6 @@ class Server:
                 "JWT_SECRET_KEY": SECRET,
                 "CORS_ORIGINS": ORIGIN,
                 "BIND": f"{LOOPBACK}:{self.port}",
-                "WEB_CONCURRENCY": "1",
                 "WEB_THREADS": "2",
                 **env,
             },
@@ -131,6 +141,21 @@ class Server:
             time.sleep(0.02)
 
 
+def receive(client: socket.socket) -> Answer:
+    """Return the next answer on a connection that may stay open; `client` has sent one request."""
+    raw = b""
+    while True:
+        part = client.recv(65_536)
+        assert part, f"closed after {raw!r}"
+        raw += part
+        head, separator, rest = raw.partition(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+        if separator and length and len(rest) >= int(length[1]):
+            answer, rest = read_answer(raw)
+            assert rest == b""
+            return answer
+
+
 def read_to_end(client: socket.socket) -> bytes:
     parts = []
     while part := client.recv(65_536):
@@ -143,6 +168,9 @@ def serving(folder: Path, changes: str = "", **env: str) -> Iterator[Server]:
     server = Server(folder, changes, **env)
     try:
         yield server
+        if server.process.is_running:
+            # The quick way, which waits for no connection and yet leaves nothing behind.
+            server.process.stop(signal.SIGINT, timeout_seconds=20)
     finally:
         server.process.kill()
 

@@ -21,6 +21,7 @@ from tests.server.small_server import (
     SECRET,
     read_answer,
     read_to_end,
+    receive,
     request,
     serving,
 )
@@ -29,12 +30,10 @@ from tests.services.process import ServerProcess, bare_environment
 
 
 def test_stop_serves_what_has_come_and_ends_with_0(tmp_path: Path) -> None:
-    with serving(tmp_path, WEB_THREADS="1") as server, contextlib.ExitStack() as stack:
+    with serving(tmp_path, WEB_THREADS="1", MAX_QUEUE_MS="10000") as server, contextlib.ExitStack() as stack:
         idle = stack.enter_context(server.connect())
         idle.sendall(request(GET))
-        answered = b""
-        while not answered.endswith(b"ok"):  # head and body may come in two segments
-            answered += idle.recv(65_536)
+        receive(idle)
         silent = stack.enter_context(server.connect())
         running = stack.enter_context(server.connect())
         running.sendall(request("GET /sleep HTTP/1.1"))
@@ -60,6 +59,23 @@ def test_stop_serves_those_the_kernel_has_queued(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
         assert server.process.stop(signal.SIGTERM, timeout_seconds=20) == 0
         assert [read_answer(read_to_end(client))[0].status for client in clients] == [200] * 6
+
+
+def test_stop_does_not_wait_for_a_worker_that_is_being_born(tmp_path: Path) -> None:
+    changes = """
+        import time
+        begin = post_fork
+        def post_fork(arbiter, worker):
+            time.sleep(1)
+            begin(arbiter, worker)
+    """
+    with serving(tmp_path, changes) as server:
+        server.process.children()[0].kill()
+        while server.process.log_text().count("Booting worker") < 2:
+            time.sleep(0.01)
+        began = time.monotonic()
+        assert server.process.stop(signal.SIGTERM, timeout_seconds=20) == 0
+        assert time.monotonic() - began < 6
 
 
 def test_recycled_and_reloaded_workers_lose_no_request(tmp_path: Path) -> None:

@@ -163,6 +163,14 @@ class ServerProcess:
         assert self._popen is not None
         family = self.children()
         self._popen.send_signal(number)
+        return self._wait(family, timeout_seconds)
+
+    def wait(self, *, timeout_seconds: float) -> int:
+        """Wait for the end of a server that was told already, as `stop` does."""
+        return self._wait(self.children(), timeout_seconds)
+
+    def _wait(self, family: Sequence[psutil.Process], timeout_seconds: float) -> int:
+        assert self._popen is not None
         try:
             code = self._popen.wait(timeout_seconds)
         except subprocess.TimeoutExpired:

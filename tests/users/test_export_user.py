@@ -18,6 +18,8 @@ from tests.conftest import API, Cast, Person, problem
 # What an export leaves out, and why.
 SECRET = {"users": {"password_hash"}, "idempotency_keys": {"fingerprint", "body", "etag"}}
 DERIVED = {"users": {"email_key", "name_key"}}
+# What is no user's at all.
+OF_NOBODY = {"service_context"}
 
 
 def export(person: Person) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def test_every_column_of_the_user_s_rows_is_there(alice: Person) -> None:
     alice.post("/posts", json={"title": "T", "content": "C"}, headers={"Idempotency-Key": "once"})
     document = export(alice)
     for table in Base.metadata.sorted_tables:
+        if table.name in OF_NOBODY:
+            continue
         owner = next((c.name for c in table.columns if c.foreign_keys), None)
         rows = [document["user"]] if table.name == "users" else document[table.name]
         hidden = SECRET.get(table.name, set()) | DERIVED.get(table.name, set()) | {owner}

@@ -18,8 +18,10 @@ from app.errors import (
     IdempotencyInProgress,
     IdempotencyKeyReused,
     InternalError,
+    Maintenance,
     MalformedRequest,
     NotAcceptable,
+    Overloaded,
     PayloadTooLarge,
     Problem,
     RateLimited,
@@ -37,7 +39,16 @@ from app.ops.door import is_limited, must_accept_json
 from app.ops.openapi.parts import HEADERS, Json, header_refs
 
 # What the server and the door may answer to any request; an unknown query parameter is refused everywhere.
-OF_ANY = (MalformedRequest, UriTooLong, ValidationFailed, HeadersTooLarge, InternalError, DatabaseUnavailable)
+OF_ANY = (
+    MalformedRequest,
+    UriTooLong,
+    ValidationFailed,
+    HeadersTooLarge,
+    InternalError,
+    DatabaseUnavailable,
+    Maintenance,
+    Overloaded,
+)
 OF_BODY = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
 OF_TOKEN = (AuthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked)
 OF_KEY = (IdempotencyInProgress, IdempotencyKeyReused)

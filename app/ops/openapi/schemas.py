@@ -14,7 +14,7 @@ from apispec.ext.marshmallow.common import resolve_schema_instance
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
-from app.fields import OutputSchema
+from app.fields import OPTIONAL, OutputSchema
 from app.pagination import MAX_LIMIT
 
 Json = dict[str, Any]
@@ -66,7 +66,9 @@ class SchemasConverter(OpenAPIConverter):
         instance = resolve_schema_instance(schema)
         described["description"] = inspect.getdoc(type(instance)) or ""
         if isinstance(instance, OutputSchema):
-            described["required"] = list(described["properties"])
+            described["required"] = [
+                name for name in described["properties"] if not instance.fields[name].metadata.get(OPTIONAL)
+            ]
         return described
 
     def field2property(self, field: fields.Field[Any]) -> Json:

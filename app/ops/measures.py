@@ -1,0 +1,86 @@
+"""Counts every request and every statement: for the log line, for the metrics, for the database's own logs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from flask import Flask, Response, g, has_request_context, request
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import Pool
+
+from app import metrics
+from app.db import db
+from app.settings import Settings
+
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Statements(threading.local):
+    """What this thread has asked of the database since its request began."""
+
+    count = 0
+    seconds = 0.0
+    started = 0.0
+
+
+statements = Statements()
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Measure requests and statements of this application."""
+    with app.app_context():
+        _watch_statements(db.engine, tag=not settings.uses_sqlite)
+        _watch_pool(db.engine.pool, settings.db_pool_size)
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.perf_counter()
+        statements.count, statements.seconds = 0, 0.0
+        metrics.IN_FLIGHT.inc()
+        g.in_flight = True
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        method = request.method if request.method in KNOWN_METHODS else "other"
+        route = request.url_rule.rule if request.url_rule else "none"
+        metrics.count_request(method, route, response.status_code, time.perf_counter() - g.started)
+        if problem := g.get("problem"):
+            metrics.PROBLEMS.labels(problem).inc()
+        return response
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:
+        if g.pop("in_flight", False):
+            metrics.IN_FLIGHT.dec()
+
+
+def _watch_statements(engine: Engine, *, tag: bool) -> None:
+    def before(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> tuple[str, Any]:
+        statements.started = time.perf_counter()
+        if tag and has_request_context():
+            # PostgreSQL shows it in pg_stat_activity and in its log; the id's alphabet can't end a comment.
+            statement = f"{statement} /* request_id={g.get('request_id', '')} */"
+        return statement, parameters
+
+    def after(*_: Any) -> None:
+        statements.count += 1
+        statements.seconds += time.perf_counter() - statements.started
+
+    def fail(context: ExceptionContext) -> None:
+        # What failed is where the time went. A connection that can't be had is no statement.
+        if context.statement is not None:
+            after()
+
+    event.listen(engine, "before_cursor_execute", before, retval=True)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", fail)
+
+
+def _watch_pool(pool: Pool, size: int) -> None:
+    # In each worker: the pool is made before the fork, its first connection after.
+    event.listen(pool, "first_connect", lambda *_: metrics.POOL_SIZE.set(size))
+    event.listen(pool, "checkout", lambda *_: metrics.POOL_IN_USE.inc())
+    event.listen(pool, "checkin", lambda *_: metrics.POOL_IN_USE.dec())

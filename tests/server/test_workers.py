@@ -1,0 +1,161 @@
+"""What master and workers share, and what they must not: numbers, slots, connections."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import logging
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psutil
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from app import arbiter, metrics
+from app.db import db
+from app.server import ProblemWorker
+from tests.server.small_server import ROOT, SECRET
+from tests.services import LOOPBACK, free_port
+from tests.services.gunicorn import GatepostServer
+from tests.services.process import bare_environment
+
+FOLDER = "gatepost-metrics-"
+HEALTH = re.compile(r'^gatepost_requests_total\{method="GET",route="/health",status="200"\} (\S+)$', re.MULTILINE)
+
+
+def get(server: GatepostServer, path: str) -> str:
+    connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    body = answer.read().decode()
+    connection.close()
+    return body
+
+
+def health_count(server: GatepostServer) -> float:
+    found = HEALTH.search(get(server, "/metrics"))
+    return float(found[1]) if found else 0.0
+
+
+def metrics_folder(server: GatepostServer) -> Path:
+    """The folder whose files the master has open."""
+    found = re.search(rf"(/\S*{FOLDER}\w+)/", Path(f"/proc/{server.pid}/maps").read_text())
+    assert found
+    return Path(found[1])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_numbers_are_of_all_workers_and_outlive_each() -> None:
+    with GatepostServer({"WEB_CONCURRENCY": "2"}) as server:
+        folder = metrics_folder(server)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        before = health_count(server)
+        for _ in range(30):
+            get(server, "/health")
+        assert health_count(server) == before + 30
+        for _ in range(3):
+            lived = set(server.worker_pids())
+            psutil.Process(min(lived)).kill()
+            wait_until(lambda lived=lived: len(set(server.worker_pids()) - lived) == 1)  # type: ignore[misc]
+            get(server, "/health")
+        assert health_count(server) >= before + 33
+        # The request that reads them is itself in flight, and no other.
+        assert "gatepost_requests_in_flight 1.0" in get(server, "/metrics")
+        assert {path.stem.rpartition("_")[2] for path in folder.iterdir()} <= {"main", "0", "1"}
+        lived = set(server.worker_pids())
+        server.signal(signal.SIGHUP)
+        wait_until(lambda: not set(server.worker_pids()) & lived)
+        assert metrics_folder(server) == folder
+        assert health_count(server) >= before + 33
+    assert not folder.exists()
+
+
+def test_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    env = {**bare_environment(), "APP_ENV": "testing", "JWT_SECRET_KEY": SECRET, "BIND": f"{LOOPBACK}:{free_port()}"}
+    # Where there is no memory to write to, it is the usual place for temporary files.
+    hide = "import os; access = os.access; os.access = lambda path, mode: path != '/dev/shm' and access(path, mode)"
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(f"{hide}\nimport runpy\nglobals().update(runpy.run_path({str(ROOT / 'gunicorn.conf.py')!r}))\n")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    for extra, code in ([], 0), (["--certfile", "/etc/hostname"], 1):
+        command = [sys.executable, "-m", "gunicorn", "-c", str(config), *extra, "json:loads"]
+        ended = subprocess.run(
+            command if extra else [*command, "--check-config"],
+            cwd=ROOT, env={**env, "TMPDIR": str(temporary)}, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert ended.returncode == code, ended.stderr
+        assert list(temporary.glob(f"{FOLDER}*")) == []
+
+
+def test_folders_of_killed_masters_are_removed(tmp_path: Path) -> None:
+    mine, lived, killed, new = (tmp_path / f"{FOLDER}{name}" for name in ("mine", "lived", "killed", "new"))
+    for folder in (mine, lived, killed, new, tmp_path / "foreign"):
+        folder.mkdir()
+        (folder / "counter_0.db").touch()
+        if folder != new:
+            os.utime(folder, (0, 0))
+    holder = os.open(lived, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_SH)
+    arbiter.keep_metrics_folder(mine)
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, lived.name, new.name, "foreign"}
+    os.close(holder)
+    arbiter.keep_metrics_folder(new)
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, new.name, "foreign"}
+
+
+def test_smallest_free_slot_is_given() -> None:
+    def worker(slot: int | None = None) -> Any:
+        made = object.__new__(ProblemWorker)
+        if slot is not None:
+            made.slot = slot
+        return made
+
+    for taken, expected in ([], 0), ([0, 1], 2), ([1, 2], 0), ([3, 0], 1):
+        new = worker()
+        master = SimpleNamespace(WORKERS=dict(enumerate(map(worker, taken))))
+        arbiter.pre_fork(cast("Any", master), new)
+        assert new.slot == expected
+
+
+def test_connection_opened_before_the_fork_is_left_to_the_master(
+    shared_app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "use_slot", lambda slot: None)
+    monkeypatch.setattr(logging.getLogger("gatepost"), "propagate", True)
+    worker = cast("Any", SimpleNamespace(slot=0, app=SimpleNamespace(wsgi=lambda: shared_app)))
+    with shared_app.app_context():
+        db.engine.dispose()
+        connection = db.engine.connect()
+        opened = connection.connection.dbapi_connection
+        connection.close()
+        arbiter.post_fork(cast("Any", None), worker)
+        assert "opened before the fork" in caplog.text
+        with db.engine.connect() as other:
+            assert other.connection.dbapi_connection is not opened
+            assert other.execute(text("SELECT 1")).scalar() == 1
+        assert opened is not None
+        opened.close()
+        caplog.clear()
+        db.engine.dispose()
+        arbiter.post_fork(cast("Any", None), worker)
+        assert caplog.text == ""
