@@ -9,12 +9,12 @@ export PYTHON
 
 BOOTSTRAP := sh tools/bootstrap.sh
 VENV_PYTHON := .venv/bin/python
-SERVICES := redis
+SERVICES := redis nginx
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: ## Serve on http://127.0.0.1:8000, with SQLite; sets everything up the first time
 	@exec $(BOOTSTRAP) run
@@ -48,7 +48,8 @@ bench-login: venv ## Compare the times of refused logins, which must not tell wh
 
 lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt
-	$(LOCK) $(ARGS) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) $(ARGS) --extra otel --constraint requirements.txt --output-file requirements-otel.txt
+	$(LOCK) $(ARGS) --extra otel --group dev --constraint requirements-otel.txt --output-file requirements-dev.txt
 
 venv:
 	@$(BOOTSTRAP) install-dev
@@ -56,3 +57,28 @@ venv:
 clean: ## Remove the virtual environment and caches; keeps var/'s secrets and database
 	rm -rf .venv var/cache var/coverage .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The production stack: docker-compose.yml. Options of `docker compose up` with ARGS, such as ARGS="--scale app=3".
+.PHONY: up upgrade down test-stack test-compose
+
+up: ## Build and start the production stack on port 8080; writes .env with fresh secrets if there is none
+	@$(or $(PYTHON),python3) tools/production_env.py
+	docker compose up --detach --build --wait $(ARGS)
+
+upgrade: ## Replace the running application by the code here, with no pause
+	docker compose build
+	sh ops/upgrade.sh
+
+down: ## Stop the production stack; its data stays
+	docker compose down $(ARGS)
+
+test-stack: services ## Test behind a real nginx, with gunicorn, PostgreSQL and Redis; part of `make test` too
+	$(VENV_PYTHON) -m pytest tests/stack $(ARGS)
+
+test-compose: venv ## Test the Dockerfile and docker-compose.yml on this machine's Docker
+	@$(VENV_PYTHON) tools/production_env.py --check
+	$(VENV_PYTHON) -m pytest tests/compose $(ARGS)
+
+.PHONY: drills
+drills: services ## Break databases, Redis, disks and processes under load and print the figures; ARGS="--long" for all of it
+	@$(VENV_PYTHON) -m tests.faults.drills $(ARGS)

@@ -47,6 +47,7 @@ class Program:
 
 
 COMPONENTS = {
+    "nginx": Component("nginx", ("nginx", "openssl")),
     "redis": Component("redis-server", ("redis-server",)),
 }
 

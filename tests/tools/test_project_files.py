@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import ROOT, Settings, load_settings
 
-LOCKS = ["requirements.txt", "requirements-dev.txt"]
+LOCKS = ["requirements.txt", "requirements-otel.txt", "requirements-dev.txt"]
 EXAMPLE = ROOT / ".env.example"
 
 
@@ -25,8 +25,8 @@ def example_defaults() -> dict[str, str]:
     return dict(re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
 
 
-def test_the_development_lock_holds_the_runtime_lock() -> None:
-    assert pins("requirements.txt") < pins("requirements-dev.txt")
+def test_each_lock_holds_the_one_before_it() -> None:
+    assert pins("requirements.txt") < pins("requirements-otel.txt") < pins("requirements-dev.txt")
 
 
 @pytest.mark.parametrize("name", LOCKS)

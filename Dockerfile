@@ -1,0 +1,46 @@
+# The application's image; docker-compose.yml runs it as `app` and, to migrate the database, as `migrate`.
+# Kept to what the classic builder understands too.
+
+FROM python:3.13-slim AS packages
+# Without pip of its own: nothing is installed where the application runs.
+RUN python -m venv --without-pip /opt/venv
+COPY requirements.txt /tmp/
+# Wheels alone: no package runs code of its own here, and no compiler is missing.
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+        --require-hashes --only-binary :all: -r /tmp/requirements.txt
+
+FROM python:3.13-slim AS code
+WORKDIR /srv/gatepost
+COPY run.py gunicorn.conf.py ./
+COPY migrations migrations
+COPY app app
+# The file system is read-only later: what is not compiled now would be at every start.
+RUN python -m compileall -q --invalidation-mode unchecked-hash . && chmod -R go+rX,go-w .
+
+FROM python:3.13-slim
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Gatepost" \
+      org.opencontainers.image.description="A back end to start with and keep: accounts, sessions, tokens and posts over HTTP." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+# A number that no distribution gives away, fixed, for the owners of mounted files and for runAsNonRoot.
+RUN useradd --no-log-init --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
+        --shell /usr/sbin/nologin gatepost
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=code /srv/gatepost /srv/gatepost
+WORKDIR /srv/gatepost
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    APP_ENV=production \
+    BIND=0.0.0.0:8000 \
+    FLASK_APP=run
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# Whether this process answers, not whether its database does: a restart would mend only the former.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-IS", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["gunicorn", "-c", "gunicorn.conf.py", "run:app"]

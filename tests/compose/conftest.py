@@ -1,0 +1,31 @@
+"""Runs by `make test-compose` alone: only where Docker is, and only if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.deployment import Deployment
+from tools.production_env import find_lack
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave this folder out unless it was named."""
+    named = any("compose" in Path(argument.split("::")[0]).parts for argument in config.args)
+    return None if named else True
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The stack, up and healthy; whoever stops a part of it sees to its return."""
+    if lack := find_lack():
+        pytest.fail(lack, pytrace=False)
+    deployment = Deployment(tmp_path_factory.mktemp("compose"))
+    deployment.build()
+    try:
+        deployment.seconds_to_start = deployment.up()
+        yield deployment
+    finally:
+        deployment.remove()

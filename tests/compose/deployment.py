@@ -1,0 +1,142 @@
+"""The stack of docker-compose.yml under a name of its own, driven by the `docker` command that a user has."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import API, PASSWORD
+from tests.services import free_port
+from tests.stack.wire import Answer, call
+from tools.production_env import fresh_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND_SECONDS = 600
+PATIENCE_SECONDS = 90
+ORIGIN = "https://app.example.com"
+
+
+class CommandFailed(Exception):
+    """A docker command ended with an error; the text is what it said."""
+
+
+def docker(*arguments: str) -> str:
+    """Run a docker command and return its output."""
+    return run(["docker", *arguments])
+
+
+def run(command: list[str], env: Mapping[str, str] | None = None) -> str:
+    """Run a command in the project's folder and return its output. Raises CommandFailed."""
+    answer = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    if answer.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)}: {answer.stdout}{answer.stderr}")
+    return answer.stdout
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> float:
+    """Wait until something holds, and return how long it took."""
+    start = time.monotonic()
+    while not holds():
+        assert time.monotonic() - start < seconds, f"not within {seconds} s"
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+class Deployment:
+    """Containers, networks and volumes that no other project on this machine shares."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"gatepost-test-{secrets.token_hex(3)}"
+        self.port, self.tls_port = free_port(), free_port()
+        self.image = os.environ.get("GATEPOST_IMAGE", self.name)
+        self.seconds_to_start = 0.0
+        self._env_file = folder / "env"
+        # A certificate of the developer's own stack is no concern of the tests.
+        (folder / "tls").mkdir()
+        settings = {
+            "GATEPOST_IMAGE": self.image,
+            "HTTP_PORT": str(self.port),
+            "HTTPS_PORT": str(self.tls_port),
+            "TLS_DIR": str(folder / "tls"),
+            "CORS_ORIGINS": ORIGIN,
+            "DRAIN_SECONDS": "1",
+            "RATELIMIT_DEFAULT": "100000 per minute",
+            "NGINX_RATE": "10000r/s",
+            "NGINX_BURST": "10000",
+        }
+        lines = [f"{name}={value}" for name, value in settings.items()]
+        self._env_file.write_text("\n".join([fresh_environment(), *lines, ""]))
+
+    def compose(self, *arguments: str) -> str:
+        """Run `docker compose` for this stack."""
+        return docker("compose", "-p", self.name, "--env-file", str(self._env_file), *arguments)
+
+    def up(self, *options: str) -> float:
+        """Bring the stack up, wait until it is healthy, and return how long that took."""
+        start = time.monotonic()
+        self.compose("up", "--detach", "--wait", "--no-build", *options)
+        return time.monotonic() - start
+
+    def upgrade(self) -> None:
+        """Run the project's own script, as `make upgrade` does after it has built the image."""
+        names = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": str(self._env_file)}
+        run(["sh", "ops/upgrade.sh"], {**os.environ, **names})
+
+    def build(self) -> None:
+        """Build the image, unless GATEPOST_IMAGE names one that is there."""
+        if "GATEPOST_IMAGE" not in os.environ:
+            self.compose("build", "--quiet")
+
+    def remove(self) -> None:
+        """Remove everything that this stack has made, its data too."""
+        self.compose("down", "--volumes", "--timeout", "10")
+        if "GATEPOST_IMAGE" not in os.environ:
+            docker("image", "rm", "--force", self.image)
+
+    def containers(self, service: str = "") -> list[dict[str, Any]]:
+        """What `docker inspect` tells of each container, or those of one service."""
+        names = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
+        found: list[dict[str, Any]] = json.loads(docker("inspect", *names)) if names else []
+        return found
+
+    def crash(self, service: str) -> None:
+        """SIGKILL the first process of a service, which `docker kill` would count as asked for."""
+        pid = self.containers(service)[0]["State"]["Pid"]
+        code = f"import os; os.kill({pid}, 9)"
+        options = ["--rm", "--network=none", "--pid=host", "--user=0", "--entrypoint=python"]
+        docker("run", *options, self.image, "-c", code)
+
+    def call(self, method: str, path: str, *, token: str = "", payload: Any = None) -> Answer:
+        """Call the API through nginx."""
+        headers = {"Origin": ORIGIN} | ({"Authorization": f"Bearer {token}"} if token else {})
+        return call(self.port, method, API + path, headers=headers, payload=payload)
+
+    def register(self) -> dict[str, Any]:
+        """Sign somebody up; return the account and the tokens."""
+        account = {"email": f"{secrets.token_hex(6)}@example.com", "name": "Alice", "password": PASSWORD}
+        answer = self.call("POST", "/auth/register", payload=account)
+        assert answer.status == 201, answer.body
+        tokens: dict[str, Any] = answer.json()
+        return account | tokens
+
+    def works(self) -> bool:
+        """Whether the service reads from its database."""
+        try:
+            return self.call("GET", "/posts").status == 200
+        except OSError:
+            return False

@@ -1,0 +1,213 @@
+"""docker-compose.yml on a real engine: it starts, holds, scales, comes back and goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.compose.deployment import PATIENCE_SECONDS, ROOT, Deployment, docker, within
+
+SERVICES = ("db", "redis", "app", "nginx")
+MAX_START_SECONDS = 120
+DEADLINE_SECONDS = 3
+
+
+class TestStart:
+    def test_it_is_up_in_time(self, deployment: Deployment) -> None:
+        assert deployment.seconds_to_start < MAX_START_SECONDS
+
+    @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "JWT_SECRET_KEY", "CORS_ORIGINS"])
+    def test_a_missing_secret_is_asked_for_by_name(self, name: str, tmp_path: Path) -> None:
+        others = {"POSTGRES_PASSWORD": "a", "JWT_SECRET_KEY": "b", "CORS_ORIGINS": "c"}
+        del others[name]
+        (tmp_path / "env").write_text("".join(f"{key}={value}\n" for key, value in others.items()))
+        env = {key: value for key, value in os.environ.items() if key != name}
+        command = ["docker", "compose", "--env-file", str(tmp_path / "env"), "config", "--quiet"]
+        answer = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert answer.returncode != 0
+        assert f"required variable {name} is missing a value: set it" in answer.stderr
+
+    def test_everything_is_healthy_and_the_migration_has_ended_well(self, deployment: Deployment) -> None:
+        for service in SERVICES:
+            assert [c["State"]["Health"]["Status"] for c in deployment.containers(service)] == ["healthy"]
+        assert [(c["State"]["Status"], c["State"]["ExitCode"]) for c in deployment.containers("migrate")] == [
+            ("exited", 0)
+        ]
+
+    def test_migrations_may_be_started_together(self, deployment: Deployment) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            runs = [pool.submit(deployment.compose, "run", "--rm", "--no-TTY", "migrate") for _ in range(3)]
+            for run in runs:
+                run.result()
+
+
+class TestConfinement:
+    @pytest.mark.parametrize("service", [*SERVICES, "migrate"])
+    def test_a_container_may_do_what_it_must_and_no_more(self, deployment: Deployment, service: str) -> None:
+        for container in deployment.containers(service):
+            host = container["HostConfig"]
+            assert host["ReadonlyRootfs"]
+            assert host["CapDrop"] == ["ALL"]
+            assert not host["CapAdd"]
+            assert not host["Privileged"]
+            assert host["SecurityOpt"] == ["no-new-privileges:true"]
+            assert min(host["Memory"], host["NanoCpus"], host["PidsLimit"]) > 0
+            assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "10m"}}
+            assert host["RestartPolicy"]["Name"] == ("on-failure" if service == "migrate" else "unless-stopped")
+            assert container["Config"]["User"] not in ("", "0", "root")
+
+    @pytest.mark.parametrize("service", SERVICES)
+    def test_no_process_is_root_s(self, deployment: Deployment, service: str) -> None:
+        for container in deployment.containers(service):
+            users = docker("top", container["Id"], "-eo", "pid,uid").split()[3::2]
+            assert users
+            assert "0" not in users
+
+    def test_nginx_alone_is_reached_from_outside(self, deployment: Deployment) -> None:
+        published = {
+            service: [port for c in deployment.containers(service) for port in c["HostConfig"]["PortBindings"] or {}]
+            for service in SERVICES
+        }
+        assert published == {"db": [], "redis": [], "app": [], "nginx": ["8080/tcp", "8443/tcp"]}
+        networks = {s: set(deployment.containers(s)[0]["NetworkSettings"]["Networks"]) for s in SERVICES}
+        assert networks["nginx"].isdisjoint(networks["db"] | networks["redis"])
+
+
+def test_the_tour(deployment: Deployment) -> None:
+    alice = deployment.register()
+    login = deployment.call("POST", "/auth/login", payload={k: alice[k] for k in ("email", "password")})
+    assert login.status == 200
+    token = login.json()["access_token"]
+    created = deployment.call("POST", "/posts", token=token, payload={"title": "Hello", "content": "World"})
+    assert created.status == 201
+    path = created.only("Location").removeprefix("/api/v1")
+    assert deployment.call("PATCH", path, token=token, payload={"title": "Hello again"}).status == 200
+    listed = deployment.call("GET", "/posts")
+    assert "Hello again" in [post["title"] for post in listed.json()["items"]]
+    assert listed.only("Access-Control-Allow-Origin") == "https://app.example.com"
+    sessions = deployment.call("GET", "/auth/sessions", token=token).json()["items"]
+    assert len(sessions) == 2
+    refreshed = deployment.call("POST", "/auth/refresh", payload={"refresh_token": login.json()["refresh_token"]})
+    assert refreshed.status == 200
+    assert deployment.call("POST", "/auth/logout", token=refreshed.json()["access_token"]).status == 204
+    assert deployment.call("GET", "/auth/me", token=token).json()["code"] == "token_revoked"
+    for closed in ("/metrics", "/health/ready"):
+        assert deployment.call("GET", f"/../..{closed}").json()["code"] == "not_found"
+
+
+@contextmanager
+def reading(deployment: Deployment) -> Iterator[Counter[int]]:
+    """Read on a connection each, again and again, as long as the block lasts; count the statuses."""
+    statuses: Counter[int] = Counter()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(0.02):
+            statuses[deployment.call("GET", "/posts").status] += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            yield statuses
+        finally:
+            over.set()
+        for reader in readers:
+            reader.result()
+
+
+def requests_logged(deployment: Deployment) -> list[int]:
+    """How many requests each replica has answered."""
+    logs = [docker("logs", container["Id"]) for container in deployment.containers("app")]
+    return [log.count('"route":"/api/v1/posts"') for log in logs]
+
+
+def test_it_scales_up_and_down_without_a_failed_request(deployment: Deployment) -> None:
+    with reading(deployment) as statuses:
+        deployment.up("--scale", "app=3")
+        assert len(deployment.containers("app")) == 3
+        # nginx finds the new ones by itself.
+        within(PATIENCE_SECONDS, lambda: min(requests_logged(deployment)) > 20)
+        deployment.up("--scale", "app=1")
+        assert len(deployment.containers("app")) == 1
+        count = statuses[200]
+        within(PATIENCE_SECONDS, lambda: statuses[200] > count + 50)
+    assert set(statuses) == {200}, statuses
+
+
+def test_an_upgrade_replaces_every_replica_without_a_failed_request(deployment: Deployment) -> None:
+    deployment.up("--scale", "app=2")
+    old = {container["Id"] for container in deployment.containers("app")}
+    with reading(deployment) as statuses:
+        deployment.upgrade()
+    new = {container["Id"] for container in deployment.containers("app")}
+    assert len(new) == 2
+    assert old.isdisjoint(new)
+    assert set(statuses) == {200}, statuses
+    deployment.up("--scale", "app=1")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_crashes_comes_back_with_its_data(deployment: Deployment, service: str) -> None:
+    alice = deployment.register()
+    before = deployment.containers(service)[0]["State"]["StartedAt"]
+    deployment.crash(service)
+    within(PATIENCE_SECONDS, lambda: deployment.containers(service)[0]["State"]["StartedAt"] != before)
+    within(PATIENCE_SECONDS, deployment.works)
+    me = deployment.call("GET", "/auth/me", token=alice["access_token"])
+    assert (me.status, me.json()["email"]) == (200, alice["email"])
+    deployment.up()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_restarted_comes_back_with_its_data(deployment: Deployment, service: str) -> None:
+    alice = deployment.register()
+    deployment.compose("restart", service)
+    within(PATIENCE_SECONDS, deployment.works)
+    assert deployment.call("GET", "/auth/me", token=alice["access_token"]).status == 200
+
+
+@contextmanager
+def stopped(deployment: Deployment, service: str) -> Iterator[None]:
+    """Let a service be gone, its name too, as long as the block lasts."""
+    deployment.compose("stop", service)
+    try:
+        yield
+    finally:
+        deployment.up()
+
+
+def test_redis_is_not_needed_to_answer(deployment: Deployment) -> None:
+    with stopped(deployment, "redis"):
+        for _ in range(3):
+            start = time.monotonic()
+            assert deployment.works()
+            assert time.monotonic() - start < DEADLINE_SECONDS
+        assert deployment.register()["access_token"]
+
+
+def test_without_a_database_the_answer_comes_in_time_all_the_same(deployment: Deployment) -> None:
+    with stopped(deployment, "db"):
+        for _ in range(3):
+            start = time.monotonic()
+            answer = deployment.call("GET", "/posts")
+            assert (answer.status, answer.json()["code"]) == (503, "database_unavailable")
+            assert time.monotonic() - start < DEADLINE_SECONDS
+    assert deployment.works()
+
+
+def test_down_leaves_the_data_and_nothing_else(deployment: Deployment) -> None:
+    alice = deployment.register()
+    deployment.compose("down")
+    assert docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={deployment.name}") == ""
+    deployment.up()
+    login = deployment.call("POST", "/auth/login", payload={k: alice[k] for k in ("email", "password")})
+    assert login.status == 200

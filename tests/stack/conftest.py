@@ -1,0 +1,103 @@
+"""The stack as it is in production, from Debian's packages: nginx, two Gateposts, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.conftest import PASSWORD, migrate
+from tests.services import ServiceMissing, skip_or_fail
+from tests.services.gunicorn import GatepostServer
+from tests.services.nginx import NginxServer
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
+from tests.stack.wire import Answer, Application, call
+
+API = "/api/v1"
+Front = Callable[..., NginxServer]
+
+
+def _starting() -> Iterator[Front]:
+    with ExitStack() as stack:
+
+        def start(
+            *servers: str, env: dict[str, str] | None = None, names: tuple[str, ...] | None = None
+        ) -> NginxServer:
+            try:
+                return stack.enter_context(NginxServer(*servers, env=env, names=names))
+            except ServiceMissing as error:
+                skip_or_fail(error)
+
+        yield start
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    """Return a function that starts an nginx, which ends with the test: hundreds would wear the machine out."""
+    yield from _starting()
+
+
+@pytest.fixture(scope="session")
+def lasting_front() -> Iterator[Front]:
+    """The same, for an nginx that many tests share."""
+    yield from _starting()
+
+
+@pytest.fixture
+def application() -> Iterator[Application]:
+    """An application that does as it is told."""
+    with Application() as application:
+        yield application
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The whole service, with two replicas."""
+
+    nginx: NginxServer
+    replicas: tuple[GatepostServer, GatepostServer]
+    redis: RedisServer
+
+    def call(self, method: str, path: str, *, token: str = "", **options: object) -> Answer:
+        """Call the API through nginx."""
+        headers = dict(options.pop("headers", {}))  # type: ignore[call-overload]
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return call(self.nginx.port, method, API + path, headers=headers, **options)  # type: ignore[arg-type]
+
+    def register(self) -> str:
+        """Sign somebody up, and return the access token."""
+        account = {"email": f"{secrets.token_hex(6)}@example.com", "name": "Alice", "password": PASSWORD}
+        answer = self.call("POST", "/auth/register", payload=account)
+        assert answer.status == 201, answer.body
+        return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="session")
+def stack(lasting_front: Front, postgres: PostgresServer) -> Iterator[Stack]:
+    """The stack that tests share; whoever stops a part of it starts it again."""
+    url = postgres.create_database(f"gatepost_{secrets.token_hex(4)}")
+    migrate(url)
+    with ExitStack() as started:
+        try:
+            redis = started.enter_context(RedisServer())
+        except ServiceMissing as error:
+            skip_or_fail(error)
+        env = {
+            "DATABASE_URL": url,
+            "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+            "REDIS_URL": redis.url,
+            "TRUSTED_PROXIES": "1",
+            "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
+            "RATELIMIT_DEFAULT": "100000 per minute",
+            "RATELIMIT_REGISTER": "1000 per hour",
+            "LOG_FORMAT": "json",
+        }
+        first, second = (started.enter_context(GatepostServer(env)) for _ in range(2))
+        servers = [f"127.0.0.1:{replica.port}" for replica in (first, second)]
+        nginx = lasting_front(*servers, env={"NGINX_RATE": "10000r/s", "NGINX_BURST": "10000"})
+        yield Stack(nginx, (first, second), redis)

@@ -1,0 +1,301 @@
+"""What nginx does with a request on its way to the application, and with the answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+
+import pytest
+
+from tests.services import LOOPBACK
+from tests.services.nginx import NginxServer
+from tests.stack.conftest import Front, Stack
+from tests.stack.wire import ORIGIN, Application, Seen, call, eventually, response, send
+
+# More than the buffers of the kernel on the way take.
+MANY_BYTES = b"[" + b"1," * 5_000_000 + b"1]"
+
+
+@pytest.fixture
+def nginx(front: Front, application: Application) -> NginxServer:
+    """An nginx before the application of the test."""
+    return front(application.address)
+
+
+class TestForwarding:
+    def test_the_client_can_not_speak_for_nginx(self, nginx: NginxServer, application: Application) -> None:
+        lies = {
+            "X-Forwarded-For": "6.6.6.6",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "evil.example",
+            "X-Forwarded-Port": "443",
+            "X-Forwarded-Prefix": "/evil",
+            "X-Real-IP": "6.6.6.6",
+            "Forwarded": "for=6.6.6.6",
+            "Proxy": "http://evil.example",
+            "X_Forwarded_For": "6.6.6.6",
+        }
+        call(nginx.port, "GET", "/", headers=lies)
+        seen = application.seen[0]
+        told = {name: seen.all(name) for name in lies}
+        assert told.pop("X-Forwarded-For") == [LOOPBACK]
+        assert told.pop("X-Forwarded-Proto") == ["http"]
+        assert told.pop("X-Forwarded-Host") == seen.all("Host") == [f"{LOOPBACK}:{nginx.port}"]
+        assert set(map(tuple, told.values())) == {()}
+
+    def test_a_trusted_balancer_is_believed_about_its_client_alone(
+        self, front: Front, application: Application
+    ) -> None:
+        nginx = front(application.address, env={"NGINX_TRUSTED_BALANCER": f"{LOOPBACK}/32"})
+        told = {"X-Forwarded-For": f"6.6.6.6, 9.9.9.9, {LOOPBACK}", "X-Forwarded-Proto": "https"}
+        call(nginx.port, "GET", "/", headers=told)
+        # The last two are what balancers appended; the first is what their client claimed.
+        assert application.seen[0].all("X-Forwarded-For") == ["9.9.9.9"]
+        assert application.seen[0].all("X-Forwarded-Proto") == ["https"]
+
+    @pytest.mark.parametrize("sent", ["abc", "A.b-c_9", "x" * 128])
+    def test_a_request_id_that_is_fit_goes_all_the_way(
+        self, nginx: NginxServer, application: Application, sent: str
+    ) -> None:
+        call(nginx.port, "GET", "/", headers={"X-Request-ID": sent})
+        assert application.seen[0].all("X-Request-ID") == [sent]
+        assert call(nginx.port, "GET", "/metrics", headers={"X-Request-ID": sent}).only("X-Request-ID") == sent
+        eventually(lambda: nginx.log_text().count(f'"request_id":"{sent}"') == 2)
+
+    @pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", 'a"b', "a,b", "é", "a/b"])
+    def test_another_is_replaced(self, nginx: NginxServer, application: Application, sent: str | None) -> None:
+        call(nginx.port, "GET", "/", headers={} if sent is None else {"X-Request-ID": sent})
+        made = application.seen[0].all("X-Request-ID")
+        assert len(made) == 1
+        assert len(made[0]) == 32
+        assert made[0].isalnum()
+
+    def test_the_path_is_handed_on_as_it_came(self, nginx: NginxServer, application: Application) -> None:
+        target = "/a%2Fb//c/%C3%A9;x=1/.?q=a%20b&q=+c&empty="
+        call(nginx.port, "GET", target)
+        assert application.seen[0].target == target
+
+    def test_a_foreign_host_is_not_connected_to(self, nginx: NginxServer, application: Application) -> None:
+        with Application() as other:
+            request = f"GET http://{other.address}/x HTTP/1.1\r\nHost: {other.address}\r\nConnection: close\r\n\r\n"
+            assert send(nginx.port, request.encode()).status == 200
+            assert other.connections == 0
+        assert [seen.target for seen in application.seen] == ["/x"]
+
+    def test_connections_to_the_application_are_kept(self, nginx: NginxServer, application: Application) -> None:
+        for _ in range(30):
+            assert call(nginx.port, "GET", "/").status == 200
+        # One for each of nginx's two workers.
+        assert application.connections <= 2
+
+    def test_no_version_is_named(self, nginx: NginxServer, application: Application) -> None:
+        application.behave = lambda seen: response(b"{}", "200 OK", "Server: gatepost")
+        assert call(nginx.port, "GET", "/").only("Server") == "gatepost"
+        assert call(nginx.port, "GET", "/metrics").only("Server") == "nginx"
+
+
+HIDDEN = [
+    "/metrics",
+    "/metrics/",
+    "/health/ready",
+    "/%6detrics",
+    "//metrics",
+    "/x/../metrics",
+    "/./metrics",
+    "/x%2f..%2fmetrics",
+    "/metrics?x=1",
+    "/metrics#x",
+    "/health//ready",
+]
+
+
+class TestInternalRoutes:
+    @pytest.mark.parametrize("target", HIDDEN)
+    def test_they_are_closed_to_the_outside(self, nginx: NginxServer, application: Application, target: str) -> None:
+        answer = send(nginx.port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert answer.json()["code"] == "not_found"
+        assert application.seen == []
+
+    @pytest.mark.parametrize("target", [*HIDDEN, *(f"/example{target}" for target in HIDDEN)])
+    def test_below_a_prefix_too(self, prefixed: NginxServer, application: Application, target: str) -> None:
+        answer = send(prefixed.port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert answer.json()["type"] == "/example/problems/not-found"
+        assert application.seen == []
+
+    @pytest.fixture
+    def prefixed(self, front: Front, application: Application) -> NginxServer:
+        """An nginx for a service below a path, which is given with a slash too many."""
+        return front(application.address, env={"SERVICE_PREFIX": "/example/"})
+
+    @pytest.mark.parametrize("target", ["/health", "/example/health", "/example/api/v1/posts", "/examplefoo", "/"])
+    def test_all_others_are_the_application_s(
+        self, prefixed: NginxServer, application: Application, target: str
+    ) -> None:
+        assert call(prefixed.port, "GET", target).status == 200
+        assert application.seen[0].target == target
+
+
+COMPRESSED = [
+    "/api/v1/posts",
+    "/api/v1/posts?limit=2",
+    "/api/v1/users",
+    "/api/v1/users/7/posts",
+    "/openapi.json",
+    "/docs",
+]
+PLAIN = [
+    "/api/v1/auth/login",
+    "/api/v1/auth/me",
+    "/api/v1/auth/sessions",
+    "/api/v1/posts/7",
+    "/api/v1/users/7",
+    "/api/v1/users/7/export",
+    "/.well-known/jwks.json",
+    "/health",
+]
+
+
+class TestCompression:
+    @pytest.fixture(autouse=True)
+    def long_answers(self, application: Application) -> None:
+        """Let every answer be worth compressing."""
+        body = json.dumps(["word"] * 1000).encode()
+        application.behave = lambda seen: response(body, "200 OK", 'ETag: W/"abc"' if "posts" in seen.target else "")
+
+    @pytest.mark.parametrize("target", COMPRESSED)
+    def test_lists_and_documents_are_compressed(
+        self, nginx: NginxServer, application: Application, target: str
+    ) -> None:
+        answer = call(nginx.port, "GET", target, headers={"Accept-Encoding": "gzip"})
+        assert answer.only("Content-Encoding") == "gzip"
+        assert "Accept-Encoding" in answer.headers.get_all("Vary", [])
+        assert json.loads(gzip.decompress(answer.body)) == ["word"] * 1000
+        assert application.seen[0].all("Accept-Encoding") == []
+        if "posts" in target:
+            assert answer.only("ETag") == 'W/"abc"'
+
+    @pytest.mark.parametrize(
+        ("method", "target"),
+        [*(("GET", target) for target in PLAIN), *(("POST", target) for target in [*PLAIN, *COMPRESSED])],
+    )
+    def test_nothing_that_may_hold_a_token_or_is_edited_by_its_etag(
+        self, nginx: NginxServer, method: str, target: str
+    ) -> None:
+        answer = call(nginx.port, method, target, headers={"Accept-Encoding": "gzip"})
+        assert answer.status == 200
+        assert answer.headers.get_all("Content-Encoding") is None
+
+    def test_the_answer_to_a_new_post_keeps_its_strong_etag(self, nginx: NginxServer, application: Application) -> None:
+        application.behave = lambda seen: response(b"[" + b"1," * 1000 + b"1]", "201 Created", 'ETag: "abc"')
+        answer = call(nginx.port, "POST", "/api/v1/posts", headers={"Accept-Encoding": "gzip"})
+        assert answer.only("ETag") == '"abc"'
+        assert answer.headers.get_all("Content-Encoding") is None
+
+
+class TestSlowClients:
+    def test_a_body_that_trickles_in_waits_in_nginx(self, nginx: NginxServer, application: Application) -> None:
+        with socket.create_connection((LOOPBACK, nginx.port)) as client:
+            client.sendall(b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
+            for byte in b"12345":
+                assert application.connections == 0
+                time.sleep(0.2)
+                client.sendall(bytes([byte]))
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        assert [seen.body for seen in application.seen] == [b"12345"]
+
+    def test_an_answer_that_is_not_fetched_waits_in_nginx(self, nginx: NginxServer, application: Application) -> None:
+        application.behave = lambda seen: response(MANY_BYTES)
+        with socket.create_connection((LOOPBACK, nginx.port)) as client:
+            client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            deadline = time.monotonic() + 10
+            while not application.sent_at:
+                assert time.monotonic() < deadline, "the application still sends"
+                time.sleep(0.02)
+            received = b""
+            while part := client.recv(1 << 16):
+                received += part
+        assert received.endswith(MANY_BYTES)
+
+
+def hang_up(seen: Seen) -> None:
+    """Take a request, and give no answer."""
+
+
+class TestRetries:
+    """Two replicas, of which the first hangs up on every request."""
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+    def test_what_may_be_done_twice_goes_to_another_replica(self, front: Front, method: str) -> None:
+        with Application(hang_up) as bad, Application() as good:
+            nginx = front(bad.address, good.address)
+            answers = [call(nginx.port, method, "/x", headers={"X-Request-ID": str(i)}).status for i in range(4)]
+            assert answers == [200] * 4
+            assert bad.seen
+            assert sorted(seen.all("X-Request-ID")[0] for seen in good.seen) == ["0", "1", "2", "3"]
+
+    @pytest.mark.parametrize("method", ["POST", "PATCH"])
+    def test_what_may_not_is_never_sent_again(self, front: Front, method: str) -> None:
+        with Application(hang_up) as bad, Application() as good:
+            nginx = front(bad.address, good.address)
+            sent = [str(i) for i in range(6)]
+            statuses = {i: call(nginx.port, method, "/x", body=b"{}", headers={"X-Request-ID": i}).status for i in sent}
+            lost = {seen.all("X-Request-ID")[0] for seen in bad.seen}
+            assert lost
+            assert lost.isdisjoint(seen.all("X-Request-ID")[0] for seen in good.seen)
+            assert statuses == {i: 502 if i in lost else 200 for i in sent}
+            assert len(bad.seen) + len(good.seen) == len(sent)
+
+    def test_what_was_not_sent_at_all_may_go_elsewhere(self, front: Front) -> None:
+        with Application() as good:
+            with Application() as gone:
+                pass
+            nginx = front(gone.address, good.address)
+            for _ in range(6):
+                assert call(nginx.port, "POST", "/x", body=b"{}").status == 200
+
+
+class TestLog:
+    def test_a_line_is_json_and_has_no_query(self, nginx: NginxServer) -> None:
+        path = "/api/v1/posts"
+        call(nginx.port, "GET", f"{path}?token=secret-in-a-query", headers={"X-Request-ID": "logged", "Origin": ORIGIN})
+        call(nginx.port, "GET", f"/{'a' * 9000}?token=secret-in-a-query")
+        eventually(lambda: nginx.log_text().count("\n") == 2)
+        lines = [json.loads(line) for line in nginx.log_text().splitlines()]
+        line = next(line for line in lines if line["request_id"] == "logged")
+        assert (line["method"], line["path"], line["status"], line["ip"]) == ("GET", path, 200, LOOPBACK)
+        assert "secret-in-a-query" not in nginx.log_text()
+        assert max(len(line["path"]) for line in lines) <= 200
+
+
+class TestTheWholeWay:
+    def test_the_client_s_address_and_request_id_arrive(self, stack: Stack) -> None:
+        token = stack.register()
+        headers = {"X-Request-ID": "the-whole-way", "X-Forwarded-For": "6.6.6.6"}
+        answer = stack.call("GET", "/auth/sessions", token=token, headers=headers)
+        assert [session["ip"] for session in answer.json()["items"]] == [LOOPBACK]
+        assert answer.only("X-Request-ID") == "the-whole-way"
+        assert any("the-whole-way" in replica.log_text() for replica in stack.replicas)
+
+    def test_a_post_is_written_read_listed_and_edited_by_its_etag(self, stack: Stack) -> None:
+        token = stack.register()
+        accept = {"Accept-Encoding": "gzip"}
+        new = {"title": "Title", "content": "word " * 2000}
+        created = stack.call("POST", "/posts", token=token, payload=new, headers=accept)
+        assert created.status == 201
+        path = created.only("Location").removeprefix("/api/v1")
+        read = stack.call("GET", path, token=token, headers=accept)
+        assert read.only("ETag") == created.only("ETag")
+        assert not read.only("ETag").startswith("W/")
+        match = {"If-Match": read.only("ETag")}
+        assert stack.call("PATCH", path, token=token, payload={"title": "Newer"}, headers=match).status == 200
+        assert stack.call("PATCH", path, token=token, payload={"title": "Lost"}, headers=match).status == 412
+        listed = stack.call("GET", "/posts?limit=1", headers=accept)
+        assert listed.only("Content-Encoding") == "gzip"
+        again = stack.call("GET", "/posts?limit=1", headers={**accept, "If-None-Match": listed.only("ETag")})
+        assert again.status == 304
+
+    def test_the_limit_counts_by_the_client_s_address_over_all_replicas(self, stack: Stack) -> None:
+        left = [int(stack.call("GET", "/posts").only("X-RateLimit-Remaining")) for _ in range(8)]
+        assert left == list(range(left[0], left[0] - 8, -1))

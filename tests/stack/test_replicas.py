@@ -1,0 +1,256 @@
+"""Replicas and certificates that come and go while nginx serves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.services import LOOPBACK
+from tests.services.nginx import NginxServer
+from tests.stack.conftest import API, Front, Stack
+from tests.stack.wire import Application, call, eventually
+
+CLIENTS = 4
+
+
+class TestNames:
+    def test_replicas_are_found_and_forgotten_as_their_names_are(self, front: Front) -> None:
+        with Application() as one, Application() as two:
+            nginx = front(f"one:{one.port}", f"two:{two.port}", names=("one",))
+
+            def answered(*expected: Application) -> bool:
+                before = {application: len(application.seen) for application in (one, two)}
+                assert all(call(nginx.port, "GET", "/").status == 200 for _ in range(8))
+                return {a for a in before if len(a.seen) > before[a]} == set(expected)
+
+            assert answered(one)
+            nginx.set_names("one", "two")
+            eventually(lambda: answered(one, two))
+            nginx.set_names("two")
+            eventually(lambda: answered(two))
+            # Nobody has an address: most likely, all are starting again at the ones they had.
+            nginx.set_names()
+            time.sleep(1)
+            assert answered(two)
+
+    def test_nginx_starts_before_the_application(self, front: Front, application: Application) -> None:
+        nginx = front(f"app:{application.port}", names=())
+        assert call(nginx.port, "GET", "/").status == 502
+        nginx.set_names("app")
+        eventually(lambda: call(nginx.port, "GET", "/").status == 200)
+
+    def test_without_a_change_nothing_is_read_again(self, front: Front, application: Application) -> None:
+        nginx = front(application.address)
+        before = nginx.worker_pids()
+        time.sleep(1)
+        assert nginx.worker_pids() == before
+
+
+class TestCertificate:
+    @pytest.fixture
+    def nginx(self, front: Front, application: Application) -> NginxServer:
+        """An nginx without a certificate."""
+        return front(application.address)
+
+    def give_certificate(self, nginx: NginxServer, name: str) -> None:
+        for part in ("fullchain", "privkey"):
+            (nginx.tls_folder / f"{part}.new").touch()
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+                *("-days", "2", "-subj", f"/O={name}/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+                *("-out", "fullchain.new", "-keyout", "privkey.new"),
+            ],
+            cwd=nginx.tls_folder,
+            check=True,
+            capture_output=True,
+        )
+        for part in ("privkey", "fullchain"):
+            file = nginx.tls_folder / f"{part}.new"
+            # The server is an ordinary user, who must be able to read it.
+            file.chmod(0o644)
+            file.rename(nginx.tls_folder / f"{part}.pem")
+
+    def organization(self, nginx: NginxServer) -> str:
+        """Whose certificate nginx shows, to a client that trusts the one in the folder."""
+        trusting = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
+        connection = http.client.HTTPSConnection("localhost", nginx.tls_port, timeout=5, context=trusting)
+        try:
+            connection.connect()
+            certificate: Any = connection.sock.getpeercert()
+        except (ssl.SSLError, ConnectionError):
+            return ""
+        finally:
+            connection.close()
+        return str(dict(pair[0] for pair in certificate["subject"])["organizationName"])
+
+    def test_tls_comes_with_a_certificate_and_follows_its_renewal(
+        self, nginx: NginxServer, application: Application
+    ) -> None:
+        plain = call(nginx.port, "GET", "/x")
+        assert (plain.status, plain.headers.get_all("Strict-Transport-Security")) == (200, None)
+        self.give_certificate(nginx, "First")
+        eventually(lambda: self.organization(nginx) == "First")
+        trusting = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
+        for target, status in {"/x": 200, "/metrics": 404}.items():
+            answer = call(nginx.tls_port, "GET", target, tls=trusting)
+            assert (answer.status, answer.only("Strict-Transport-Security")) == (status, "max-age=31536000")
+        assert application.seen[-1].all("X-Forwarded-Proto") == ["https"]
+        self.give_certificate(nginx, "Second")
+        eventually(lambda: self.organization(nginx) == "Second")
+
+    def test_plain_http_then_leads_to_tls(self, nginx: NginxServer, application: Application) -> None:
+        self.give_certificate(nginx, "First")
+        eventually(lambda: self.organization(nginx) == "First")
+        # Workers from before the certificate may take a connection or two.
+        eventually(lambda: call(nginx.port, "GET", "/").status == 308)
+        application.seen.clear()
+        answer = call(nginx.port, "POST", "/x?a=b", body=b"{}", headers={"Host": "localhost"})
+        assert answer.status == 308
+        assert answer.only("Location") == f"https://localhost:{nginx.tls_port}/x?a=b"
+        assert application.seen == []
+        assert call(nginx.port, "GET", "/health").status == 200
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_old_tls_is_refused(self, nginx: NginxServer) -> None:
+        self.give_certificate(nginx, "First")
+        eventually(lambda: self.organization(nginx) == "First")
+
+        def answers(version: ssl.TLSVersion) -> bool:
+            context = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = context.maximum_version = version
+            try:
+                return call(nginx.tls_port, "GET", "/x", tls=context).status == 200
+            except ssl.SSLError:
+                return False
+
+        versions = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+        assert [answers(version) for version in versions] == [False, False, True, True]
+
+    def test_a_certificate_that_is_none_changes_nothing(self, nginx: NginxServer) -> None:
+        for part in ("fullchain", "privkey"):
+            (nginx.tls_folder / f"{part}.pem").write_text("nonsense")
+        eventually(lambda: "emerg" in nginx.log_text())
+        assert call(nginx.port, "GET", "/x").status == 200
+
+
+class Load:
+    """Clients that keep their connections, each reading and writing in turn, and what they were told."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.written: list[str] = []
+        self._stack = stack
+        self._token = stack.register()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Let the clients finish."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def titles(self) -> list[str]:
+        """Every post that the clients wrote and that is there."""
+        found, path = [], f"/posts?limit=100&author_id={self._author()}"
+        while path:
+            page = self._stack.call("GET", path).json()
+            found += [post["title"] for post in page["items"]]
+            cursor = page["pagination"]["next_cursor"]
+            path = f"/posts?limit=100&author_id={self._author()}&cursor={cursor}" if cursor else ""
+        return found
+
+    def _author(self) -> int:
+        return int(self._stack.call("GET", "/auth/me", token=self._token).json()["id"])
+
+    def _run(self, number: int) -> None:
+        connection = http.client.HTTPConnection(LOOPBACK, self._stack.nginx.port, timeout=30)
+        count = 0
+        while not self._over.is_set():
+            count += 1
+            title = f"{number}-{count}"
+            self._count("GET", self._ask(connection, "GET", f"{API}/posts?limit=1"))
+            status = self._ask(connection, "POST", f"{API}/posts", {"title": title, "content": "x"})
+            self._count("POST", status)
+            if status == 201:
+                self.written.append(title)
+        connection.close()
+
+    def _count(self, method: str, status: int) -> None:
+        self.statuses[method, status] += 1
+
+    def _ask(self, connection: http.client.HTTPConnection, method: str, path: str, payload: object = None) -> int:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        body = None if payload is None else json.dumps(payload)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            return 0
+        return response.status
+
+
+@contextmanager
+def load(stack: Stack) -> Iterator[Load]:
+    """Let clients work as long as the block lasts."""
+    clients = Load(stack)
+    try:
+        yield clients
+    finally:
+        clients.end()
+
+
+@pytest.mark.slow
+class TestRolling:
+    def test_replicas_restart_one_by_one_without_a_failure(self, stack: Stack) -> None:
+        with load(stack) as clients:
+            for replica in stack.replicas:
+                time.sleep(1)
+                assert replica.stop() == 0
+                time.sleep(1)
+                replica.start()
+            time.sleep(1)
+        assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, clients.statuses
+        assert sorted(clients.titles()) == sorted(clients.written)
+
+    def test_a_reload_of_the_application_fails_nobody(self, stack: Stack) -> None:
+        with load(stack) as clients:
+            for replica in stack.replicas:
+                workers = set(replica.worker_pids())
+                replica.signal(signal.SIGHUP)
+                eventually(lambda: workers.isdisjoint(replica.worker_pids()))  # noqa: B023
+            time.sleep(1)
+        assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, clients.statuses
+        assert sorted(clients.titles()) == sorted(clients.written)
+
+    def test_a_replica_that_dies_costs_no_read_and_doubles_no_write(self, stack: Stack) -> None:
+        with load(stack) as clients:
+            time.sleep(1)
+            stack.replicas[0].kill()
+            time.sleep(2)
+            stack.replicas[0].start()
+            time.sleep(1)
+        assert clients.statuses["GET", 200] == sum(n for (method, _), n in clients.statuses.items() if method == "GET")
+        # What was under way in the dead replica is unknown to all, and said to be.
+        assert {status for method, status in clients.statuses if method == "POST"} <= {201, 502}
+        assert clients.statuses["POST", 502] <= CLIENTS
+        found = Counter(clients.titles())
+        assert max(found.values()) == 1
+        assert found.keys() >= set(clients.written)

@@ -1,0 +1,103 @@
+"""tools/production_env.py and docker-compose.yml: what the stack needs is made, and handed on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from app.settings import ROOT, Settings, load_settings
+from tools import production_env
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+START = (ROOT / "ops" / "nginx" / "start.sh").read_text()
+# One place for each container, inside it, and logs on its standard output.
+FIXED = {"APP_ENV", "BIND", "LOG_FILE", "RATELIMIT_DIR"}
+
+
+def block(start: str, end: str) -> str:
+    """A part of docker-compose.yml."""
+    return COMPOSE.split(start, 1)[1].split(end, 1)[0]
+
+
+def names(text: str) -> set[str]:
+    """The variables that the `environment:` in a part sets or hands on."""
+    lines = text.split("environment:\n", 1)[1]
+    return set(re.findall(r"^ {4,6}([A-Z_]+):", lines, re.MULTILINE))
+
+
+def test_every_setting_reaches_the_application() -> None:
+    settings = {field.name.upper() for field in dataclasses.fields(Settings)}
+    assert names(block("x-app:", "\nservices:")) == settings - FIXED
+
+
+def test_nginx_knows_every_variable_that_is_for_it() -> None:
+    given = names(block("  nginx:\n", "\nnetworks:"))
+    # These are for where nginx runs without a container.
+    places = {"APP_SERVERS", "NGINX_DIR", "NGINX_LISTEN", "NGINX_STATUS_LISTEN", "NGINX_TLS_DIR", "NGINX_TLS_LISTEN"}
+    assert set(re.findall(r'^: "\$\{([A-Z_]+):=', START, re.MULTILINE)) == given | places | {"NGINX_WATCH_SECONDS"}
+
+
+def test_every_name_in_the_configuration_is_filled_in() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "nginx.conf").read_text()))
+    exported = START.split("\nexport ", 1)[1].split("\n\n", 1)[0].replace("\\\n", " ").split()
+    assert used == {*exported, "NAME"}
+
+
+class TestFile:
+    def test_a_fresh_one_is_all_that_the_stack_asks_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert production_env.write_once(tmp_path / ".env")
+        values = dotenv_values(tmp_path / ".env")
+        assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) == set(values)
+        password = values.pop("POSTGRES_PASSWORD")
+        monkeypatch.setenv("APP_ENV", "production")
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://gatepost:{password}@db:5432/gatepost")
+        for name, value in values.items():
+            monkeypatch.setenv(name, value or "")
+        assert load_settings().jwt_secret_key == values["JWT_SECRET_KEY"]
+
+    def test_it_is_its_owner_s_alone(self, tmp_path: Path) -> None:
+        production_env.write_once(tmp_path / ".env")
+        assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+
+    def test_no_two_are_alike(self) -> None:
+        secrets = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
+        others = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
+        assert len({*secrets, *others}) == 4
+
+    def test_one_that_is_there_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("MINE=1\n")
+        assert not production_env.write_once(tmp_path / ".env")
+        assert (tmp_path / ".env").read_text() == "MINE=1\n"
+
+
+DOCKERS = {
+    "none": (None, "Docker is needed, and is not installed.\n"),
+    "one that does not answer": ("exit 1", "Docker is needed, and does not answer: start it, and see"),
+    "one without compose": ('test "$1" = version', "Docker lacks its plugin for compose files, version 2"),
+    "a whole one": ("exit 0", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "sentence"), DOCKERS.values(), ids=DOCKERS)
+def test_what_docker_lacks_is_said_in_one_sentence(tmp_path: Path, script: str | None, sentence: str) -> None:
+    if script is not None:
+        (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "docker").chmod(0o755)
+    answer = subprocess.run(
+        [sys.executable, ROOT / "tools" / "production_env.py", "--check"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == (1 if sentence else 0)
+    assert answer.stderr.startswith(sentence)
+    assert answer.stderr.count("\n") == bool(sentence)
