@@ -15,7 +15,8 @@ from tests.services.postgres import PostgresServer, find_binaries
 
 Serve = Callable[..., Arena]
 # Visitors log in as often as they can.
-ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000"}
+# Nobody is turned away for having queued: here it is the database that is to be told of.
+ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000", "MAX_QUEUE_MS": "10000"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,264 @@
+"""What a drill is made of: writers that note what was acknowledged, a checker that compares, pollers of both probes.
+
+Knows no fault: those are in tests/faults/drills/.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import threading
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, text
+
+from tests.concurrency.race import Member
+from tests.conftest import API, PASSWORD
+from tests.services import LOOPBACK
+
+CLIENT_TIMEOUT_SECONDS = 30
+EDITS_A_POST = 2
+# A registration costs a hash of a password, which would leave little time for other writes.
+POSTS_A_REGISTRATION = 20
+PAUSE_AFTER_FAILURE_SECONDS = 0.05
+POLL_SECONDS = 0.02
+SUCCESSES = (200, 201, 204)
+
+
+class Outcome(NamedTuple):
+    """One request: when it began and ended, by time.monotonic(), and what came of it."""
+
+    began: float
+    ended: float
+    label: str
+    document: Any = None
+    is_write: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """How long the client waited."""
+        return self.ended - self.began
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it got what it asked for."""
+        return self.label in map(str, SUCCESSES)
+
+
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    *,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = CLIENT_TIMEOUT_SECONDS,
+) -> Outcome:
+    """Send one request on a connection of its own, and never raise: a connection that breaks is an outcome too."""
+    sent = dict(headers or {}) | ({} if body is None else {"Content-Type": "application/json"})
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    began = time.monotonic()
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
+        response = connection.getresponse()
+        content = response.read()
+    except TimeoutError:
+        return Outcome(began, time.monotonic(), "timeout", is_write=body is not None)
+    except ConnectionRefusedError:
+        return Outcome(began, time.monotonic(), "refused", is_write=body is not None)
+    except (OSError, http.client.HTTPException):
+        return Outcome(began, time.monotonic(), "cut", is_write=body is not None)
+    finally:
+        connection.close()
+    ended = time.monotonic()
+    document = json.loads(content) if content else None
+    code = document.get("code", "") if response.status >= 400 and isinstance(document, dict) else ""
+    return Outcome(began, ended, f"{response.status} {code}".strip(), document, body is not None)
+
+
+class Looping(threading.Thread):
+    """A thread that does one thing again and again until it is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._finished = threading.Event()
+        self.outcomes: list[Outcome] = []
+
+    def run(self) -> None:
+        """Repeat `step`."""
+        while not self._finished.is_set():
+            self.step()
+
+    @abstractmethod
+    def step(self) -> None:
+        """Do it once."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was told to stop."""
+        return self._finished.is_set()
+
+    def finish(self) -> None:
+        """Let it end after what it has in hand."""
+        self._finished.set()
+
+
+def body_of(title: str) -> dict[str, str]:
+    """A post that says everywhere which version of itself it is, over more than one page of the database."""
+    return {"title": title, "content": f"{title}; " * (4000 // len(title))}
+
+
+class Writer(Looping):
+    """Writes all the time, and has each acknowledged write on disk, in its journal, before it begins the next.
+
+    A post whose answer did not come is sent again with the same Idempotency-Key until it does, as clients should;
+    an edit or a registration is not.
+    """
+
+    def __init__(self, name: str, port: int, member: Member, journal: Path) -> None:
+        super().__init__()
+        self.name, self.port, self.member = name, port, member
+        self.headers: dict[str, str] = {}
+        self._journal = journal.open("a", encoding="utf-8")
+        self._count = 0
+
+    def log_in(self) -> None:
+        """Begin the session all writes belong to."""
+        credentials = {"email": self.member.email, "password": PASSWORD}
+        answer = ask(self.port, "POST", f"{API}/auth/login", body=credentials)
+        self.headers = {"Authorization": f"Bearer {answer.document['access_token']}"}
+
+    def step(self) -> None:
+        """Write a post, change it and read it; now and then, add an account."""
+        self._count += 1
+        key = f"{self.name}-{self._count}"
+        if self._count % POSTS_A_REGISTRATION == 0:
+            account = {"email": f"{key}@example.com", "name": key, "password": PASSWORD}
+            if self._send("POST", "/auth/register", account).succeeded:
+                self._note("account", key)
+        post_id = self._create(key)
+        if post_id is None:
+            return
+        for version in range(1, EDITS_A_POST + 1):
+            title = f"{key} v{version}"
+            if self._send("PATCH", f"/posts/{post_id}", body_of(title)).succeeded:
+                self._note("post", key, post_id, version)
+        self._send("GET", f"/posts/{post_id}")
+
+    def _create(self, key: str) -> int | None:
+        """Send until it is acknowledged; None if told to stop meanwhile."""
+        while not self.is_finished:
+            answer = self._send("POST", "/posts", body_of(f"{key} v0"), {"Idempotency-Key": key})
+            if answer.succeeded:
+                post_id = int(answer.document["id"])
+                self._note("post", key, post_id, 0)
+                return post_id
+        return None
+
+    def _send(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Outcome:
+        outcome = ask(self.port, method, API + path, body=body, headers=self.headers | dict(headers or {}))
+        self.outcomes.append(outcome._replace(document=None))
+        if not outcome.succeeded:
+            time.sleep(PAUSE_AFTER_FAILURE_SECONDS * random.uniform(0.5, 1.5))
+        return outcome
+
+    def _note(self, *words: object) -> None:
+        self._journal.write(" ".join(map(str, words)) + "\n")
+        self._journal.flush()
+        os.fsync(self._journal.fileno())
+
+    def close(self) -> None:
+        """Close the journal, once the thread has ended."""
+        self._journal.close()
+
+
+class Poller(Looping):
+    """Asks one probe again and again."""
+
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__()
+        self.port, self.path = port, path
+        self.redis: set[str] = set()
+
+    def step(self) -> None:
+        """Ask once."""
+        outcome = ask(self.port, "GET", self.path)
+        self.outcomes.append(outcome)
+        if isinstance(outcome.document, dict) and "redis" in outcome.document:
+            self.redis.add(outcome.document["redis"])
+        time.sleep(POLL_SECONDS)
+
+    def seconds_until(self, label: str, since: float) -> float | None:
+        """How long after `since` the first answer of this kind came, to a question asked since; None if none did."""
+        return next((o.ended - since for o in self.outcomes if o.began >= since and o.label == label), None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a database holds, compared with what its clients were told."""
+
+    acknowledged: int = 0
+    lost: list[str] = field(default_factory=list)
+    half_done: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+
+
+def check(engine: Engine, writers: Sequence[Writer], journals: Path) -> Verdict:
+    """Compare the journals with the database; call it when the writers have ended."""
+    verdict, acknowledged = Verdict(), 0
+    for writer in writers:
+        lines = [line.split() for line in (journals / writer.name).read_text("utf-8").splitlines()]
+        acknowledged += len(lines)
+        _check_posts(engine, writer, [line[1:] for line in lines if line[0] == "post"], verdict)
+        _check_accounts(engine, writer, [line[1] for line in lines if line[0] == "account"], verdict)
+    return Verdict(acknowledged, verdict.lost, verdict.half_done, verdict.doubled)
+
+
+def _rows(engine: Engine, statement: str, **parameters: object) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text(statement), parameters))
+
+
+def _check_posts(engine: Engine, writer: Writer, lines: Sequence[Sequence[str]], verdict: Verdict) -> None:
+    user = writer.member.id
+    posts = {
+        post_id: (title, content)
+        for post_id, title, content in _rows(
+            engine, "SELECT id, title, content FROM posts WHERE author_id = :user", user=user
+        )
+    }
+    # The newest version that was acknowledged must be there, or one sent after it whose answer did not come.
+    newest = {int(post_id): (key, int(version)) for key, post_id, version in lines}
+    for post_id, (key, version) in newest.items():
+        found, _, kept = posts.get(post_id, ("", ""))[0].partition(" v")
+        if found != key or int(kept) < version:
+            verdict.lost.append(f"post {post_id} of {key} v{version}: {found} v{kept}")
+    for title, content in posts.values():
+        if content.rstrip() != body_of(title)["content"].rstrip():
+            verdict.half_done.append(f"post {title}")
+    _check_keys(engine, user, {post_id: title.partition(" v")[0] for post_id, (title, _) in posts.items()}, verdict)
+
+
+def _check_keys(engine: Engine, user: int, keys: Mapping[int, str], verdict: Verdict) -> None:
+    """A post and the answer that is kept for its key are one transaction's."""
+    rows = _rows(engine, "SELECT key, location FROM idempotency_keys WHERE user_id = :user", user=user)
+    kept = {int(location.rpartition("/")[2]): key for key, location in rows}
+    verdict.half_done.extend(f"key and post {post_id}" for post_id in dict(keys.items() ^ kept.items()))
+    verdict.doubled.extend(key for key, count in Counter(keys.values()).items() if count > 1)
+
+
+def _check_accounts(engine: Engine, writer: Writer, names: Sequence[str], verdict: Verdict) -> None:
+    """An account and its first session are one transaction's."""
+    statement = """SELECT name, (SELECT count(*) FROM sessions WHERE user_id = users.id) FROM users
+                   WHERE email LIKE :pattern"""
+    found = dict(map(tuple, _rows(engine, statement, pattern=f"{writer.name}-%@example.com")))
+    verdict.lost.extend(name for name in names if name not in found)
+    verdict.half_done.extend(f"account {name}" for name, sessions in found.items() if sessions != 1)

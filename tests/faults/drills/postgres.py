@@ -1,0 +1,151 @@
+"""PostgreSQL killed, restarted, frozen, cut off, locked and full."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import text
+
+from tests.concurrency.race import Arena
+from tests.faults.drills.stage import Drill, Figures, Stage
+from tests.faults.outage import held
+
+NAME = "PostgreSQL"
+TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatepost'"
+LOCK = "LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"
+# Between two faults, and longer than probes need to notice one.
+WORK_SECONDS, OUTAGE_SECONDS = 0.5, 2.5
+
+
+def killed(stage: Stage) -> Figures:
+    """SIGKILL the postmaster, some times with a wait before the restart."""
+    times = stage.pick(2, 30)
+    with Drill(stage.server, stage.engine) as drill:
+        for count in range(times):
+            with drill.outage():
+                stage.postgres.kill()
+                # Every tenth stays away for long enough to be noticed.
+                time.sleep(OUTAGE_SECONDS if count % 10 == 0 else 0)
+                stage.postgres.start()
+            time.sleep(WORK_SECONDS)
+    return drill.figures("killed -9", NAME, f"{times} times, then started")
+
+
+def _restarted(stage: Stage, mode: str) -> Figures:
+    times = stage.pick(1, 10)
+    with Drill(stage.server, stage.engine) as drill:
+        for _ in range(times):
+            with drill.outage():
+                stage.postgres.stop(immediate=mode == "immediate")
+                stage.postgres.start()
+            time.sleep(WORK_SECONDS)
+    return drill.figures(f"restarted, {mode}", NAME, f"{times} times, as by pg_ctl -m {mode}")
+
+
+def restarted_fast(stage: Stage) -> Figures:
+    """Restart it as an operator would."""
+    return _restarted(stage, "fast")
+
+
+def restarted_immediate(stage: Stage) -> Figures:
+    """Restart it without a checkpoint."""
+    return _restarted(stage, "immediate")
+
+
+def _broken(
+    stage: Stage, name: str, break_it: Callable[[], None], mend_it: Callable[[], None], *, relayed: bool
+) -> Figures:
+    """Break something for a while."""
+    seconds = stage.pick(3, 10)
+    with Drill(stage.relayed if relayed else stage.server, stage.engine) as drill:
+        time.sleep(WORK_SECONDS)
+        with drill.outage():
+            break_it()
+            time.sleep(seconds)
+            mend_it()
+        time.sleep(WORK_SECONDS)
+    return drill.figures(name, NAME, f"for {seconds} s")
+
+
+def frozen(stage: Stage) -> Figures:
+    """SIGSTOP every process of it."""
+    return _broken(stage, "frozen", stage.postgres.freeze, stage.postgres.thaw, relayed=False)
+
+
+def refused(stage: Stage) -> Figures:
+    """Cut all connections and refuse new ones, as a firewall that rejects."""
+    return _broken(stage, "refused", stage.relay.refuse, stage.relay.accept, relayed=True)
+
+
+def swallowed(stage: Stage) -> Figures:
+    """Let nothing through, as a firewall that drops."""
+    return _broken(stage, "black-holed", stage.relay.swallow, stage.relay.pass_on, relayed=True)
+
+
+def terminated(stage: Stage) -> Figures:
+    """End all of the application's connections again and again."""
+    seconds = stage.pick(2, 10)
+    with Drill(stage.server, stage.engine) as drill:
+        ends, count = time.monotonic() + seconds, 0
+        while time.monotonic() < ends:
+            with stage.engine.connect() as connection:
+                count += connection.execute(text(TERMINATE)).scalar_one()
+            time.sleep(0.2)
+        drill.fail()
+        drill.mend()
+    done = f"every 200 ms for {seconds} s: {count} in all"
+    return drill.figures("connections terminated", NAME, done)
+
+
+def locked(stage: Stage) -> Figures:
+    """Hold a lock that all reads and writes of posts need."""
+    seconds = stage.pick(2, 10)
+    arena = Arena(stage.server, stage.engine)
+    with Drill(stage.server, stage.engine) as drill:
+        with held(arena, LOCK):
+            time.sleep(seconds)
+        drill.fail()
+        drill.mend()
+    return drill.figures("locked", NAME, f"all posts, by another's transaction for {seconds} s")
+
+
+def pool_exhausted(stage: Stage) -> Figures:
+    """Let each worker have one connection, and hold that one up."""
+    seconds = stage.pick(2, 10)
+    with (
+        stage.lend(stage.url, DB_POOL_SIZE="1") as server,
+        Drill(server, stage.engine, writers=8) as drill,
+    ):
+        with held(Arena(server, stage.engine), LOCK):
+            time.sleep(seconds)
+        drill.fail()
+        drill.mend()
+    return drill.figures("pool exhausted", NAME, f"one connection a worker, held up for {seconds} s; 8 writers")
+
+
+def commit_answer_lost(stage: Stage) -> Figures:
+    """Cut the connection between COMMIT and its answer: the application can't know, and clients try again."""
+    times, before = stage.pick(10, 100), stage.relay.lost_answers
+    with Drill(stage.relayed, stage.engine) as drill:
+        for _ in range(times):
+            stage.relay.lose_commits(1)
+            time.sleep(0.15)
+        drill.fail()
+        drill.mend()
+    lost = stage.relay.lost_answers - before
+    return drill.figures("commit's answer lost", NAME, f"{lost} times", remark=f"{lost} of {times}")
+
+
+DRILLS = (
+    killed,
+    restarted_fast,
+    restarted_immediate,
+    frozen,
+    refused,
+    swallowed,
+    terminated,
+    locked,
+    pool_exhausted,
+    commit_answer_lost,
+)

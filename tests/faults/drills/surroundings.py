@@ -1,0 +1,207 @@
+"""Redis stopped, frozen and full; a disk that is full; clients that are slow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg2
+import redis
+
+from tests.conftest import API, migrate
+from tests.faults.drills.stage import Drill, Figures, Stage, engine_of
+from tests.services import LOOPBACK
+from tests.services.nginx import NginxServer
+from tests.services.postgres import Account
+from tests.services.process import private_folder
+from tests.services.redis import RedisServer
+
+SLOW_CLIENTS, SLOW_SECONDS = 40, 0.25
+DISK_BYTES = 48 * 2**20
+
+
+def _without_redis(
+    stage: Stage, name: str, break_it: Callable[[RedisServer], None], mend_it: Callable[[RedisServer], None]
+) -> Figures:
+    """Break Redis for a while: it may be missed by no request, and make the service degraded, not unready."""
+    seconds = stage.pick(2, 10)
+    with Drill(stage.limited, stage.engine) as drill:
+        time.sleep(0.5)
+        break_it(stage.redis)
+        time.sleep(seconds)
+        mend_it(stage.redis)
+        # Noticed by itself, in every worker that the probes meet.
+        drill.wait(lambda: {(o.document or {}).get("redis") for o in drill.ready.outcomes[-20:]} == {"ok"})
+        drill.fail()
+        drill.mend()
+    remark = f"probes said of Redis: {', '.join(sorted(drill.ready.redis))}"
+    return drill.figures(f"Redis {name}", "PostgreSQL", f"for {seconds} s", remark)
+
+
+def redis_stopped(stage: Stage) -> Figures:
+    """SIGKILL it."""
+    return _without_redis(stage, "killed -9", RedisServer.kill, RedisServer.start)
+
+
+def redis_frozen(stage: Stage) -> Figures:
+    """SIGSTOP it."""
+    return _without_redis(stage, "frozen", RedisServer.freeze, RedisServer.thaw)
+
+
+def _set_room(server: RedisServer, size: str) -> bool:
+    """Change how much Redis may hold; return whether it takes writes then."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", size)
+        try:
+            return bool(client.set("probe", "1"))
+        except redis.exceptions.OutOfMemoryError:
+            return False
+
+
+def _fill(server: RedisServer) -> None:
+    assert not _set_room(server, "1")
+
+
+def _empty(server: RedisServer) -> None:
+    assert _set_room(server, "0")
+
+
+def redis_full(stage: Stage) -> Figures:
+    """Let it refuse all writes: maxmemory is reached, and nothing may be evicted."""
+    return _without_redis(stage, "full", _fill, _empty)
+
+
+class MayNotMount(Exception):
+    """Filling a disk takes one of our own, and that takes root's rights."""
+
+
+class Disk:
+    """A small file system to fill; a context manager. Raises MayNotMount."""
+
+    def __init__(self, account: Account) -> None:
+        self._parent = private_folder("disk")
+        self.folder = self._parent / "disk"
+        self.folder.mkdir()
+        mounted = os.geteuid() == 0 and self._run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs")
+        if not mounted:
+            raise MayNotMount("Only root may mount the small file system that this drill fills.")
+        for path in (self._parent, self.folder):
+            account.give(path)
+
+    def _run(self, *command: str) -> bool:
+        return subprocess.run([*command, str(self.folder)], capture_output=True, check=False).returncode == 0
+
+    def __enter__(self) -> Disk:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._run("umount", "-l")
+
+    @property
+    def _ballast(self) -> Path:
+        return self.folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave not one byte."""
+        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+
+    def clear(self) -> None:
+        """Give the room back."""
+        self._ballast.unlink()
+
+
+def _without_room(stage: Stage, disk: Disk, url: str, database: str) -> Figures:
+    seconds = stage.pick(2, 10)
+    with stage.lend(url) as gatepost, Drill(gatepost, engine_of(url)) as drill:
+        time.sleep(1)
+        disk.fill()
+        time.sleep(seconds)
+        disk.clear()
+        drill.fail()
+        drill.mend()
+        time.sleep(0.5)
+    return drill.figures("disk full", database, f"for {seconds} s")
+
+
+def sqlite_disk_full(stage: Stage) -> Figures:
+    """Fill the file system of the file and its log."""
+    with Disk(Account()) as disk:
+        url = f"sqlite:///{disk.folder / 'gatepost.db'}"
+        migrate(url)
+        return _without_room(stage, disk, url, "SQLite")
+
+
+def postgres_disk_full(stage: Stage) -> Figures:
+    """Fill the file system of its tables; its log, whose end would be that of the server, is on another."""
+    with Disk(Account()) as disk:
+        url = stage.postgres.create_database("cramped")
+        connection = psycopg2.connect(stage.postgres.url)
+        connection.autocommit = True
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            try:
+                cursor.execute("CREATE TABLESPACE small LOCATION %s", [str(disk.folder)])
+                cursor.execute("ALTER DATABASE cramped SET TABLESPACE small")
+                migrate(url)
+                return _without_room(stage, disk, url, "PostgreSQL")
+            finally:
+                stage.postgres.drop_database("cramped")
+                cursor.execute("DROP TABLESPACE small")
+
+
+@contextmanager
+def slow_clients(port: int, token: str) -> Iterator[list[socket.socket]]:
+    """Let many clients send a byte of a post now and then, and as many read a list in the same way."""
+    head = f"{API}/posts HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n"
+    writing = f"POST {head}Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n".encode()
+    reading = f"GET {head.replace('/posts ', '/posts?limit=100 ')}\r\n".encode()
+    finished = threading.Event()
+    with ExitStack() as stack:
+        clients = []
+        for number in range(2 * SLOW_CLIENTS):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect((LOOPBACK, port))
+            client.sendall(reading if number % 2 else writing)
+            client.setblocking(False)
+            clients.append(client)
+
+        def dawdle() -> None:
+            while not finished.wait(SLOW_SECONDS):
+                for number, client in enumerate(clients):
+                    with contextlib.suppress(OSError):
+                        _ = client.recv(16) if number % 2 else client.send(b" ")
+
+        thread = threading.Thread(target=dawdle)
+        thread.start()
+        try:
+            yield clients
+        finally:
+            finished.set()
+            thread.join()
+
+
+def slow(stage: Stage) -> Figures:
+    """Slow readers and writers at nginx, as in production: they may hold no thread of the application."""
+    seconds = stage.pick(3, 15)
+    environment = {"NGINX_RATE": "100000r/s", "NGINX_BURST": "10000", "NGINX_CONNECTIONS": "1000"}
+    with (
+        NginxServer(f"{LOOPBACK}:{stage.server.port}", env=environment) as nginx,
+        Drill(stage.server, stage.engine, port=nginx.port) as drill,
+    ):
+        with slow_clients(nginx.port, drill.writers[0].headers["Authorization"]):
+            time.sleep(seconds)
+        drill.fail()
+        drill.mend()
+    return drill.figures("slow clients", "PostgreSQL", f"{SLOW_CLIENTS} that read and {SLOW_CLIENTS} that write")
+
+
+DRILLS = (redis_stopped, redis_frozen, redis_full, sqlite_disk_full, postgres_disk_full, slow)
