@@ -1,0 +1,186 @@
+"""docs/operations.md names what there is, all of it, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from flask.cli import FlaskGroup, ScriptInfo
+from prometheus_client import REGISTRY
+from prometheus_client.metrics_core import Metric
+
+from app import create_app
+from app.settings import Settings, load_settings
+from tests.conftest import ROOT, settings_for
+
+GUIDE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+START_NGINX = (ROOT / "ops/nginx/start.sh").read_text(encoding="utf-8")
+# What others read: libpq, flask, ops/upgrade.sh.
+FOREIGN = {"PGOPTIONS", "FLASK_APP", "SKIP_MIGRATE"}
+
+
+def section(title: str) -> str:
+    """Return what stands below a heading, up to the next of its kind or above."""
+    level, _, rest = GUIDE.partition(f"# {title}\n")
+    assert rest, title
+    marks = len(level) - len(level.rstrip("#")) + 1
+    return re.split(rf"^#{{1,{marks}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(title: str) -> dict[str, list[str]]:
+    """Return the rows of the tables below a heading whose first cell is a name: the other cells by it."""
+    found = re.findall(r"^\| `(\w+)` \|(.*)\|$", section(title), re.MULTILINE)
+    assert found, title
+    return {name: [cell.strip() for cell in rest.split(" | ")] for name, rest in found}
+
+
+def blocks(language: str) -> list[str]:
+    """Return every fenced block of this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def test_every_alert_has_its_section_and_no_other_has() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "ops/alerts.yml").read_text(encoding="utf-8"))
+    described = re.findall(r"^### (\w+)$", section("Alerts"), re.MULTILINE)
+    assert alerts
+    assert described == alerts
+    assert all(len(section(name).split()) > 10 for name in alerts)
+
+
+def exposed(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def test_every_metric_is_described_and_no_other_is() -> None:
+    metrics = {exposed(metric) for metric in REGISTRY.collect() if metric.name.startswith("gatepost_")}
+    assert metrics
+    assert rows("Metrics").keys() == metrics
+    # No network, and no path of this name.
+    named = set(re.findall(r"\bgatepost_[a-z_]+", GUIDE)) - {"gatepost_front"}
+    assert named == metrics
+
+
+def test_every_setting_is_described_with_its_default_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = rows("Settings")
+    settings = {name.upper() for name in Settings.__dataclass_fields__}
+    assert described.keys() >= settings
+    for name in settings:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://gatepost:x@db.internal/gatepost")
+    monkeypatch.setenv("JWT_SECRET_KEY", "kX3-0123456789abcdefghijklmnopqrstuv")
+    monkeypatch.setenv("CORS_ORIGINS", "https://app.example.com")
+    real = load_settings().masked()
+    # Those that must be given, and one that depends on the machine.
+    told = {"APP_ENV", "DATABASE_URL", "JWT_SECRET_KEY", "CORS_ORIGINS", "WEB_CONCURRENCY"}
+    shown = {name: described[name][0].strip("`") for name in settings}
+    assert {n: v for n, v in shown.items() if n not in told} == {
+        n: "true" if v == "True" else v for n, v in real.items() if n not in told
+    }
+    assert not any(shown[name] for name in told)
+
+
+def test_every_setting_of_nginx_has_its_default() -> None:
+    defaults = dict(re.findall(r'^: "\$\{(NGINX_\w+):=(.*)\}"$', START_NGINX, re.MULTILINE))
+    described = {name: cells[0].strip("`") for name, cells in rows("Settings").items() if name.startswith("NGINX_")}
+    # For the health check in the container alone.
+    del defaults["NGINX_STATUS_LISTEN"]
+    assert described == defaults
+
+
+def test_no_setting_is_named_that_is_not_there() -> None:
+    known = {name.upper() for name in Settings.__dataclass_fields__} | FOREIGN
+    for text in (COMPOSE, START_NGINX, (ROOT / "app/tracing.py").read_text(encoding="utf-8")):
+        known |= set(re.findall(r"[A-Z][A-Z_]*[A-Z]", text))
+    # Capitals that are a variable: alone in backticks, assigned, or of a family.
+    named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", GUIDE))
+    named |= set(re.findall(r"\b((?:DRAIN|MAX_QUEUE|NGINX|DB|JWT|RATELIMIT|WEB|REFRESH|LOG)_[A-Z_]*[A-Z])\b", GUIDE))
+    assert {"DRAIN_SECONDS", "MAX_QUEUE_MS", "MAX_QUEUED_REQUESTS", "TLS_DIR"} <= named
+    # Of OpenTelemetry's variables the application itself reads two.
+    unknown = {name for name in named - known if name not in {"NAME_FILE", "OTEL_TRACES_SAMPLER"}}
+    assert unknown == set()
+
+
+def test_every_flask_command_exists(tmp_path: Path) -> None:
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'unused.db'}"))
+    flask = FlaskGroup(create_app=lambda: app)
+    context = click.Context(flask, obj=ScriptInfo(create_app=lambda: app))
+    named = set(re.findall(r"flask (?:--app run )?([a-z]+ [a-z][a-z-]*)((?: --[a-z-]+)*)", GUIDE))
+    assert {"db upgrade", "sessions prune", "users create-admin", "maintenance on"} <= {path for path, _ in named}
+    for path, _ in named:
+        command: click.Command | None = flask
+        for word in path.split():
+            assert isinstance(command, click.Group), path
+            command = command.get_command(context, word)
+        assert command is not None, path
+        for line in re.findall(rf"flask (?:--app run )?{path} (--.*)", GUIDE):
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert set(re.findall(r"--[a-z-]+", line.partition("`")[0])) <= options, line
+
+
+def test_every_make_target_and_script_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", GUIDE, re.MULTILINE))
+    assert {"up", "down", "upgrade"} <= named <= targets
+    paths = set(re.findall(r"\b(?:ops|app|docs)/[\w./-]+\w|\brequirements[\w-]*\.txt", GUIDE))
+    assert {"ops/upgrade.sh", "ops/nginx/start.sh", "ops/alerts.yml"} <= paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_service_of_compose_that_is_named_exists() -> None:
+    services = set(re.findall(r"^  ([a-z]+):$", COMPOSE.partition("\nservices:\n")[2], re.MULTILINE))
+    assert {"db", "app", "nginx"} <= services
+    named = set(re.findall(r"docker compose (?:exec|stop|ps|run)(?: --?[\w-]+)* ([a-z]+)", GUIDE))
+    named |= set(re.findall(r"--scale ([a-z]+)=", GUIDE))
+    assert {"app", "db"} <= named <= services
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", GUIDE, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", GUIDE):
+        page, _, anchor = target.partition("#")
+        assert (ROOT / "docs" / page).exists(), target
+        assert not anchor or anchor in headings, target
+
+
+def test_every_event_of_the_log_is_one_that_is_written() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    events = re.findall(r"^\| `([A-Za-z ]+)` \| ", section("Logs").partition("| Event |")[2], re.MULTILINE)
+    assert len(events) > 5
+    assert [event for event in events if f'"{event}' not in code] == []
+
+
+def test_every_block_of_commands_is_a_shell_s() -> None:
+    commands = blocks("sh")
+    assert len(commands) > 15
+    for text in commands:
+        answer = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, f"{text}\n{answer.stderr}"
+
+
+def seconds(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found, pattern
+    return int(found[1])
+
+
+def test_whoever_stops_the_service_waits_for_it() -> None:
+    needed = sum(int(rows("Settings")[name][0].strip("`")) for name in ("DRAIN_SECONDS", "GRACEFUL_TIMEOUT_SECONDS"))
+    app = COMPOSE.partition("\n  app:\n")[2]
+    assert seconds(r"stop_grace_period: (\d+)s", app) > needed
+    assert seconds(r"terminationGracePeriodSeconds: (\d+)", GUIDE) > needed
+    assert seconds(r"TimeoutStopSec=(\d+)", GUIDE) > needed
+
+
+def test_kubernetes_restarts_on_health_and_routes_by_readiness() -> None:
+    (manifest,) = (text for text in blocks("yaml") if "kind: Deployment" in text)
+    probes = dict(re.findall(r"(\w+)Probe:\n +httpGet: \{path: ([\w/]+),", manifest))
+    assert probes == {"startup": "/health", "liveness": "/health", "readiness": "/health/ready"}

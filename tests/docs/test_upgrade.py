@@ -1,0 +1,70 @@
+"""The order of a rolling upgrade, told by a docker that only writes down what it is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.docs.test_operations import GUIDE
+
+RUNNING = "echo first; echo second"
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder with a docker, and with a sleep that takes no time."""
+    write(tmp_path / "docker", f'echo "$*" >>"{tmp_path}/asked"\ncase "$*" in *" ps "*) {RUNNING} ;; esac')
+    write(tmp_path / "sleep", f'echo "sleep $*" >>"{tmp_path}/asked"')
+    return tmp_path
+
+
+def write(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def upgrade(programs: Path, command: str = "sh ops/upgrade.sh") -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def asked(programs: Path) -> list[str]:
+    """What docker was asked, by its verb and the number of replicas."""
+    lines = (programs / "asked").read_text().splitlines()
+    return [re.sub(r"^compose | --\S+(?<!\d)(?= |$)", "", line) for line in lines]
+
+
+def test_the_schema_is_first_and_the_old_go_when_the_new_are_up(programs: Path) -> None:
+    done = upgrade(programs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert asked(programs) == [
+        "ps app",
+        "run migrate",
+        "up app=4 app",
+        "sleep 5",
+        "stop first second",
+        "rm first second",
+        "up app=2 app",
+    ]
+
+
+def test_the_way_back_migrates_nothing(programs: Path) -> None:
+    (command,) = re.findall(r"^SKIP_MIGRATE=.*$", GUIDE, re.MULTILINE)
+    assert upgrade(programs, command).returncode == 0
+    assert asked(programs)[:2] == ["ps app", "up app=4 app"]
+
+
+def test_a_migration_that_fails_replaces_nothing(programs: Path) -> None:
+    write(
+        programs / "docker",
+        f'echo "$*" >>"{programs}/asked"\ncase "$*" in *" ps "*) {RUNNING} ;; *migrate*) exit 1 ;; esac',
+    )
+    assert upgrade(programs).returncode == 1
+    assert asked(programs) == ["ps app", "run migrate"]
