@@ -41,7 +41,7 @@ class LaneWorker(ThreadWorker):
     """gunicorn's threaded worker with a bound on how many requests wait for a thread, and for how long."""
 
     max_queued: ClassVar[int] = 128
-    max_queue_seconds: ClassVar[float] = 2.0
+    max_queue_seconds: ClassVar[float] = 5.0
     probe_prefix: ClassVar[str] = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -233,7 +233,7 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "web_concurrency": env.int("WEB_CONCURRENCY", _default_workers(), validate=at_least_1),
         "web_threads": web_threads,
         "max_queued_requests": env.int("MAX_QUEUED_REQUESTS", 32 * (web_threads or 4), validate=at_least_1),
-        "max_queue_ms": env.int("MAX_QUEUE_MS", 2000, validate=at_least_1),
+        "max_queue_ms": env.int("MAX_QUEUE_MS", 5000, validate=at_least_1),
         "drain_seconds": env.int("DRAIN_SECONDS", 5 if app_env == "production" else 0, validate=at_least_0),
         "graceful_timeout_seconds": env.int("GRACEFUL_TIMEOUT_SECONDS", 30, validate=at_least_1),
     }

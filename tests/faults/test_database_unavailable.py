@@ -34,7 +34,8 @@ def test_a_start_before_the_migrations(serve: Serve, empty_database_url: str) ->
         ]
     )
     ready = arena.call("GET", "/health/ready")
-    assert (ready.status, ready.json) == (503, {"status": "unready", "database": "ok", "migrations": "unknown"})
+    expected = {"status": "unready", "database": "ok", "migrations": "unknown", "maintenance": False}
+    assert (ready.status, ready.json) == (503, expected)
     assert arena.call("GET", "/health").status == 200
     migrate(empty_database_url)
     assert_served(on_every_worker(arena.server, lambda: arena.call("GET", "/posts")))
