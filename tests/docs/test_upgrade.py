@@ -52,7 +52,20 @@ def test_the_schema_is_first_and_the_old_go_when_the_new_are_up(programs: Path) 
         "stop first second",
         "rm first second",
         "up app=2 app",
+        "up nginx",
     ]
+
+
+def test_new_replicas_that_do_not_get_healthy_are_removed(programs: Path) -> None:
+    write(
+        programs / "docker",
+        f'echo "$*" >>"{programs}/asked"\n'
+        f'case "$*" in *" ps --all "*) {RUNNING}; echo third; echo fourth ;; *" ps "*) {RUNNING} ;; *app=4*) exit 1 ;; esac',
+    )
+    done = upgrade(programs)
+    assert done.returncode == 1
+    assert "the old ones serve on" in done.stderr
+    assert [line for line in asked(programs) if line.startswith(("rm", "stop"))] == ["rm third", "rm fourth"]
 
 
 def test_the_way_back_migrates_nothing(programs: Path) -> None:
