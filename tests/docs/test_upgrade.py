@@ -60,7 +60,8 @@ def test_new_replicas_that_do_not_get_healthy_are_removed(programs: Path) -> Non
     write(
         programs / "docker",
         f'echo "$*" >>"{programs}/asked"\n'
-        f'case "$*" in *" ps --all "*) {RUNNING}; echo third; echo fourth ;; *" ps "*) {RUNNING} ;; *app=4*) exit 1 ;; esac',
+        f'case "$*" in *" ps --all "*) {RUNNING}; echo third; echo fourth ;; *" ps "*) {RUNNING} ;; '
+        "*app=4*) exit 1 ;; esac",
     )
     done = upgrade(programs)
     assert done.returncode == 1
