@@ -232,6 +232,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return stopped
 
 
+# On a machine that is busy with other things a race must be slow rather than refused.
+PATIENT = {
+    "DB_LOCK_TIMEOUT_MS": "20000",
+    "DB_STATEMENT_TIMEOUT_MS": "25000",
+    "DB_POOL_TIMEOUT_SECONDS": "20",
+    "MAX_QUEUE_MS": "20000",
+}
+
+
 @pytest.fixture(scope="session")
 def shared_server(
     backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -244,8 +253,7 @@ def shared_server(
         url = postgres.create_database(f"gatepost_{secrets.token_hex(4)}")
     migrate(url)
     environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "2"}
-    # On a machine that is busy with other things a race must be slow rather than refused.
-    with GatepostServer({**environment, "MAX_QUEUE_MS": "20000"}) as server:
+    with GatepostServer({**environment, **PATIENT}) as server:
         yield server
 
 

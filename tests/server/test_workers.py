@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -123,6 +123,15 @@ def test_folders_of_killed_masters_are_removed(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {mine.name, new.name, "foreign"}
 
 
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """The signals that `pre_fork` blocks, let through again: every later child would inherit the mask."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.usefixtures("own_signals")
 def test_smallest_free_slot_is_given() -> None:
     def worker(slot: int | None = None) -> Any:
         made = object.__new__(ProblemWorker)
