@@ -20,6 +20,8 @@ from app.users.schemas import fold
 ADMIN_FIELDS = frozenset({"role", "is_active"})
 # FOR NO KEY UPDATE: a post of this user may still be written meanwhile, as its foreign key stays true.
 LOCK = {"key_share": True}
+# PostgreSQL's advisory lock of whoever changes who administers. SQLite has one writer at a time anyway.
+ADMINS_LOCK = int.from_bytes(b"admins")
 USER_COLUMNS = (
     User.id,
     User.name,
@@ -148,7 +150,7 @@ def delete_user(user: User) -> None:
 
 
 def find_by_email(email: str) -> User | None:
-    """Lock and return the user with this address, and all administrators, for a command of the operator."""
+    """Lock and return the user with this address, and who administers, for a command of the operator."""
     _lock_admins()
     return db.session.scalar(select(User).where(User.email_key == fold(email)).with_for_update(key_share=True))
 
@@ -162,7 +164,7 @@ def _lock_user(user_id: int) -> User:
 
 
 def require_admin_still(caller: Caller) -> None:
-    """Lock the administrators, and raise Forbidden unless `caller` is one of them at this moment.
+    """Lock who administers, and raise Forbidden unless `caller` does at this moment.
 
     The guard looked before: what has taken a while since, or waited for a lock, must not be done by somebody who has
     been demoted or disabled meanwhile.
@@ -172,13 +174,15 @@ def require_admin_still(caller: Caller) -> None:
 
 
 def _lock_admins() -> set[int]:
-    """Let one transaction at a time change who administers.
+    """Let one transaction at a time change who administers; returns the ids of the active administrators.
 
-    All active administrators are locked, in the order of their ids, before any single user: two transactions that
-    each take another administrator away then meet here, and the second sees what the first has done.
+    Taken before any single user is locked: two transactions that each take another administrator away meet here, and
+    the second sees what the first has done. To lock the administrators' rows instead would not do: two transactions
+    that began on either side of a promotion see different sets of them, and can wait for each other.
     """
-    admins = select(User.id).where(User.role == "admin", User.is_active)
-    return set(db.session.scalars(admins.order_by(User.id).with_for_update(key_share=True)))
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(ADMINS_LOCK)))
+    return set(db.session.scalars(select(User.id).where(User.role == "admin", User.is_active)))
 
 
 def _is_acting_admin(user: User) -> bool:

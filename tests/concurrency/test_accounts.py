@@ -123,3 +123,16 @@ def test_a_change_of_role_holds_on_every_worker(arena: Arena) -> None:
     for reply in on_every_worker(arena.server, look):
         assert reply.outcome == (200, "")
         assert "email" not in reply.json
+
+
+def test_promotions_and_demotions_never_wait_for_each_other(arena: Arena) -> None:
+    members = arena.join(), arena.join()
+    token = arena.join("admin").log_in().access
+    for _ in range(8):
+        replies = race(
+            *(
+                partial(arena.call, "PATCH", f"/users/{members[n % 2].id}", token=token, body={"role": role})
+                for n, role in enumerate(["admin", "admin", "user", "user"] * 4)
+            )
+        )
+        assert {reply.outcome for reply in replies} == {(200, "")}
