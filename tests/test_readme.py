@@ -95,15 +95,16 @@ def test_the_make_targets_exist() -> None:
 def test_the_flask_commands_exist(tmp_path: Path) -> None:
     app = create_app(settings_for(f"sqlite:///{tmp_path / 'unused.db'}"))
     flask = FlaskGroup(create_app=lambda: app)
-    context = click.Context(flask, obj=ScriptInfo(create_app=lambda: app))
     paths = re.findall(r"flask --app run ([a-z]+(?: [a-z][a-z-]*)*)", README)
     assert len(paths) > 5
-    for path in [*paths, *(f"users {verb}" for verb in ("disable", "enable", "promote", "demote"))]:
-        command: click.Command | None = flask
-        for word in path.split():
-            assert isinstance(command, click.Group), path
-            command = command.get_command(context, word)
-        assert command is not None, path
+    # Closed at the end: looking a command up enters the application's context.
+    with click.Context(flask, obj=ScriptInfo(create_app=lambda: app)) as context:
+        for path in [*paths, *(f"users {verb}" for verb in ("disable", "enable", "promote", "demote"))]:
+            command: click.Command | None = flask
+            for word in path.split():
+                assert isinstance(command, click.Group), path
+                command = command.get_command(context, word)
+            assert command is not None, path
 
 
 def test_the_variables_exist() -> None:
