@@ -6,6 +6,7 @@ Alice owns, Bob is a stranger, Carol is the administrator.
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,15 @@ from tests.services.postgres import PostgresServer
 API = "/api/v1"
 PASSWORD = "correct horse battery"
 BACKENDS = ("sqlite", "postgresql")
+
+
+def pytest_configure() -> None:
+    """Let the servers and commands that tests start end by Ctrl-C, also when a shell runs the tests in background.
+
+    Such a shell ignores SIGINT for all that it starts, and so would they.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
