@@ -2,9 +2,11 @@
 # Kept to what the classic builder understands too.
 
 FROM python:3.13-slim AS packages
+# requirements-otel.txt brings what traces need as well.
+ARG REQUIREMENTS=requirements.txt
 # Without pip of its own: nothing is installed where the application runs.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements.txt /tmp/
+COPY $REQUIREMENTS /tmp/requirements.txt
 # Wheels alone: no package runs code of its own here, and no compiler is missing.
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --require-hashes --only-binary :all: -r /tmp/requirements.txt
@@ -41,6 +43,6 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # Whether this process answers, not whether its database does: a restart would mend only the former.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-IS", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=2); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["gunicorn", "-c", "gunicorn.conf.py", "run:app"]

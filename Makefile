@@ -9,7 +9,7 @@ export PYTHON
 
 BOOTSTRAP := sh tools/bootstrap.sh
 VENV_PYTHON := .venv/bin/python
-SERVICES := redis nginx
+SERVICES := redis nginx busybox
 # Much of a test's time is waiting. Each of the two has its own PostgreSQL and Redis; a file's tests stay together.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \

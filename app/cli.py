@@ -71,6 +71,6 @@ def _explain(error: SQLAlchemyError) -> str | None:
     found = find_readiness()
     if found["database"] != "ok":
         return f"The database can't be reached: {cause}."
-    if found["migrations"] != "ok":
+    if found["migrations"] not in ("ok", "ahead"):
         return f"The database does not have the tables of this version: run {MIGRATE}."
     return f"The database does not answer: {cause}." if is_unavailable(error) else None

@@ -70,7 +70,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 def postgres_arguments(*, connect_seconds: float, statement_ms: int, lock_ms: int) -> dict[str, Any]:
     """Return psycopg2's connect arguments that bound every wait on both sides."""
     server = {"statement_timeout": statement_ms, "lock_timeout": lock_ms, "timezone": "UTC"}
-    server["idle_in_transaction_session_timeout"] = 60_000
+    # A request is over long before. One whose connection was cut holds its locks until then, its Idempotency-Key's too.
+    server["idle_in_transaction_session_timeout"] = 10_000
     return {
         "connection_factory": bounded_connection(connect_seconds),
         "application_name": "gatepost",

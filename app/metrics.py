@@ -6,6 +6,7 @@ Owns names, labels and buckets, and where the workers' shares lie. Features coun
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import (
@@ -62,6 +63,20 @@ REFRESHES = Counter("gatepost_refreshes_total", "Refreshes by outcome; 'replay' 
 LIMITS_HIT = Counter("gatepost_rate_limits_hit_total", "Requests refused by a rate limit.", ["limit"])
 SHED = Counter("gatepost_requests_shed_total", "Requests refused because too many waited.")
 PROBLEMS = Counter("gatepost_problems_total", "Problems answered, by code.", ["code"])
+# Found anew at each scrape, by the worker that answers it: whatever another one has found is older.
+READY = Gauge("gatepost_ready", "Whether /health/ready is 200.", multiprocess_mode="mostrecent")
+PARTS = Gauge("gatepost_part_healthy", "What readiness looks at, by part.", ["part"], multiprocess_mode="mostrecent")
+MAINTENANCE = Gauge("gatepost_maintenance", "Whether the service is in maintenance.", multiprocess_mode="mostrecent")
+
+
+def begin_at_zero(counter: Counter, values: Iterable[str]) -> None:
+    """Tell of these values of a counter's only label before they are first counted.
+
+    The first one would otherwise be no increase to Prometheus, which has seen no number before it; and a sum of
+    series that are not there is not zero, but nothing, to which no alert compares.
+    """
+    for value in values:
+        counter.labels(value)
 
 
 def render() -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 from alembic import context
 from alembic.util import CommandError
 from flask import current_app
@@ -9,10 +10,12 @@ from sqlalchemy import Connection, create_engine, event, pool, text
 from sqlalchemy.exc import OperationalError
 
 from app.db import Base
+from app.ops.probes import compare_schema
 from app.settings import Settings
 
 # One migration at a time: replicas that start together wait here for the first. Any constant will do.
 ADVISORY_LOCK = 4_702_111_234
+NEWEST = ("head", "heads")
 
 
 def run_offline(url: str) -> None:
@@ -44,7 +47,22 @@ def run_online(connection: Connection) -> None:
     with context.begin_transaction():
         if not is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        if is_ahead():
+            click.echo("The database is ahead of this code: nothing to do.")
+            return
         context.run_migrations()
+
+
+def is_ahead() -> bool:
+    """Whether a later version has migrated the database that is to be brought up to this one.
+
+    That is how it is after a step back to old code, which runs on it (docs/decisions/0008-upgrades.md). Whoever
+    names a revision, goes down or stamps still hears that the code does not know the database's.
+    """
+    migration = context.get_context()
+    if migration.opts.get("destination_rev") not in NEWEST:
+        return False
+    return compare_schema(set(migration.get_current_heads())) == "ahead"
 
 
 def migrate() -> None:

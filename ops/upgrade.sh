@@ -13,9 +13,12 @@ if [ -z "$old" ]; then
 fi
 count=$(echo "$old" | wc -l)
 
-# The way back has nothing to migrate: old code does not know the newer schema, and runs on it all the same.
-[ -n "${SKIP_MIGRATE:-}" ] || docker compose run --rm --no-TTY --no-deps migrate
-if ! docker compose up --detach --wait --no-deps --no-recreate --scale app=$((2 * count)) app; then
+# On the way back it says that there is nothing to do: old code runs on the newer schema.
+docker compose run --rm --no-TTY --no-deps migrate
+# Below, it runs once more, and must be of the present image. With --no-deps instead, Compose would write down another
+# configuration than that of `docker compose up`, which would later make all replicas anew, at once.
+docker compose rm --force migrate
+if ! docker compose up --detach --wait --no-recreate --scale app=$((2 * count)) app; then
     # What does not get healthy must not stay beside what serves, nor be taken for it by the next attempt.
     for replica in $(docker compose ps --all --quiet app); do
         echo "$old" | grep -qx "$replica" || docker rm --force "$replica" >/dev/null
@@ -23,13 +26,14 @@ if ! docker compose up --detach --wait --no-deps --no-recreate --scale app=$((2 
     echo "The new replicas did not get healthy and were removed; the old ones serve on." >&2
     exit 1
 fi
-# nginx looks for replicas every 2 s.
-sleep 5
-# They finish what they have begun, and refuse no request that nginx can't give to another.
-# shellcheck disable=SC2086
-docker stop $old >/dev/null
-# shellcheck disable=SC2086
-docker rm $old >/dev/null
-docker compose up --detach --wait --no-deps --no-recreate --scale app="$count" app
-# It reads CORS_ORIGINS, SERVICE_PREFIX and its own settings at its start: made anew only if one of them has changed.
-docker compose up --detach --wait --no-deps nginx
+# nginx finds the new ones, and forgets the old, within seconds.
+sleep 8
+# They finish what they have begun, and refuse no request that nginx can't give to another. One by one: of many that
+# have just gone, a request might try three, and nginx gives up then.
+for replica in $old; do
+    docker stop "$replica" >/dev/null
+    docker rm "$replica" >/dev/null
+    sleep 8
+done
+# As `make up` does: nginx, say, is made anew if its settings have changed, and only then.
+docker compose up --detach --wait --scale app="$count"

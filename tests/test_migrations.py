@@ -363,9 +363,44 @@ def test_readiness_follows_the_schema(empty_app: Flask) -> None:
     assert (ready.status_code, ready.get_json()["migrations"]) == (200, "ok")
 
 
+def set_revision(name: str) -> None:
+    """Let the database say that this revision was the last one."""
+    with db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": name})
+
+
 def test_a_schema_newer_than_the_code_is_ready(empty_app: Flask) -> None:
     flask_migrate.upgrade()
-    with db.engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'from-the-future'"))
+    set_revision("from-the-future")
     ahead = empty_app.test_client().get("/health/ready")
     assert (ahead.status_code, ahead.get_json()["migrations"]) == (200, "ahead")
+
+
+def test_after_a_step_back_of_the_code_an_upgrade_has_nothing_to_do(
+    empty_app: Flask, look: Look, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flask_migrate.upgrade()
+    set_revision("from-the-future")
+    before = look(schema)
+    capsys.readouterr()
+    for revision in ("head", "heads"):
+        flask_migrate.upgrade(revision=revision)
+        assert capsys.readouterr().out == "The database is ahead of this code: nothing to do.\n"
+    assert look(schema) == before
+    assert look(partial(rows_of, name="alembic_version")) == [{"version_num": "from-the-future"}]
+
+
+def test_what_names_a_revision_must_know_the_database_s(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    set_revision("from-the-future")
+    before = look(schema)
+    for command in (
+        partial(flask_migrate.upgrade, revision="0002"),
+        partial(flask_migrate.downgrade, revision="-1"),
+        partial(flask_migrate.downgrade, revision="base"),
+        flask_migrate.check,
+    ):
+        with pytest.raises(SystemExit):
+            command()
+    assert look(schema) == before
+    assert look(partial(rows_of, name="alembic_version")) == [{"version_num": "from-the-future"}]

@@ -49,6 +49,8 @@ class Program:
 COMPONENTS = {
     "nginx": Component("nginx", ("nginx", "openssl")),
     "redis": Component("redis-server", ("redis-server",)),
+    # The shell and tools of the images that are Alpine's.
+    "busybox": Component("busybox", ("busybox",)),
 }
 
 
@@ -59,7 +61,7 @@ def locate(name: str) -> Program | None:
     if path := shutil.which(component.command, path=search):
         return Program(Path(path))
     root = CACHE / name
-    unpacked = os.pathsep.join(str(root / folder) for folder in ("usr/bin", "usr/sbin"))
+    unpacked = os.pathsep.join(str(root / folder) for folder in ("usr/bin", "usr/sbin", "bin"))
     if path := shutil.which(component.command, path=unpacked):
         libraries = sorted({str(library.parent) for library in root.rglob("*.so*")})
         return Program(Path(path), {"LD_LIBRARY_PATH": os.pathsep.join(libraries)})

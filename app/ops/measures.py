@@ -1,4 +1,7 @@
-"""Counts every request and every statement: for the log line, for the metrics, for the database's own logs."""
+"""Counts every request and every statement: for the log line, for the metrics, for the database's own logs.
+
+Looks at readiness for the metrics too: an alert must come where nobody asks the probe, and where nobody asks anything.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ from sqlalchemy.pool import Pool
 
 from app import metrics
 from app.db import db
+from app.errors import KINDS
+from app.ops import probes
+from app.ratelimit import LimitName
 from app.settings import Settings
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -31,6 +37,7 @@ statements = Statements()
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Measure requests and statements of this application."""
+    _begin_at_zero()
     with app.app_context():
         _watch_statements(db.engine, tag=not settings.uses_sqlite)
         _watch_pool(db.engine.pool, settings.db_pool_size)
@@ -55,6 +62,23 @@ def init_app(app: Flask, settings: Settings) -> None:
     def end(error: BaseException | None) -> None:
         if g.pop("in_flight", False):
             metrics.IN_FLIGHT.dec()
+
+
+def _begin_at_zero() -> None:
+    metrics.begin_at_zero(metrics.PROBLEMS, KINDS)
+    metrics.begin_at_zero(metrics.LIMITS_HIT, LimitName)
+    metrics.begin_at_zero(metrics.LOGINS, ("succeeded", "failed"))
+    metrics.begin_at_zero(metrics.REFRESHES, ("rotated", "grace", "replay", "revoked"))
+
+
+def measure_readiness() -> None:
+    """Set what the readiness probe would say now."""
+    found = probes.find_readiness()
+    metrics.READY.set(found["status"] == "ready")
+    metrics.MAINTENANCE.set(found["maintenance"])
+    for part in ("database", "migrations", "redis"):
+        if part in found:
+            metrics.PARTS.labels(part).set(found[part] in probes.WELL)
 
 
 def _watch_statements(engine: Engine, *, tag: bool) -> None:

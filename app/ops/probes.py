@@ -22,6 +22,8 @@ from app.settings import Settings
 PROBE_SECONDS = 0.8
 SQLITE_PROBE_SECONDS = 0.35
 PROBE_ENGINE = "gatepost.probe"
+# What `database`, `migrations` and `redis` say when nothing has to be done about them.
+WELL = ("ok", "ahead")
 _MAINTENANCE = text("SELECT maintenance FROM service_context")
 
 
@@ -57,7 +59,7 @@ def find_readiness() -> dict[str, Any]:
     # The quicker one first: the database may take what is left.
     redis = limits.redis_state()
     found = _ask_database(PROBE_SECONDS - (time.monotonic() - started))
-    is_ready = found["database"] == "ok" and found["migrations"] in ("ok", "ahead")
+    is_ready = found["database"] in WELL and found["migrations"] in WELL
     found["status"] = "draining" if drain.is_draining() else "ready" if is_ready else "unready"
     return found if redis is None else found | {"redis": redis}
 
@@ -67,8 +69,8 @@ def _ask_database(seconds: float) -> dict[str, Any]:
     try:
         with patience(seconds), engine.connect() as connection:
             applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
-            migrations = _judge(applied)
-            closed = migrations in ("ok", "ahead") and bool(connection.scalar(_MAINTENANCE))
+            migrations = compare_schema(applied)
+            closed = migrations in WELL and bool(connection.scalar(_MAINTENANCE))
     except SQLAlchemyError as error:
         # Without the version table the database answers and has no schema.
         database = "ok" if is_table_missing(error) else "unavailable"
@@ -76,8 +78,8 @@ def _ask_database(seconds: float) -> dict[str, Any]:
     return {"database": "ok", "migrations": migrations, "maintenance": closed}
 
 
-def _judge(applied: set[str]) -> str:
-    """Whether the schema is the code's, or newer: an upgrade migrates first, while the old code still serves."""
+def compare_schema(applied: set[str]) -> str:
+    """Whether a schema with these revisions is the code's ("ok"), older ("pending") or newer ("ahead")."""
     if applied == _heads():
         return "ok"
     return "pending" if applied <= _known() else "ahead"

@@ -12,7 +12,7 @@ from app.errors import KINDS, NotFound
 from app.etags import is_unchanged
 from app.guards import ANYONE
 from app.http import REVALIDATE, Api, written
-from app.ops import openapi, probes
+from app.ops import measures, openapi, probes
 from app.ops.schemas import HEALTH, OPENAPI, READINESS
 
 health = Api("health", __name__)
@@ -37,6 +37,7 @@ def get_readiness() -> Response:
 )
 def get_metrics() -> Response:
     """Give the numbers of all workers to Prometheus."""
+    measures.measure_readiness()
     return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
 
 

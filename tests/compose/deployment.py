@@ -65,6 +65,7 @@ class Deployment:
         self.port, self.tls_port = free_port(), free_port()
         self.image = os.environ.get("GATEPOST_IMAGE", self.name)
         self.seconds_to_start = 0.0
+        self.stop_seconds = 40
         self._env_file = folder / "env"
         # A certificate of the developer's own stack is no concern of the tests.
         (folder / "tls").mkdir()
@@ -75,6 +76,7 @@ class Deployment:
             "TLS_DIR": str(folder / "tls"),
             "CORS_ORIGINS": ORIGIN,
             "DRAIN_SECONDS": "1",
+            "APP_STOP_SECONDS": str(self.stop_seconds),
             "RATELIMIT_DEFAULT": "100000 per minute",
             "NGINX_RATE": "10000r/s",
             "NGINX_BURST": "10000",
@@ -107,6 +109,15 @@ class Deployment:
         self.compose("down", "--volumes", "--timeout", "10")
         if "GATEPOST_IMAGE" not in os.environ:
             docker("image", "rm", "--force", self.image)
+
+    def sql(self, statement: str) -> str:
+        """Have the database carry out a statement; return its rows, a line each."""
+        psql = ("psql", "--username=gatepost", "--dbname=gatepost", "--quiet", "--tuples-only", "--no-align")
+        return self.compose("exec", "-T", "db", *psql, "--command", statement)
+
+    def empty(self) -> None:
+        """Delete all accounts, with all that is theirs."""
+        self.sql("TRUNCATE users RESTART IDENTITY CASCADE")
 
     def containers(self, service: str = "") -> list[dict[str, Any]]:
         """What `docker inspect` tells of each container, or those of one service."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.deployment import PATIENCE_SECONDS, ROOT, Deployment, docker, within
+from tests.compose.deployment import ORIGIN, PATIENCE_SECONDS, ROOT, Deployment, docker, within
+from tests.compose.traffic import traffic
+from tests.services import LOOPBACK
+from tests.test_readme import normalised, run, tour
 
 SERVICES = ("db", "redis", "app", "nginx")
 MAX_START_SECONDS = 120
@@ -65,6 +66,10 @@ class TestConfinement:
             assert host["RestartPolicy"]["Name"] == ("on-failure" if service == "migrate" else "unless-stopped")
             assert container["Config"]["User"] not in ("", "0", "root")
 
+    def test_how_long_a_replica_may_take_to_stop_is_told(self, deployment: Deployment) -> None:
+        for container in deployment.containers("app"):
+            assert container["Config"]["StopTimeout"] == deployment.stop_seconds
+
     @pytest.mark.parametrize("service", SERVICES)
     def test_no_process_is_root_s(self, deployment: Deployment, service: str) -> None:
         for container in deployment.containers(service):
@@ -82,46 +87,17 @@ class TestConfinement:
         assert networks["nginx"].isdisjoint(networks["db"] | networks["redis"])
 
 
-def test_the_tour(deployment: Deployment) -> None:
-    alice = deployment.register()
-    login = deployment.call("POST", "/auth/login", payload={k: alice[k] for k in ("email", "password")})
-    assert login.status == 200
-    token = login.json()["access_token"]
-    created = deployment.call("POST", "/posts", token=token, payload={"title": "Hello", "content": "World"})
-    assert created.status == 201
-    path = created.only("Location").removeprefix("/api/v1")
-    assert deployment.call("PATCH", path, token=token, payload={"title": "Hello again"}).status == 200
-    listed = deployment.call("GET", "/posts")
-    assert "Hello again" in [post["title"] for post in listed.json()["items"]]
-    assert listed.only("Access-Control-Allow-Origin") == "https://app.example.com"
-    sessions = deployment.call("GET", "/auth/sessions", token=token).json()["items"]
-    assert len(sessions) == 2
-    refreshed = deployment.call("POST", "/auth/refresh", payload={"refresh_token": login.json()["refresh_token"]})
-    assert refreshed.status == 200
-    assert deployment.call("POST", "/auth/logout", token=refreshed.json()["access_token"]).status == 204
-    assert deployment.call("GET", "/auth/me", token=token).json()["code"] == "token_revoked"
+def test_the_readme_s_tour_runs_as_printed_through_nginx(deployment: Deployment) -> None:
+    deployment.empty()
+    commands, shown = zip(*tour(), strict=True)
+    seen = run(list(commands), f"http://{LOOPBACK}:{deployment.port}")
+    assert [normalised(output) for output in seen] == [normalised(output) for output in shown]
+
+
+def test_a_browser_may_read_and_metrics_and_readiness_are_closed(deployment: Deployment) -> None:
+    assert deployment.call("GET", "/posts").only("Access-Control-Allow-Origin") == ORIGIN
     for closed in ("/metrics", "/health/ready"):
         assert deployment.call("GET", f"/../..{closed}").json()["code"] == "not_found"
-
-
-@contextmanager
-def reading(deployment: Deployment) -> Iterator[Counter[int]]:
-    """Read on a connection each, again and again, as long as the block lasts; count the statuses."""
-    statuses: Counter[int] = Counter()
-    over = threading.Event()
-
-    def read() -> None:
-        while not over.wait(0.02):
-            statuses[deployment.call("GET", "/posts").status] += 1
-
-    with ThreadPoolExecutor(2) as pool:
-        readers = [pool.submit(read) for _ in range(2)]
-        try:
-            yield statuses
-        finally:
-            over.set()
-        for reader in readers:
-            reader.result()
 
 
 def requests_logged(deployment: Deployment) -> list[int]:
@@ -131,28 +107,43 @@ def requests_logged(deployment: Deployment) -> list[int]:
 
 
 def test_it_scales_up_and_down_without_a_failed_request(deployment: Deployment) -> None:
-    with reading(deployment) as statuses:
+    with traffic(deployment) as clients:
         deployment.up("--scale", "app=3")
         assert len(deployment.containers("app")) == 3
         # nginx finds the new ones by itself.
         within(PATIENCE_SECONDS, lambda: min(requests_logged(deployment)) > 20)
         deployment.up("--scale", "app=1")
         assert len(deployment.containers("app")) == 1
-        count = statuses[200]
-        within(PATIENCE_SECONDS, lambda: statuses[200] > count + 50)
-    assert set(statuses) == {200}, statuses
+        count = len(clients.acknowledged)
+        within(PATIENCE_SECONDS, lambda: len(clients.acknowledged) > count + 50)
+    clients.check()
 
 
 def test_an_upgrade_replaces_every_replica_without_a_failed_request(deployment: Deployment) -> None:
     deployment.up("--scale", "app=2")
     old = {container["Id"] for container in deployment.containers("app")}
-    with reading(deployment) as statuses:
+    with traffic(deployment) as clients:
         deployment.upgrade()
+        count = len(clients.acknowledged)
+        within(PATIENCE_SECONDS, lambda: len(clients.acknowledged) > count + 50)
+    clients.check()
     new = {container["Id"] for container in deployment.containers("app")}
     assert len(new) == 2
     assert old.isdisjoint(new)
-    assert set(statuses) == {200}, statuses
     deployment.up("--scale", "app=1")
+
+
+def test_old_code_starts_on_the_schema_of_newer_code(deployment: Deployment) -> None:
+    newest = deployment.sql("SELECT version_num FROM alembic_version").strip()
+    deployment.sql("UPDATE alembic_version SET version_num = 'from-the-future'")
+    try:
+        deployment.compose("rm", "--stop", "--force", "migrate", "app")
+        deployment.up()
+        assert "The database is ahead of this code: nothing to do." in deployment.compose("logs", "migrate")
+        assert deployment.works()
+        deployment.upgrade()
+    finally:
+        deployment.sql(f"UPDATE alembic_version SET version_num = '{newest}'")
 
 
 @pytest.mark.parametrize("service", SERVICES)

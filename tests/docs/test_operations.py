@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -19,8 +20,8 @@ from tests.conftest import ROOT, settings_for
 GUIDE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 START_NGINX = (ROOT / "ops/nginx/start.sh").read_text(encoding="utf-8")
-# What others read: libpq, flask, ops/upgrade.sh.
-FOREIGN = {"PGOPTIONS", "FLASK_APP", "SKIP_MIGRATE"}
+# What others read: libpq, flask.
+FOREIGN = {"PGOPTIONS", "FLASK_APP"}
 
 
 def section(title: str) -> str:
@@ -101,26 +102,25 @@ def test_no_setting_is_named_that_is_not_there() -> None:
     named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", GUIDE))
     named |= set(re.findall(r"\b((?:DRAIN|MAX_QUEUE|NGINX|DB|JWT|RATELIMIT|WEB|REFRESH|LOG)_[A-Z_]*[A-Z])\b", GUIDE))
     assert {"DRAIN_SECONDS", "MAX_QUEUE_MS", "MAX_QUEUED_REQUESTS", "TLS_DIR"} <= named
-    # Of OpenTelemetry's variables the application itself reads two.
-    unknown = {name for name in named - known if name not in {"NAME_FILE", "OTEL_TRACES_SAMPLER"}}
-    assert unknown == set()
+    assert named - known == {"NAME_FILE"}
 
 
 def test_every_flask_command_exists(tmp_path: Path) -> None:
     app = create_app(settings_for(f"sqlite:///{tmp_path / 'unused.db'}"))
     flask = FlaskGroup(create_app=lambda: app)
-    context = click.Context(flask, obj=ScriptInfo(create_app=lambda: app))
     named = set(re.findall(r"flask (?:--app run )?([a-z]+ [a-z][a-z-]*)((?: --[a-z-]+)*)", GUIDE))
     assert {"db upgrade", "sessions prune", "users create-admin", "maintenance on"} <= {path for path, _ in named}
-    for path, _ in named:
-        command: click.Command | None = flask
-        for word in path.split():
-            assert isinstance(command, click.Group), path
-            command = command.get_command(context, word)
-        assert command is not None, path
-        for line in re.findall(rf"flask (?:--app run )?{path} (--.*)", GUIDE):
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert set(re.findall(r"--[a-z-]+", line.partition("`")[0])) <= options, line
+    # Closed at the end: looking a command up enters the application's context.
+    with click.Context(flask, obj=ScriptInfo(create_app=lambda: app)) as context:
+        for path, _ in named:
+            command: click.Command | None = flask
+            for word in path.split():
+                assert isinstance(command, click.Group), path
+                command = command.get_command(context, word)
+            assert command is not None, path
+            for line in re.findall(rf"flask (?:--app run )?{path} (--.*)", GUIDE):
+                options = {option for parameter in command.params for option in parameter.opts}
+                assert set(re.findall(r"--[a-z-]+", line.partition("`")[0])) <= options, line
 
 
 def test_every_make_target_and_script_exists() -> None:
@@ -166,6 +166,36 @@ def test_every_block_of_commands_is_a_shell_s() -> None:
         assert answer.returncode == 0, f"{text}\n{answer.stderr}"
 
 
+def test_prometheus_scrapes_under_the_name_that_the_alerts_know() -> None:
+    rules = (ROOT / "ops/alerts.yml").read_text(encoding="utf-8")
+    jobs = set(re.findall(r'job="(\w+)"', rules + GUIDE))
+    assert set(re.findall(r"job_name: (\w+)", GUIDE)) == jobs == {"gatepost"}
+
+
+def test_what_nginx_could_not_have_answered_is_found_in_its_log(tmp_path: Path) -> None:
+    """The command, with a docker that shows lines of nginx.conf's own format."""
+    form = "".join(re.findall(r"^ +'(\{?\".*)'", (ROOT / "nginx.conf").read_text(encoding="utf-8"), re.MULTILINE))
+    assert form.count('"') > 30
+    lines = [re.sub(r"\$\w+", "502", form.replace("$status", status)) for status in ("200", "502", "503", "504", "429")]
+    (tmp_path / "log").write_text("\n".join([*lines, ""]))
+    (tmp_path / "docker").write_text(f"#!/bin/sh\ncat {tmp_path}/log\n")
+    (tmp_path / "docker").chmod(0o755)
+    (command,) = (block for block in blocks("sh") if "grep -c" in block)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    answer = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == "2\n"
+
+
+def test_the_packages_for_traces_can_get_into_the_image() -> None:
+    (named,) = re.findall(r"^GATEPOST_REQUIREMENTS=(.*)$", GUIDE, re.MULTILINE)
+    assert "REQUIREMENTS: ${GATEPOST_REQUIREMENTS:-requirements.txt}" in COMPOSE
+    assert "\nARG REQUIREMENTS=requirements.txt\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in ("requirements.txt", named):
+        assert (ROOT / name).exists()
+        assert f"!{name}" in let_in
+
+
 def seconds(pattern: str, text: str) -> int:
     found = re.search(pattern, text)
     assert found, pattern
@@ -175,9 +205,18 @@ def seconds(pattern: str, text: str) -> int:
 def test_whoever_stops_the_service_waits_for_it() -> None:
     needed = sum(int(rows("Settings")[name][0].strip("`")) for name in ("DRAIN_SECONDS", "GRACEFUL_TIMEOUT_SECONDS"))
     app = COMPOSE.partition("\n  app:\n")[2]
-    assert seconds(r"stop_grace_period: (\d+)s", app) > needed
+    given = seconds(r"stop_grace_period: \$\{APP_STOP_SECONDS:-(\d+)\}s", app)
+    assert given > needed
+    assert f"{given} by default" in rows("Deploy with Docker Compose")["APP_STOP_SECONDS"][0]
     assert seconds(r"terminationGracePeriodSeconds: (\d+)", GUIDE) > needed
     assert seconds(r"TimeoutStopSec=(\d+)", GUIDE) > needed
+
+
+def test_nginx_may_finish_its_requests_when_it_is_stopped() -> None:
+    config = (ROOT / "nginx.conf").read_text(encoding="utf-8")
+    longest = seconds(r"\nworker_shutdown_timeout (\d+)s;", config)
+    assert longest > seconds(r"NGINX_APP_TIMEOUT:=(\d+)s", START_NGINX)
+    assert seconds(r"stop_grace_period: (\d+)s", COMPOSE.partition("\n  nginx:\n")[2]) > longest
 
 
 def test_kubernetes_restarts_on_health_and_routes_by_readiness() -> None:

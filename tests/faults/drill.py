@@ -61,27 +61,33 @@ def ask(
     body: object = None,
     headers: Mapping[str, str] | None = None,
     timeout: float = CLIENT_TIMEOUT_SECONDS,
+    kept: http.client.HTTPConnection | None = None,
 ) -> Outcome:
-    """Send one request on a connection of its own, and never raise: a connection that breaks is an outcome too."""
+    """Send one request and never raise: a connection that breaks is an outcome too.
+
+    It goes on a connection of its own, or on one that is `kept` for the next.
+    """
     sent = dict(headers or {}) | ({} if body is None else {"Content-Type": "application/json"})
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
+    connection = kept or http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
     began = time.monotonic()
     try:
         connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = connection.getresponse()
         content = response.read()
-    except TimeoutError:
-        return Outcome(began, time.monotonic(), "timeout", is_write=body is not None)
-    except ConnectionRefusedError:
-        return Outcome(began, time.monotonic(), "refused", is_write=body is not None)
-    except (OSError, http.client.HTTPException):
-        return Outcome(began, time.monotonic(), "cut", is_write=body is not None)
-    finally:
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        return Outcome(began, time.monotonic(), _label_of(error), is_write=body is not None)
+    if kept is None:
         connection.close()
     ended = time.monotonic()
     document = json.loads(content) if content else None
     code = document.get("code", "") if response.status >= 400 and isinstance(document, dict) else ""
     return Outcome(began, ended, f"{response.status} {code}".strip(), document, body is not None)
+
+
+def _label_of(error: Exception) -> str:
+    names = {TimeoutError: "timeout", ConnectionRefusedError: "refused"}
+    return next((label for kind, label in names.items() if isinstance(error, kind)), "cut")
 
 
 class Looping(threading.Thread):
@@ -123,8 +129,10 @@ class Writer(Looping):
     an edit or a registration is not.
     """
 
-    def __init__(self, name: str, port: int, member: Member, journal: Path) -> None:
+    def __init__(self, name: str, port: int, member: Member, journal: Path, *, keeps_connection: bool = False) -> None:
         super().__init__()
+        self._kept = http.client.HTTPConnection(LOOPBACK, port, timeout=CLIENT_TIMEOUT_SECONDS)
+        self._keeps_connection = keeps_connection
         self.name, self.port, self.member = name, port, member
         self.headers: dict[str, str] = {}
         self._journal = journal.open("a", encoding="utf-8")
@@ -164,7 +172,8 @@ class Writer(Looping):
         return None
 
     def _send(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Outcome:
-        outcome = ask(self.port, method, API + path, body=body, headers=self.headers | dict(headers or {}))
+        sent, kept = self.headers | dict(headers or {}), self._kept if self._keeps_connection else None
+        outcome = ask(self.port, method, API + path, body=body, headers=sent, kept=kept)
         self.outcomes.append(outcome._replace(document=None))
         if not outcome.succeeded:
             time.sleep(PAUSE_AFTER_FAILURE_SECONDS * random.uniform(0.5, 1.5))
@@ -176,8 +185,9 @@ class Writer(Looping):
         os.fsync(self._journal.fileno())
 
     def close(self) -> None:
-        """Close the journal, once the thread has ended."""
+        """Close the journal and the connection, once the thread has ended."""
         self._journal.close()
+        self._kept.close()
 
 
 class Poller(Looping):
@@ -196,9 +206,13 @@ class Poller(Looping):
             self.redis.add(outcome.document["redis"])
         time.sleep(POLL_SECONDS)
 
-    def seconds_until(self, label: str, since: float) -> float | None:
-        """How long after `since` the first answer of this kind came, to a question asked since; None if none did."""
-        return next((o.ended - since for o in self.outcomes if o.began >= since and o.label == label), None)
+    def seconds_until(self, label: str, since: float, *, asked_since: bool = True) -> float | None:
+        """How long after `since` the first answer of this kind came; None if none did.
+
+        With `asked_since`, a question that was under way already does not count.
+        """
+        found = (o for o in self.outcomes if (o.began if asked_since else o.ended) >= since and o.label == label)
+        return next((o.ended - since for o in found), None)
 
 
 @dataclass(frozen=True)

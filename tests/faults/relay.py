@@ -38,6 +38,8 @@ class Relay:
 
     def accept(self) -> None:
         """Take connections, again after `refuse`: same port."""
+        if self._listener is not None:
+            return
         listener = socket.create_server((LOOPBACK, self.port), backlog=128)
         self._listener, self.port = listener, listener.getsockname()[1]
         threading.Thread(target=self._serve, args=[listener], daemon=True).start()

@@ -19,22 +19,28 @@ from tests.faults.drill import Writer, body_of, check
 from tests.faults.drills import application, postgres, surroundings
 from tests.faults.drills.__main__ import DRILLS
 from tests.faults.drills.stage import Figures, Stage, engine_of
-from tests.faults.drills.surroundings import MayNotMount
 from tests.services import ServiceMissing, skip_or_fail
 from tests.services.gunicorn import GatepostServer
 
 DEADLINE_SECONDS = 2.0
+# Those of the queue and of the database: where processes start, a busy machine may need the first of them.
+QUEUE_SECONDS = 7.0
 READY_WITHIN_SECONDS, SUCCESS_WITHIN_SECONDS = 2.0, 3.0
 UNAVAILABLE = "503 database_unavailable"
+HELD = {"409 idempotency_in_progress"}
 FINE, REFUSED, CUT = {"2xx"}, {"2xx", UNAVAILABLE}, {"2xx", "cut", "refused", UNAVAILABLE}
 
 Run = Callable[[Stage], Figures]
 # What writers may be told; where a database is away for long, and so must have been noticed by both.
 EXPECTED: dict[Run, set[str]] = {
     **dict.fromkeys(postgres.DRILLS, REFUSED),
+    # A transaction that was cut off holds its key until PostgreSQL ends it.
+    postgres.refused: REFUSED | HELD,
+    postgres.swallowed: REFUSED | HELD,
     application.workers_killed: CUT,
     application.sqlite_killed: CUT,
     application.reloaded: FINE,
+    application.rolled: FINE,
     application.terminated: {"2xx", "refused"},
     **dict.fromkeys(surroundings.DRILLS, FINE),
     surroundings.sqlite_disk_full: REFUSED,
@@ -62,14 +68,12 @@ def stage() -> Iterator[Stage]:
 def test_drill(stage: Stage, run: Run) -> None:
     try:
         figures = run(stage)
-    except MayNotMount as reason:
-        pytest.skip(str(reason))
     except ServiceMissing as missing:
         skip_or_fail(missing)
     assert_kept(figures)
     assert set(figures.labels) <= EXPECTED[run], figures.labels
     assert (UNAVAILABLE in figures.labels) or run not in FELT
-    assert_in_time(figures)
+    assert_in_time(figures, QUEUE_SECONDS if run in application.DRILLS else DEADLINE_SECONDS)
     assert (figures.unready is not None) or run not in UNREADY
     assert set(figures.ready_labels) == {"200"} or run not in NOT_UNREADY, figures.ready_labels
     assert set(figures.health) == {"200"} or run in OWN_DEATH, figures.health
@@ -83,9 +87,10 @@ def assert_kept(figures: Figures) -> None:
     assert (verdict.lost, verdict.half_done, verdict.doubled, figures.surprises) == ([], [], [], 0)
 
 
-def assert_in_time(figures: Figures) -> None:
+def assert_in_time(figures: Figures, deadline: float) -> None:
     """Check the waits of clients and probes."""
-    assert figures.slowest < DEADLINE_SECONDS
+    assert figures.slowest < deadline
+    assert figures.slowest_probe < deadline
     assert (figures.unready or 0) < READY_WITHIN_SECONDS
     assert (figures.ready or 0) < READY_WITHIN_SECONDS
     assert (figures.first_success or 0) < SUCCESS_WITHIN_SECONDS

@@ -7,19 +7,29 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
+from app import create_app, drain
+from app.db import db
+from app.errors import KINDS
+from app.ratelimit import LimitName
 from tests.concurrency.race import Reply, on_every_worker
-from tests.conftest import API, PASSWORD, ROOT, Person
-from tests.services import LOOPBACK
+from tests.conftest import API, PASSWORD, ROOT, Person, settings_for
+from tests.services import LOOPBACK, free_port
 from tests.services.gunicorn import GatepostServer
 
 NAME = re.compile(r"\bgatepost_[a-z_]+\b")
+RULES = (ROOT / "ops/alerts.yml").read_text(encoding="utf-8")
 
 
 def value(client: FlaskClient, line: str) -> float:
@@ -115,6 +125,8 @@ def test_workers_tell_the_same_numbers_and_keep_those_of_the_dead(shared_server:
         found = on_every_worker(shared_server, lambda: fetch(shared_server, "/metrics"))
         # None but the one that asks, though a worker died with what it had in hand.
         assert {numbers(reply, "gatepost_requests_in_flight") for reply in found} == {1}
+        # Of the whole replica, however many workers have found it.
+        assert {numbers(reply, "gatepost_ready") for reply in found} == {1}
         return [numbers(reply, series) for reply in found]
 
     assert told() == [before + 2, before + 2]
@@ -142,3 +154,77 @@ def test_dashboard_is_one_that_grafana_can_load() -> None:
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+
+
+# In a process of its own: what other tests counted must not hide a series that is not there from the start.
+FRESH = """
+from app import create_app, metrics
+create_app()
+print(metrics.render().decode())
+"""
+
+
+def test_what_alerts_compare_is_told_before_it_is_first_counted(tmp_path: Path) -> None:
+    environ = os.environ | {
+        "APP_ENV": "testing",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'unused.db'}",
+        "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
+    }
+    told = subprocess.run(
+        [sys.executable, "-c", FRESH], cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    compared = set(re.findall(r'(gatepost_\w+_total\{(?:code|outcome)="\w+"\})', RULES))
+    expected = {f'gatepost_problems_total{{code="{code}"}}' for code in KINDS}
+    expected |= {f'gatepost_rate_limits_hit_total{{limit="{name.value}"}}' for name in LimitName}
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    for metric, counter in {"logins": "LOGINS", "refreshes": "REFRESHES"}.items():
+        outcomes = re.findall(rf'metrics\.{counter}\.labels\("(\w+)"\)', code)
+        assert outcomes
+        expected |= {f'gatepost_{metric}_total{{outcome="{outcome}"}}' for outcome in outcomes}
+    assert compared
+    assert compared <= expected
+    begun = {line.rpartition(" ")[0] for line in told.splitlines() if line.endswith(" 0.0")}
+    assert expected <= begun
+
+
+def test_readiness_is_found_at_each_scrape(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> list[float]:
+        parts = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations")]
+        return [value(client, name) for name in ("gatepost_ready", *parts, "gatepost_maintenance")]
+
+    assert told() == [1, 1, 1, 0]
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    try:
+        assert told() == [0, 1, 0, 0]
+    finally:
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": newest()})
+    monkeypatch.setattr(drain, "_shared", bytearray(b"\x01"))
+    assert told() == [0, 1, 1, 0]
+
+
+def newest() -> str:
+    """The newest revision of the code."""
+    return str(ScriptDirectory(str(ROOT / "migrations")).get_current_head())
+
+
+def test_a_database_that_is_gone_is_told(tmp_path: Path) -> None:
+    """No server listens there; and a configured Redis is told of as well."""
+    url = f"postgresql://gatepost:x@{LOOPBACK}:{free_port()}/gatepost"
+    redis = f"redis://{LOOPBACK}:{free_port()}/0"
+    app = create_app(settings_for(url, redis_url=redis, ratelimit_enabled=True, ratelimit_dir=str(tmp_path)))
+    client = app.test_client()
+    names = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations", "redis")]
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    assert [value(client, name) for name in ("gatepost_ready", *names)] == [0, 0, 0, 0]
+
+
+def test_maintenance_is_told_without_a_request(alice: Person, client: FlaskClient, app: Flask) -> None:
+    assert value(client, "gatepost_maintenance") == 0
+    runner = app.test_cli_runner()
+    assert runner.invoke(args=["maintenance", "on"]).exit_code == 0
+    assert value(client, "gatepost_maintenance") == 1
+    assert runner.invoke(args=["maintenance", "off"]).exit_code == 0
+    assert value(client, "gatepost_maintenance") == 0

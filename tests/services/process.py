@@ -91,11 +91,12 @@ def wait_for_end(processes: Sequence[psutil.Process], timeout_seconds: float) ->
     An orphan may stay a zombie where process 1 is no real init; what it held is free all the same.
     """
     deadline = time.monotonic() + timeout_seconds
-    while any(map(_runs, processes)) and time.monotonic() < deadline:
+    while any(map(is_alive, processes)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
 
 
-def _runs(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs, or may do so again; a zombie will not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -25,10 +25,13 @@ def _starting() -> Iterator[Front]:
     with ExitStack() as stack:
 
         def start(
-            *servers: str, env: dict[str, str] | None = None, names: tuple[str, ...] | None = None
+            *servers: str,
+            env: dict[str, str] | None = None,
+            names: tuple[str, ...] | None = None,
+            busybox: bool = False,
         ) -> NginxServer:
             try:
-                return stack.enter_context(NginxServer(*servers, env=env, names=names))
+                return stack.enter_context(NginxServer(*servers, env=env, names=names, busybox=busybox))
             except ServiceMissing as error:
                 skip_or_fail(error)
 

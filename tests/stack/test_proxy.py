@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import re
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from app.lanes import LaneWorker
+from tests.faults.outage import REFUSED_WITHIN_SECONDS
 from tests.services import LOOPBACK
 from tests.services.nginx import NginxServer
 from tests.stack.conftest import Front, Stack
-from tests.stack.wire import ORIGIN, Application, Seen, call, eventually, response, send
+from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Application, Seen, call, eventually, response, send
 
+START = (Path(__file__).resolve().parents[2] / "ops" / "nginx" / "start.sh").read_text()
 # More than the buffers of the kernel on the way take.
 MANY_BYTES = b"[" + b"1," * 5_000_000 + b"1]"
 
@@ -205,6 +213,21 @@ class TestSlowClients:
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         assert [seen.body for seen in application.seen] == [b"12345"]
 
+    def test_a_head_that_trickles_in_is_not_waited_for(self, nginx: NginxServer, application: Application) -> None:
+        with socket.create_connection((LOOPBACK, nginx.port)) as client:
+            began = time.monotonic()
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            client.settimeout(0.5)
+            with contextlib.suppress(ConnectionError):
+                while time.monotonic() < began + PATIENCE_SECONDS:
+                    client.sendall(b"X-Slow: 1\r\n")
+                    with contextlib.suppress(TimeoutError):
+                        assert not client.recv(1)
+                        break
+        # 5 s by nginx's clock; its default would be 60 s.
+        assert 4 < time.monotonic() - began < 30
+        assert application.connections == 0
+
     def test_an_answer_that_is_not_fetched_waits_in_nginx(self, nginx: NginxServer, application: Application) -> None:
         application.behave = lambda seen: response(MANY_BYTES)
         with socket.create_connection((LOOPBACK, nginx.port)) as client:
@@ -254,6 +277,59 @@ class TestRetries:
             nginx = front(gone.address, good.address)
             for _ in range(6):
                 assert call(nginx.port, "POST", "/x", body=b"{}").status == 200
+
+
+# nginx's own waits: the first shorter, and the second in no test's way.
+IMPATIENT = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "30s"}
+
+
+class TestSilence:
+    """Two replicas, of which one takes every request and is silent."""
+
+    @pytest.fixture
+    def silence(self) -> Iterator[Application]:
+        """A replica that is silent until the test is over."""
+        over = threading.Event()
+
+        def wait(seen: Seen) -> None:
+            over.wait(PATIENCE_SECONDS)
+
+        with Application(wait) as silent:
+            yield silent
+            over.set()
+
+    def test_what_may_be_done_twice_goes_to_another_replica(
+        self, front: Front, application: Application, silence: Application
+    ) -> None:
+        nginx = front(silence.address, application.address, env=IMPATIENT)
+        assert [call(nginx.port, method, "/x").status for method in ("GET", "PUT", "DELETE", "GET")] == [200] * 4
+        assert silence.seen
+        assert [seen.method for seen in application.seen] == ["GET", "PUT", "DELETE", "GET"]
+
+    @pytest.mark.parametrize("method", ["POST", "PATCH"])
+    def test_what_may_not_is_never_sent_again(
+        self, front: Front, application: Application, silence: Application, method: str
+    ) -> None:
+        nginx = front(silence.address, application.address, env=IMPATIENT)
+        statuses = []
+        while 504 not in statuses:
+            statuses.append(call(nginx.port, method, "/x", body=b"{}").status)
+        assert len(silence.seen) == 1
+        assert len(application.seen) == len(statuses) - 1
+
+    def test_where_all_are_silent_the_client_is_told(self, front: Front, silence: Application) -> None:
+        with Application(silence.behave) as another, Application(silence.behave) as third:
+            waits = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "1500ms"}
+            nginx = front(silence.address, another.address, third.address, env=waits)
+            assert call(nginx.port, "GET", "/x").status == 504
+            # A third try would begin after the time for it.
+            assert len(silence.seen + another.seen + third.seen) <= 2
+
+    def test_the_defaults_leave_the_application_the_word(self) -> None:
+        texts = dict(re.findall(r"(NGINX_APP_TIMEOUT|NGINX_RETRY_TIMEOUT):=(\d+)s", START))
+        silence, retry = (int(texts[name]) for name in ("NGINX_APP_TIMEOUT", "NGINX_RETRY_TIMEOUT"))
+        queue_seconds = LaneWorker.max_queue_seconds
+        assert queue_seconds + REFUSED_WITHIN_SECONDS < silence < retry < 2 * silence
 
 
 class TestLog:

@@ -15,7 +15,10 @@ from tests.services.nginx import NginxServer
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, Answer, Application, Seen, call, send
 
-CONFIGURATION = (Path(__file__).resolve().parents[2] / "nginx.conf").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGURATION = (ROOT / "nginx.conf").read_text()
+START = (ROOT / "ops" / "nginx" / "start.sh").read_text()
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
 MIB = 1 << 20
 HEAD = f"Host: localhost\r\nOrigin: {ORIGIN}\r\nConnection: close\r\n"
 
@@ -207,6 +210,13 @@ def test_the_length_of_a_refused_body_is_the_one_set(front: Front, application: 
     nginx = front(application.address, env={"MAX_BODY_BYTES": "1000"})
     assert call(nginx.port, "POST", "/", body=b"x" * 1000).status == 200
     check(call(nginx.port, "POST", "/", body=b"x" * 1001), 413, "payload_too_large")
+
+
+def test_one_address_has_room_for_a_sixth_of_all_bodies() -> None:
+    defaults = dict(re.findall(r'"\$\{(NGINX_CONNECTIONS|MAX_BODY_BYTES):=(\d+)\}"', START))
+    room = re.search(r'tmpfs: \["/tmp:size=(\d+)m", "/var/cache/nginx:', COMPOSE)
+    assert room is not None
+    assert int(defaults["NGINX_CONNECTIONS"]) * int(defaults["MAX_BODY_BYTES"]) <= int(room[1]) * MIB / 6
 
 
 TEXTS = re.findall(r"^        ([a-z-]+) '(\"title\".*)';$", CONFIGURATION, re.MULTILINE)

@@ -8,26 +8,43 @@ import signal
 import ssl
 import subprocess
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.services import LOOPBACK
-from tests.services.nginx import NginxServer
+from tests.services.nginx import COMES_AND_GOES, NginxServer
+from tests.services.process import is_alive
+from tests.services.process import send as send_signal
 from tests.stack.conftest import API, Front, Stack
 from tests.stack.wire import Application, call, eventually
 
 CLIENTS = 4
+# As start.sh has it.
+FORGET_ROUNDS = 5
+
+
+@pytest.fixture(params=["the system's tools", "BusyBox"])
+def named(front: Front, request: pytest.FixtureRequest) -> Callable[..., NginxServer]:
+    """Return a function that starts an nginx by start.sh under a shell: the system's, and the image's."""
+    return partial(front, busybox=request.param == "BusyBox", env={"NGINX_RATE": "10000r/s", "NGINX_BURST": "10000"})
+
+
+def wait_for_rounds(nginx: NginxServer, name: str, count: int) -> None:
+    """Wait until replicas have been looked for so many times more, the last time to the end."""
+    enough = nginx.rounds(name) + count + 1
+    eventually(lambda: nginx.rounds(name) >= enough)
 
 
 class TestNames:
-    def test_replicas_are_found_and_forgotten_as_their_names_are(self, front: Front) -> None:
+    def test_replicas_are_found_and_forgotten_as_their_names_are(self, named: Callable[..., NginxServer]) -> None:
         with Application() as one, Application() as two:
-            nginx = front(f"one:{one.port}", f"two:{two.port}", names=("one",))
+            nginx = named(f"one:{one.port}", f"two:{two.port}", names=("one",))
 
             def answered(*expected: Application) -> bool:
                 before = {application: len(application.seen) for application in (one, two)}
@@ -38,23 +55,90 @@ class TestNames:
             nginx.set_names("one", "two")
             eventually(lambda: answered(one, two))
             nginx.set_names("two")
+            wait_for_rounds(nginx, "one", FORGET_ROUNDS)
             eventually(lambda: answered(two))
             # Nobody has an address: most likely, all are starting again at the ones they had.
             nginx.set_names()
-            time.sleep(1)
+            wait_for_rounds(nginx, "one", FORGET_ROUNDS)
             assert answered(two)
+            assert nginx.reloads() == 2
 
-    def test_nginx_starts_before_the_application(self, front: Front, application: Application) -> None:
-        nginx = front(f"app:{application.port}", names=())
+    @pytest.mark.parametrize("first", ["one", f"one {COMES_AND_GOES}"])
+    def test_those_that_come_and_go_are_kept(
+        self, named: Callable[..., NginxServer], application: Application, first: str
+    ) -> None:
+        with Application() as two:
+            nginx = named(f"one:{application.port}", f"two:{two.port}", names=("one", "two"))
+            nginx.set_names(first, f"two {COMES_AND_GOES}")
+            ends = nginx.rounds("two") + 2 * FORGET_ROUNDS
+            while nginx.rounds("two") < ends:
+                assert call(nginx.port, "POST", "/", body=b"{}").status == 200
+            assert nginx.reloads() == 0
+            assert application.seen
+            assert two.seen
+
+    def test_one_that_is_missing_is_forgotten_after_some_rounds_alone(
+        self, named: Callable[..., NginxServer], application: Application
+    ) -> None:
+        with Application() as gone:
+            pass
+        nginx = named(f"one:{application.port}", f"gone:{gone.port}", names=("one", "gone"))
+        nginx.set_names("one")
+        missed_from = nginx.rounds("gone")
+        while nginx.reloads() == 0:
+            assert call(nginx.port, "POST", "/", body=b"{}").status == 200
+            assert nginx.rounds("gone") < missed_from + 100 * FORGET_ROUNDS
+        assert nginx.rounds("gone") >= missed_from + FORGET_ROUNDS - 1
+        wait_for_rounds(nginx, "gone", FORGET_ROUNDS)
+        assert nginx.reloads() == 1
+
+    def test_nginx_starts_before_the_application(
+        self, named: Callable[..., NginxServer], application: Application
+    ) -> None:
+        nginx = named(f"app:{application.port}", names=())
         assert call(nginx.port, "GET", "/").status == 502
         nginx.set_names("app")
         eventually(lambda: call(nginx.port, "GET", "/").status == 200)
 
-    def test_without_a_change_nothing_is_read_again(self, front: Front, application: Application) -> None:
-        nginx = front(application.address)
+    def test_without_a_change_nothing_is_read_again(
+        self, named: Callable[..., NginxServer], application: Application
+    ) -> None:
+        nginx = named(f"app:{application.port}", names=("app",))
         before = nginx.worker_pids()
-        time.sleep(1)
-        assert nginx.worker_pids() == before
+        wait_for_rounds(nginx, "app", 3)
+        assert (nginx.worker_pids(), nginx.reloads()) == (before, 0)
+
+
+class TestWatcher:
+    @pytest.fixture
+    def nginx(self, named: Callable[..., NginxServer], application: Application) -> NginxServer:
+        """An nginx that has looked for replicas."""
+        nginx = named(f"app:{application.port}", names=("app",))
+        eventually(nginx.is_healthy)
+        return nginx
+
+    def test_one_that_dies_is_replaced(self, nginx: NginxServer) -> None:
+        for below in [family[1:] for family in nginx.watchers()]:
+            send_signal(below, signal.SIGKILL)
+        wait_for_rounds(nginx, "app", 2)
+        nginx.set_names()
+        assert nginx.is_healthy()
+
+    def test_without_one_the_health_check_fails(self, nginx: NginxServer, application: Application) -> None:
+        for family in nginx.watchers():
+            send_signal(family, signal.SIGKILL)
+        eventually(lambda: not nginx.watchers())
+        assert nginx.is_healthy()
+        nginx.age_last_round(seconds=120)
+        assert not nginx.is_healthy()
+        # What is known already is served all the same.
+        assert call(nginx.port, "GET", "/").status == 200
+
+    def test_it_ends_with_nginx(self, nginx: NginxServer) -> None:
+        watchers = [process for family in nginx.watchers() for process in family]
+        nginx.stop()
+        assert not nginx.is_healthy()
+        eventually(lambda: not any(map(is_alive, watchers)))
 
 
 class TestCertificate:
@@ -165,6 +249,20 @@ class Load:
         for thread in self._threads:
             thread.join()
 
+    def work(self, requests: int = 40) -> None:
+        """Wait until so many more requests were answered."""
+        enough = self.statuses.total() + requests
+        eventually(lambda: self.statuses.total() >= enough)
+
+    def check_that_reads_succeed_and_writes_are_single(self, unknown: int) -> None:
+        """Check that all reads were answered, and all writes or with the status that says that it is `unknown`."""
+        assert {status for method, status in self.statuses if method == "GET"} == {200}, self.statuses
+        assert {status for method, status in self.statuses if method == "POST"} <= {201, unknown}, self.statuses
+        found = Counter(self.titles())
+        assert max(found.values()) == 1
+        assert found.keys() >= set(self.written)
+        assert len(found) <= len(self.written) + self.statuses["POST", unknown]
+
     def titles(self) -> list[str]:
         """Every post that the clients wrote and that is there."""
         found, path = [], f"/posts?limit=100&author_id={self._author()}"
@@ -222,11 +320,11 @@ class TestRolling:
     def test_replicas_restart_one_by_one_without_a_failure(self, stack: Stack) -> None:
         with load(stack) as clients:
             for replica in stack.replicas:
-                time.sleep(1)
+                clients.work()
                 assert replica.stop() == 0
-                time.sleep(1)
+                clients.work()
                 replica.start()
-            time.sleep(1)
+            clients.work()
         assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, clients.statuses
         assert sorted(clients.titles()) == sorted(clients.written)
 
@@ -236,21 +334,33 @@ class TestRolling:
                 workers = set(replica.worker_pids())
                 replica.signal(signal.SIGHUP)
                 eventually(lambda: workers.isdisjoint(replica.worker_pids()))  # noqa: B023
-            time.sleep(1)
+            clients.work()
         assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, clients.statuses
         assert sorted(clients.titles()) == sorted(clients.written)
 
     def test_a_replica_that_dies_costs_no_read_and_doubles_no_write(self, stack: Stack) -> None:
         with load(stack) as clients:
-            time.sleep(1)
+            clients.work()
             stack.replicas[0].kill()
-            time.sleep(2)
+            clients.work()
             stack.replicas[0].start()
-            time.sleep(1)
-        assert clients.statuses["GET", 200] == sum(n for (method, _), n in clients.statuses.items() if method == "GET")
+            clients.work()
         # What was under way in the dead replica is unknown to all, and said to be.
-        assert {status for method, status in clients.statuses if method == "POST"} <= {201, 502}
+        clients.check_that_reads_succeed_and_writes_are_single(502)
         assert clients.statuses["POST", 502] <= CLIENTS
-        found = Counter(clients.titles())
-        assert max(found.values()) == 1
-        assert found.keys() >= set(clients.written)
+
+    def test_a_frozen_replica_costs_no_read_and_doubles_no_write(self, stack: Stack, front: Front) -> None:
+        servers = [f"{LOOPBACK}:{replica.port}" for replica in stack.replicas]
+        waits = {"NGINX_APP_TIMEOUT": "3s", "NGINX_RETRY_TIMEOUT": "30s"}
+        nginx = front(*servers, env={**waits, "NGINX_RATE": "10000r/s", "NGINX_BURST": "10000"})
+        with load(replace(stack, nginx=nginx)) as clients:
+            clients.work()
+            stack.replicas[0].freeze()
+            try:
+                eventually(lambda: clients.statuses["POST", 504] > 0)
+                clients.work()
+            finally:
+                stack.replicas[0].thaw()
+            clients.work()
+        # The replica carries out, in the end, what it was sent before it froze; so nobody else may.
+        clients.check_that_reads_succeed_and_writes_are_single(504)

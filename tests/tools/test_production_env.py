@@ -14,6 +14,7 @@ import pytest
 from dotenv import dotenv_values
 
 from app.settings import ROOT, Settings, load_settings
+from app.tracing import ENDPOINT
 from tools import production_env
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -35,7 +36,10 @@ def names(text: str) -> set[str]:
 
 def test_every_setting_reaches_the_application() -> None:
     settings = {field.name.upper() for field in dataclasses.fields(Settings)}
-    assert names(block("x-app:", "\nservices:")) == settings - FIXED
+    given = names(block("x-app:", "\nservices:"))
+    assert {name for name in given if not name.startswith("OTEL_")} == settings - FIXED
+    # Read by app/tracing.py.
+    assert {ENDPOINT, "OTEL_SERVICE_NAME"} <= given
 
 
 def test_nginx_knows_every_variable_that_is_for_it() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import secrets
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 
 import psutil
 
-from tests.faults.drills.stage import Drill, Figures, Stage, engine_of
+from tests.faults.drills.stage import NO_LIMITS, WRITERS, Drill, Figures, Stage, engine_of
+from tests.services import LOOPBACK
+from tests.services.gunicorn import GatepostServer
+from tests.services.nginx import NginxServer
 
 
 def kill_worker(drill: Drill) -> None:
@@ -20,14 +25,14 @@ def kill_worker(drill: Drill) -> None:
 
 def workers_killed(stage: Stage) -> Figures:
     """SIGKILL a worker once a second."""
-    times = stage.pick(3, 70)
+    times, pause = stage.pick(3, 70), stage.pick(0.5, 1.0)
     with Drill(stage.server, stage.engine) as drill:
         for _ in range(times):
             kill_worker(drill)
-            time.sleep(1)
+            time.sleep(pause)
         drill.fail()
         drill.mend()
-    return drill.figures("workers killed -9", "PostgreSQL", f"one a second, {times} in all")
+    return drill.figures("workers killed -9", "PostgreSQL", f"one every {pause:g} s, {times} in all")
 
 
 def sqlite_killed(stage: Stage) -> Figures:
@@ -48,7 +53,7 @@ def sqlite_killed(stage: Stage) -> Figures:
 
 def reloaded(stage: Stage) -> Figures:
     """SIGHUP again and again under load."""
-    requests, pause, times = stage.pick(400, 10_000), stage.pick(2, 4), 0
+    requests, pause, times = stage.pick(300, 10_000), stage.pick(1.5, 4), 0
     with Drill(stage.server, stage.engine) as drill:
         while len(drill.outcomes) < requests:
             stage.server.signal(signal.SIGHUP)
@@ -56,7 +61,37 @@ def reloaded(stage: Stage) -> Figures:
             time.sleep(pause)
         drill.fail()
         drill.mend()
-    return drill.figures("reloaded", "PostgreSQL", f"SIGHUP every {pause} s, {times} times")
+    return drill.figures("reloaded", "PostgreSQL", f"SIGHUP every {pause:g} s, {times} times")
+
+
+def rolled(stage: Stage) -> Figures:
+    """SIGHUP to one of two replicas behind nginx, and to the other when the first has new workers, again and again.
+
+    Half of the writers keep their connections to nginx, which keeps its own to the replicas.
+    """
+    requests, times = stage.pick(300, 10_000), 0
+    environment = {"TRUSTED_PROXIES": "1", "JWT_SECRET_KEY": secrets.token_urlsafe(48)}
+    with (
+        stage.lend(stage.url, **environment) as one,
+        stage.lend(stage.url, **environment) as two,
+        NginxServer(*(f"{LOOPBACK}:{replica.port}" for replica in (one, two)), env=NO_LIMITS) as nginx,
+        Drill(one, stage.engine, port=nginx.port, keeping_connections=WRITERS // 2) as drill,
+    ):
+        while len(drill.outcomes) < requests or times < 2:
+            for replica in (one, two):
+                old = set(replica.worker_pids())
+                replica.signal(signal.SIGHUP)
+                drill.wait(partial(_are_replaced, replica, old))
+                times += 1
+            time.sleep(stage.pick(0, 1))
+        drill.fail()
+        drill.mend()
+    done = f"two replicas behind nginx, SIGHUP to one, then the other, {times} times"
+    return drill.figures("rolled", "PostgreSQL", done)
+
+
+def _are_replaced(replica: GatepostServer, old: set[int]) -> bool:
+    return old.isdisjoint(replica.worker_pids())
 
 
 def terminated(stage: Stage) -> Figures:
@@ -64,11 +99,11 @@ def terminated(stage: Stage) -> Figures:
     times = stage.pick(1, 5)
     with stage.lend(stage.url, DRAIN_SECONDS="2") as server, Drill(server, stage.engine) as drill:
         for _ in range(times):
-            time.sleep(1)
+            time.sleep(stage.pick(0.3, 1))
             with drill.outage():
                 server.stop()
                 server.start()
     return drill.figures("SIGTERM", "PostgreSQL", f"{times} times, DRAIN_SECONDS=2, then started")
 
 
-DRILLS = (workers_killed, sqlite_killed, reloaded, terminated)
+DRILLS = (workers_killed, sqlite_killed, reloaded, rolled, terminated)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from sqlalchemy import text
 
 from tests.concurrency.race import Arena
-from tests.faults.drills.stage import Drill, Figures, Stage
+from tests.faults.drills.stage import NOTICED_SECONDS, Drill, Figures, Stage
 from tests.faults.outage import held
 
 NAME = "PostgreSQL"
 TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatepost'"
 LOCK = "LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"
 # Between two faults, and longer than probes need to notice one.
-WORK_SECONDS, OUTAGE_SECONDS = 0.5, 2.5
+WORK_SECONDS, OUTAGE_SECONDS = 0.3, 2.2
 
 
 def killed(stage: Stage) -> Figures:
@@ -54,38 +54,42 @@ def restarted_immediate(stage: Stage) -> Figures:
 
 
 def _broken(
-    stage: Stage, name: str, break_it: Callable[[], None], mend_it: Callable[[], None], *, relayed: bool
+    stage: Stage, name: str, break_it: Callable[[], None], mend_it: Callable[[], None], *, firewall: str = ""
 ) -> Figures:
     """Break something for a while."""
-    seconds = stage.pick(3, 10)
-    with Drill(stage.relayed if relayed else stage.server, stage.engine) as drill:
+    seconds = stage.pick(NOTICED_SECONDS, 10)
+    with Drill(stage.relayed if firewall else stage.server, stage.engine) as drill:
         time.sleep(WORK_SECONDS)
         with drill.outage():
-            break_it()
-            time.sleep(seconds)
-            mend_it()
+            try:
+                break_it()
+                time.sleep(seconds)
+            finally:
+                mend_it()
         time.sleep(WORK_SECONDS)
-    return drill.figures(name, NAME, f"for {seconds} s")
+    return drill.figures(name, NAME, f"for {seconds:g} s{firewall}")
 
 
 def frozen(stage: Stage) -> Figures:
     """SIGSTOP every process of it."""
-    return _broken(stage, "frozen", stage.postgres.freeze, stage.postgres.thaw, relayed=False)
+    return _broken(stage, "frozen", stage.postgres.freeze, stage.postgres.thaw)
 
 
 def refused(stage: Stage) -> Figures:
-    """Cut all connections and refuse new ones, as a firewall that rejects."""
-    return _broken(stage, "refused", stage.relay.refuse, stage.relay.accept, relayed=True)
+    """Let a firewall reject everything."""
+    wall = stage.firewall
+    return _broken(stage, "refused", wall.refuse, wall.open, firewall=f", by {wall.name}")
 
 
 def swallowed(stage: Stage) -> Figures:
-    """Let nothing through, as a firewall that drops."""
-    return _broken(stage, "black-holed", stage.relay.swallow, stage.relay.pass_on, relayed=True)
+    """Let a firewall drop everything."""
+    wall = stage.firewall
+    return _broken(stage, "black-holed", wall.swallow, wall.open, firewall=f", by {wall.name}")
 
 
 def terminated(stage: Stage) -> Figures:
     """End all of the application's connections again and again."""
-    seconds = stage.pick(2, 10)
+    seconds = stage.pick(1.5, 10)
     with Drill(stage.server, stage.engine) as drill:
         ends, count = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
@@ -94,25 +98,25 @@ def terminated(stage: Stage) -> Figures:
             time.sleep(0.2)
         drill.fail()
         drill.mend()
-    done = f"every 200 ms for {seconds} s: {count} in all"
+    done = f"every 200 ms for {seconds:g} s: {count} in all"
     return drill.figures("connections terminated", NAME, done)
 
 
 def locked(stage: Stage) -> Figures:
     """Hold a lock that all reads and writes of posts need."""
-    seconds = stage.pick(2, 10)
+    seconds = stage.pick(1.5, 10)
     arena = Arena(stage.server, stage.engine)
     with Drill(stage.server, stage.engine) as drill:
         with held(arena, LOCK):
             time.sleep(seconds)
         drill.fail()
         drill.mend()
-    return drill.figures("locked", NAME, f"all posts, by another's transaction for {seconds} s")
+    return drill.figures("locked", NAME, f"all posts, by another's transaction for {seconds:g} s")
 
 
 def pool_exhausted(stage: Stage) -> Figures:
     """Let each worker have one connection, and hold that one up."""
-    seconds = stage.pick(2, 10)
+    seconds = stage.pick(1.5, 10)
     with (
         stage.lend(stage.url, DB_POOL_SIZE="1") as server,
         Drill(server, stage.engine, writers=8) as drill,
@@ -121,7 +125,7 @@ def pool_exhausted(stage: Stage) -> Figures:
             time.sleep(seconds)
         drill.fail()
         drill.mend()
-    return drill.figures("pool exhausted", NAME, f"one connection a worker, held up for {seconds} s; 8 writers")
+    return drill.figures("pool exhausted", NAME, f"one connection a worker, held up for {seconds:g} s; 8 writers")
 
 
 def commit_answer_lost(stage: Stage) -> Figures:

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from sqlalchemy import Engine, NullPool, create_engine
 from tests.concurrency.race import Arena
 from tests.conftest import migrate
 from tests.faults.drill import Outcome, Poller, Verdict, Writer, check
+from tests.faults.firewall import Firewall, firewall_before
 from tests.faults.relay import Relay
 from tests.services import LOOPBACK
 from tests.services.gunicorn import GatepostServer
@@ -36,6 +38,8 @@ RECOVERY_SECONDS = 15.0
 NOTICED_SECONDS = 2.0
 # Writers log in as often as drills begin; all deadlines are the defaults.
 ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000"}
+# For an nginx that no drill is to reach a limit of.
+NO_LIMITS = {"NGINX_RATE": "100000r/s", "NGINX_BURST": "10000", "NGINX_CONNECTIONS": "1000"}
 # Limits that are counted, and that no drill reaches.
 LIMITS = {
     "RATELIMIT_ENABLED": "true",
@@ -57,6 +61,7 @@ class Figures:
     first_success: float | None
     health: Counter[str]
     ready_labels: Counter[str]
+    slowest_probe: float
     surprises: int
     remark: str = ""
 
@@ -74,13 +79,27 @@ class Figures:
 class Drill:
     """Writers and pollers at work on a server while faults come and go; a context manager."""
 
-    def __init__(self, server: GatepostServer, engine: Engine, *, writers: int = WRITERS, port: int = 0) -> None:
+    def __init__(
+        self,
+        server: GatepostServer,
+        engine: Engine,
+        *,
+        writers: int = WRITERS,
+        port: int = 0,
+        keeping_connections: int = 0,
+    ) -> None:
         self.server, self.engine = server, engine
         self._journals = private_folder("journals")
         arena, prefix = Arena(server, engine), secrets.token_hex(3)
         self.writers = [
-            Writer(name, port or server.port, arena.join(), self._journals / name)
-            for name in (f"{prefix}{index}" for index in range(writers))
+            Writer(
+                f"{prefix}{index}",
+                port or server.port,
+                arena.join(),
+                self._journals / f"{prefix}{index}",
+                keeps_connection=index < keeping_connections,
+            )
+            for index in range(writers)
         ]
         self.health, self.ready = (Poller(server.port, path) for path in ("/health", "/health/ready"))
         self._down_at = 0.0
@@ -131,7 +150,7 @@ class Drill:
     def mend(self) -> None:
         """Note that the fault is over now, and wait until the service is back."""
         up_at = time.monotonic()
-        unready = self.ready.seconds_until("503", self._down_at)
+        unready = self.ready.seconds_until("503", self._down_at, asked_since=False)
         if unready is not None:
             self._unready.append(unready)
         elif up_at - self._down_at >= NOTICED_SECONDS:
@@ -173,6 +192,7 @@ class Drill:
             max(self._first, default=None),
             Counter(outcome.label for outcome in self.health.outcomes),
             Counter(outcome.label for outcome in self.ready.outcomes),
+            max(o.seconds for probe in (self.health, self.ready) for o in probe.outcomes if o.label[:1].isdigit()),
             self._surprises,
             remark,
         )
@@ -191,12 +211,16 @@ class Stage:
     def __init__(self, *, is_long: bool) -> None:
         self.is_long = is_long
         self._stack = ExitStack()
+        self._servers: list[GatepostServer] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        # Together: each takes its time to finish.
+        with self._stack, ThreadPoolExecutor() as pool:
+            for end in [pool.submit(server.close) for server in self._servers]:
+                end.result()
 
     def pick(self, short: T, long: T) -> T:
         """Choose by the form of this run."""
@@ -204,7 +228,9 @@ class Stage:
 
     def serve(self, url: str, **environment: str) -> GatepostServer:
         """Start an application."""
-        return self._stack.enter_context(self.lend(url, **environment))
+        server = GatepostServer({"DATABASE_URL": url, **ENVIRONMENT, **environment})
+        self._servers.append(server)
+        return server
 
     @contextmanager
     def lend(self, url: str, **environment: str) -> Iterator[GatepostServer]:
@@ -243,6 +269,11 @@ class Stage:
     def relay(self) -> Relay:
         """A network before it."""
         return self._stack.enter_context(Relay(urlsplit(self.url).port or 5432))
+
+    @cached_property
+    def firewall(self) -> Firewall:
+        """A firewall before that."""
+        return firewall_before(self.relay)
 
     @cached_property
     def relayed(self) -> GatepostServer:
