@@ -28,8 +28,8 @@ if ! docker compose up --detach --wait --no-recreate --scale app=$((2 * count)) 
 fi
 # nginx finds the new ones, and forgets the old, within seconds.
 sleep 8
-# They finish what they have begun, and refuse no request that nginx can't give to another. One by one: of many that
-# have just gone, a request might try three, and nginx gives up then.
+# They finish what they have begun, and refuse no request that nginx can't give to another. One by one, so that a
+# request seldom meets one that has just gone.
 for replica in $old; do
     docker stop "$replica" >/dev/null
     docker rm "$replica" >/dev/null
