@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help bench-login run dev test quick lint format services lock venv clean
+.PHONY: help bench-login soak run dev test quick lint format services lock venv clean
 
 # Name another interpreter with `make run PYTHON=/path/to/python3`, arguments for pytest with ARGS.
 PYTHON ?=
@@ -47,6 +47,9 @@ services: venv ## Fetch the servers that tests need and pip can't bring
 
 bench-login: venv ## Compare the times of refused logins, which must not tell why
 	$(VENV_PYTHON) -m benchmarks.login_timing
+
+soak: venv ## Refresh one token by twenty at once a thousand times, look for stale rights, write docs/soak.md
+	@$(VENV_PYTHON) -m benchmarks.soak $(ARGS)
 
 lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" for newer ones
 	$(LOCK) $(ARGS) --output-file requirements.txt

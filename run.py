@@ -10,6 +10,7 @@ if __name__ == "__main__":
 from werkzeug.serving import WSGIRequestHandler
 
 from app import create_app
+from app.auth.key_commands import make_bare_app
 from app.settings import ConfigurationError
 
 # `flask run` names no versions either.
@@ -18,5 +19,9 @@ WSGIRequestHandler.version_string = lambda self: "gatepost"  # type: ignore[meth
 try:
     app = create_app()
 except ConfigurationError as error:
-    # For `flask`, `config check` above all: gunicorn's configuration has ended with the same words before.
-    sys.exit(f"{error}\n\n{error.effective}" if {"config", "check"} <= set(sys.argv) else str(error))
+    if {"keys", "generate"} <= set(sys.argv):
+        # The key that is about to be made may be what the settings lack.
+        app = make_bare_app()
+    else:
+        # For `flask`, `config check` above all: gunicorn's configuration has ended with the same words before.
+        sys.exit(f"{error}\n\n{error.effective}" if {"config", "check"} <= set(sys.argv) else str(error))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 from flask import Flask, Response
-from flask_cors import CORS
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import auth, cli, db, error_handlers, ops, passwords, posts, tracing, users
-from app.headers import EXPOSED_HEADERS
+from app import audit, auth, cli, cors, db, error_handlers, ops, passwords, posts, tracing, users
 from app.http import IdConverter
 from app.ratelimit import RateLimits
 from app.settings import Settings, load_settings
 from app.signing import Signer
 
 # A feature is a package with an `init_app(app, settings)`. This tuple is all there is to adding one.
-FEATURES = (users, auth, posts, ops)
-
-PREFLIGHT_SECONDS = 600
+FEATURES = (users, auth, posts, audit, ops)
 
 
 class Gatepost(Flask):
@@ -55,42 +49,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     for feature in FEATURES:
         feature.init_app(app, settings)
     cli.init_app(app)
-    _allow_origins(app, settings)
+    cors.init_app(app, settings)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     if settings.is_production:
         passwords.warm_up()
     return app
-
-
-def _allow_origins(app: Flask, settings: Settings) -> None:
-    @app.after_request
-    def vary(response: Response) -> Response:
-        # Also where no Origin came, or a cache would give that answer to a page that needs the headers of CORS.
-        response.vary.add("Origin")
-        return response
-
-    CORS(
-        app,
-        origins=[_exactly(origin) for origin in settings.cors_origins],
-        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=[
-            "Authorization",
-            "Content-Type",
-            "If-Match",
-            "If-None-Match",
-            "Idempotency-Key",
-            "X-Request-ID",
-        ],
-        expose_headers=list(EXPOSED_HEADERS),
-        max_age=PREFLIGHT_SECONDS,
-        vary_header=False,
-        # Without this a request with no Origin would be told of one.
-        always_send=False,
-    )
-
-
-def _exactly(origin: str) -> re.Pattern[str]:
-    """A pattern of this origin alone. As text it would match in any case, and http://[::1] would be a pattern."""
-    return re.compile(r"(?!null\Z)" if origin == "*" else re.escape(origin) + r"\Z")

@@ -5,7 +5,7 @@ Must not import a feature at its head: the features' own commands stand on this 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from flask import Flask
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db import transaction
 from app.engine import is_unavailable
 from app.errors import Problem, ValidationFailed
 
@@ -40,6 +41,17 @@ def init_app(app: Flask) -> None:
     from app.seed import seed
 
     app.cli.add_command(seed)
+
+
+def in_batches(prune_some: Callable[[int], int], batch: int) -> int:
+    """Call `prune_some(batch)`, each time in a transaction of its own, until it finds less; returns the sum."""
+    total = 0
+    while True:
+        with transaction():
+            count = prune_some(batch)
+        total += count
+        if count < batch:
+            return total
 
 
 @contextmanager

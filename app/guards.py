@@ -57,6 +57,8 @@ class Guard:
     describes: str
     # The kinds of token that count as credentials here.
     tokens: tuple[str, ...] = ("access",)
+    # Whether a refresh token may come as the cookie.
+    takes_cookie: bool = False
 
     def admit(self) -> Caller | None:
         """Return the caller, or None where nobody need be known.
@@ -83,12 +85,18 @@ OPTIONAL = Guard("optional", "Anyone; with an access token the answer may hold m
 SIGNED_IN = Guard("access", "An access token.")
 FRESH = Guard("fresh", "The access token of a login, not of a refresh.")
 ADMIN = Guard("admin", "The access token of an administrator.")
-# What the route itself takes, from the header or from the body.
-REFRESH_TOKEN = Guard("token", "A refresh token, as a bearer token or in the body.", ("refresh",))
+# What the route itself takes, from the header, from the body or as the cookie.
+REFRESH_TOKEN = Guard(
+    "token",
+    "A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.",
+    ("refresh",),
+    takes_cookie=True,
+)
 ANY_TOKEN = Guard(
     "token",
-    "An access or a refresh token, as a bearer token or in the body.",
+    "An access or a refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.",
     ("access", "refresh"),
+    takes_cookie=True,
 )
 
 

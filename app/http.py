@@ -57,9 +57,9 @@ class Answer:
         return self.is_tagged and self.status != 204 and (method != "POST" or self.is_created)
 
 
-def ok(*schemas: Schema, describes: str = "") -> Answer:
+def ok(*schemas: Schema, describes: str = "", headers: Mapping[str, str] | None = None) -> Answer:
     """200 with one object, which carries a strong ETag."""
-    return Answer(200, schemas, describes=describes)
+    return Answer(200, schemas, describes=describes, headers=headers or {})
 
 
 def listing(*schemas: Schema, describes: str = "") -> Answer:
@@ -67,12 +67,14 @@ def listing(*schemas: Schema, describes: str = "") -> Answer:
     return Answer(200, schemas, is_list=True, describes=describes)
 
 
-def created(*schemas: Schema, is_tagged: bool = True, describes: str = "") -> Answer:
+def created(
+    *schemas: Schema, is_tagged: bool = True, describes: str = "", headers: Mapping[str, str] | None = None
+) -> Answer:
     """201 with the new object, its Location and its ETag; not `is_tagged` when it shows more than the object.
 
     The tag of a 201 is that of the resource at Location (RFC 9110 section 15.3.2).
     """
-    return Answer(201, schemas, is_created=True, is_tagged=is_tagged, describes=describes)
+    return Answer(201, schemas, is_created=True, is_tagged=is_tagged, describes=describes, headers=headers or {})
 
 
 def written(
@@ -97,9 +99,9 @@ def written(
     )
 
 
-def no_content(describes: str = "") -> Answer:
+def no_content(describes: str = "", *, headers: Mapping[str, str] | None = None) -> Answer:
     """204 without a body."""
-    return Answer(204, describes=describes)
+    return Answer(204, describes=describes, headers=headers or {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from app.limits_store import MAP_BYTES, Count, LmdbStorage
 
 if TYPE_CHECKING:
     from app.settings import Settings
+from app.signing import service_secrets
 
 REDIS_REST_SECONDS = 5.0
 FILE_REST_SECONDS = 60.0
@@ -172,7 +173,7 @@ class _Rule:
     def read(cls, settings: Settings, name: LimitName) -> _Rule:
         item = parse(getattr(settings, f"ratelimit_{name}"))
         # A plain hash of an IPv4 address or a known email is no secret: anyone can hash them all.
-        secret = hashlib.blake2b(settings.jwt_secret_key.encode(), person=b"rate limits").digest()
+        secret = hashlib.blake2b(service_secrets(settings)[0].encode(), person=b"rate limits").digest()
         return cls(
             item.amount,
             item.get_expiry(),

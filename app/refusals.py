@@ -19,7 +19,6 @@ from app.errors import (
     Problem,
     UriTooLong,
 )
-from app.headers import EXPOSED_HEADERS
 
 # What the application did wrong: subclasses of the same errors in a request. Newer than the types.
 APPLICATION_ERRORS = (
@@ -82,17 +81,6 @@ def fields_of(head: bytes) -> dict[str, str]:
     return {name: value for name, value in fields.items() if name not in repeated}
 
 
-def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers that let a page of an allowed origin read a refusal."""
-    if origin in (None, "null") or (origin not in allowed and "*" not in allowed):
-        return {"Vary": "Origin"}
-    return {
-        "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": ", ".join(EXPOSED_HEADERS),
-    }
-
-
 def refusal(
     document: dict[str, Any], headers: dict[str, str], *, with_body: bool = True, is_kept: bool = False
 ) -> bytes:
@@ -106,7 +94,6 @@ def refusal(
         "Content-Type: application/problem+json",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
-        "X-Content-Type-Options: nosniff",
         f"X-Request-ID: {document['request_id']}",
         *(f"{name}: {value}" for name, value in headers.items()),
         "\r\n",

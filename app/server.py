@@ -25,11 +25,11 @@ from gunicorn.workers.gthread import TConn
 
 from app import drain
 from app.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
-from app.headers import request_id_of
+from app.headers import cors_headers, forwarded_scheme, request_id_of, security_headers
 from app.lanes import LaneWorker
 from app.lingering import LingeringWorker
 from app.ops import logs
-from app.refusals import Refused, cors_headers, fields_of, refusal
+from app.refusals import Refused, fields_of, refusal
 from app.serve import startup_settings
 from app.wire import StrictParser
 
@@ -244,5 +244,7 @@ class ProblemWorker(LaneWorker, LingeringWorker):
     def _problem_bytes(self, problem: Problem, fields: dict[str, str], **options: bool) -> tuple[dict[str, Any], bytes]:
         settings = startup_settings()
         document = problem_document(problem, request_id_of(fields.get("x-request-id")), settings.service_prefix)
-        headers = problem.headers() | cors_headers(fields.get("origin"), settings.cors_origins)
+        scheme = forwarded_scheme(fields.get("x-forwarded-proto"), settings.trusted_proxies)
+        headers = problem.headers() | security_headers(scheme)
+        headers |= cors_headers(fields.get("origin"), settings.cors_origins)
         return document, refusal(document, headers, **options)

@@ -12,10 +12,11 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from environs import EnvValidationError, FileAwareEnv
@@ -24,6 +25,8 @@ from marshmallow import ValidationError, validate
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.keyfiles import UnfitKeyFile, key_files_beside, read_key_file
+
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
 # RFC 7518 section 3.2: a key for HS256 has at least the 256 bits of its hash.
@@ -31,7 +34,12 @@ MIN_SECRET_BYTES = 32
 MIN_DISTINCT_CHARACTERS = 10
 # The first that can return what an UPDATE wrote.
 MIN_SQLITE = (3, 35)
-EXAMPLE_WORDS = ("change", "example", "placeholder", "your-", "secret-key", "password", "insecure")
+EXAMPLE_WORDS = (
+    *("change", "example", "placeholder", "replace", "default", "insecure", "password", "gatepost", "your-", "your_"),
+    *("secret-key", "secret_key", "secretkey", "string-secret", "super-secret", "supersecret", "for-the-tests"),
+    # The key of RFC 7515, appendix A.1.
+    "aym1sysppbydfgzld3umj1qzkobwvmko",
+)
 # Up to the last @, should a password hold one that is not escaped; and the parameters of drivers.
 _URL_PASSWORDS = re.compile(r"(?<=://)([^:/?#]*:).*(?=@)|((?<=[?&])\w*password=)[^&]*", re.IGNORECASE)
 SECRET_FIELDS = frozenset({"jwt_secret_key", "jwt_previous_secret_keys", "database_url", "redis_url"})
@@ -81,6 +89,7 @@ class Settings:
     jwt_secret_key: str = field(repr=False)
     jwt_previous_secret_keys: tuple[str, ...] = field(repr=False)
     jwt_private_key_file: str | None
+    jwt_verification_key_files: tuple[str, ...]
     jwt_issuer: str
     jwt_audience: str
     access_token_minutes: int
@@ -89,6 +98,8 @@ class Settings:
     refresh_grace_seconds: int
     max_sessions_per_user: int
     cors_origins: tuple[str, ...]
+    cookie_secure: bool
+    cookie_samesite: str
     service_prefix: str
     trusted_proxies: int
     redis_url: str | None = field(repr=False)
@@ -126,13 +137,19 @@ class Settings:
         """Whether the embedded database is in use, rather than PostgreSQL."""
         return self.database_url.startswith("sqlite")
 
+    @property
+    def signing_key_files(self) -> tuple[str, ...]:
+        """The file of the key that signs, if one does, and those that its rotation keeps beside it."""
+        path = self.jwt_private_key_file
+        return (path, *key_files_beside(path)) if path else ()
+
     def masked(self) -> dict[str, str]:
         """The effective settings for a person to read, with every secret hidden."""
         return {f.name.upper(): _masked(f.name, getattr(self, f.name)) for f in fields(self)}
 
 
 def _masked(name: str, value: object) -> str:
-    if value is None or value == ():
+    if value in (None, (), ""):
         return ""
     if name.endswith("_url"):
         return _URL_PASSWORDS.sub(lambda m: f"{m[1] or m[2]}***", str(value))
@@ -197,7 +214,8 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "database_url": _parsed(env, "DATABASE_URL", _database_url, _default_database_url()),
         "jwt_secret_key": _parsed(env, "JWT_SECRET_KEY", _secret, ""),
         "jwt_previous_secret_keys": _parsed(env, "JWT_PREVIOUS_SECRET_KEYS", _secrets, ()),
-        "jwt_private_key_file": _parsed(env, "JWT_PRIVATE_KEY_FILE", _not_yet, None),
+        "jwt_private_key_file": _parsed(env, "JWT_PRIVATE_KEY_FILE", partial(_signing_key_file, app_env), None),
+        "jwt_verification_key_files": _parsed(env, "JWT_VERIFICATION_KEY_FILES", partial(_key_files, app_env), ()),
         "jwt_issuer": env.str("JWT_ISSUER", "gatepost", validate=validate.Length(min=1)),
         "jwt_audience": env.str("JWT_AUDIENCE", "gatepost", validate=validate.Length(min=1)),
         "access_token_minutes": env.int("ACCESS_TOKEN_MINUTES", 15, validate=at_least_1),
@@ -206,6 +224,8 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "refresh_grace_seconds": env.int("REFRESH_GRACE_SECONDS", 10, validate=at_least_0),
         "max_sessions_per_user": env.int("MAX_SESSIONS_PER_USER", 20, validate=at_least_1),
         "cors_origins": _parsed(env, "CORS_ORIGINS", _origins, _development_origins(app_env)),
+        "cookie_secure": env.bool("COOKIE_SECURE", True),
+        "cookie_samesite": env.str("COOKIE_SAMESITE", "strict", validate=_one_of("strict", "lax", "none")),
         "service_prefix": _parsed(env, "SERVICE_PREFIX", _prefix, ""),
         "trusted_proxies": env.int("TRUSTED_PROXIES", 0, validate=at_least_0),
         "redis_url": _parsed(env, "REDIS_URL", _redis_url, None),
@@ -309,11 +329,30 @@ def _require_writable(path: Path, folder: Path) -> None:
 def _secret(value: str) -> str:
     if len(value.encode()) < MIN_SECRET_BYTES:
         raise ValidationError(f"Must have at least {MIN_SECRET_BYTES} bytes (RFC 7518, section 3.2).")
+    if "-----BEGIN" in value:
+        # The public half of such a key would be a secret that everybody knows (RFC 8725, section 2.1).
+        raise ValidationError("Holds a PEM key: JWT_PRIVATE_KEY_FILE names the file of one.")
     return value
 
 
-def _not_yet(value: str) -> str:
-    raise ValidationError("Is not supported yet: tokens are signed with JWT_SECRET_KEY.")
+def _signing_key_file(app_env: str | None, value: str) -> str:
+    path = _key_file(app_env, value, needs_private=True)
+    for beside in key_files_beside(path):
+        _key_file(app_env, beside, needs_private=True)
+    return path
+
+
+def _key_files(app_env: str | None, value: str) -> tuple[str, ...]:
+    return tuple(_key_file(app_env, part.strip()) for part in value.split(",") if part.strip())
+
+
+def _key_file(app_env: str | None, value: str, *, needs_private: bool = False) -> str:
+    path = str(ROOT / value)
+    try:
+        read_key_file(path, needs_private=needs_private, is_strict=app_env == "production")
+    except UnfitKeyFile as error:
+        raise ValidationError(f"{value} {error}") from error
+    return path
 
 
 def _secrets(value: str) -> tuple[str, ...]:
@@ -372,8 +411,8 @@ def _required_in_production(
 ) -> list[tuple[str, str]]:
     """The rules that span several variables; those already known to be wrong are left alone."""
     problems = []
-    key = values["jwt_secret_key"]
-    if not key and "JWT_SECRET_KEY" not in known:
+    key, has_key_file = values["jwt_secret_key"], values["jwt_private_key_file"] or "JWT_PRIVATE_KEY_FILE" in known
+    if not key and "JWT_SECRET_KEY" not in known and not has_key_file:
         problems.append(
             (
                 "JWT_SECRET_KEY",
@@ -388,18 +427,44 @@ def _required_in_production(
         problems.append(("TRUSTED_PROXIES", "Must be at least 1 where BIND is a socket: only the proxy knows callers."))
     if (values["database_url"] or "").startswith("sqlite") and sqlite3.sqlite_version_info < MIN_SQLITE:
         problems.append(("DATABASE_URL", f"Needs SQLite 3.35 or newer; Python has {sqlite3.sqlite_version} here."))
+    if values["cookie_samesite"] == "none" and values["cookie_secure"] is False:
+        problems.append(("COOKIE_SAMESITE", "Can't be none with COOKIE_SECURE=false: browsers refuse such a cookie."))
     if values["app_env"] != "production":
         return problems
+    if values["cookie_secure"] is False:
+        problems.append(("COOKIE_SECURE", "Must be true in production: the cookie would go over the wire as it is."))
     missing = {"DATABASE_URL", "CORS_ORIGINS"} - given - known.keys()
     problems += [(name, "Required in production.") for name in missing]
-    problems += [("JWT_SECRET_KEY", text) for text in _weaknesses(key) if "JWT_SECRET_KEY" not in known]
-    previous = values["jwt_previous_secret_keys"] or ()
-    problems += [("JWT_PREVIOUS_SECRET_KEYS", text) for item in previous for text in _weaknesses(item)]
-    if key and key in previous:
-        problems.append(("JWT_PREVIOUS_SECRET_KEYS", "Holds the current JWT_SECRET_KEY."))
+    problems += _weak_secrets(values)
     if "*" in (values["cors_origins"] or ()):
         problems.append(("CORS_ORIGINS", "'*' is refused in production: name the origins."))
     return problems
+
+
+def _weak_secrets(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Secrets that may not sign for real: weak ones, and those that do other work as well."""
+    key, previous = values["jwt_secret_key"], values["jwt_previous_secret_keys"] or ()
+    named = [("JWT_SECRET_KEY", key), *(("JWT_PREVIOUS_SECRET_KEYS", secret) for secret in previous)]
+    passwords = _passwords(values)
+    problems = [(name, text) for name, secret in named for text in _weaknesses(secret)]
+    problems += [(name, f"Is the value of {passwords[secret]} too.") for name, secret in named if secret in passwords]
+    # Where a private key signs, JWT_SECRET_KEY itself verifies no token: for an overlap it must be named here too.
+    if key and key in previous and not values["jwt_private_key_file"]:
+        problems.append(("JWT_PREVIOUS_SECRET_KEYS", "Holds the current JWT_SECRET_KEY."))
+    if len(set(previous)) < len(previous):
+        problems.append(("JWT_PREVIOUS_SECRET_KEYS", "Holds a key twice."))
+    return problems
+
+
+def _passwords(values: dict[str, Any]) -> dict[str, str]:
+    """The other secrets that this process can see, and where each is from."""
+    database, redis = values["database_url"], values["redis_url"]
+    found = {
+        os.environ.get("SECRET_KEY"): "SECRET_KEY",
+        make_url(database).password if database else None: "the password in DATABASE_URL",
+        unquote(urlsplit(redis).password or "") if redis else None: "the password in REDIS_URL",
+    }
+    return {secret: place for secret, place in found.items() if secret}
 
 
 def _weaknesses(secret: str | None) -> list[str]:

@@ -8,16 +8,34 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from app.keyfiles import FileKey, read_key_file
 from app.settings import Settings
 
 DIGEST_BYTES = 16
+
+
+def service_secrets(settings: Settings) -> tuple[str, ...]:
+    """Return what the service's keyed hashes hang on: the present secret first, then those still known.
+
+    It is JWT_SECRET_KEY, also where a private key signs the tokens: to rotate that one then changes no hash. Without
+    it the private keys stand in, so that all replicas have the same secret.
+    """
+    own = (settings.jwt_secret_key,) if settings.jwt_secret_key else ()
+    keys = [read_key_file(path) for path in (*settings.signing_key_files, *settings.jwt_verification_key_files)]
+    derived = [_derived(key) for key in keys if key.private is not None]
+    return tuple(dict.fromkeys((*own, *derived, *settings.jwt_previous_secret_keys)))
+
+
+def _derived(key: FileKey) -> str:
+    # One way: whoever learns a secret of the hashes still signs no token.
+    return hashlib.blake2b(key.private_number, digest_size=32, person=b"service secret").hexdigest()
 
 
 class Signer:
     """Signs with the current secret; knows again what it or a previous secret signed."""
 
     def __init__(self, settings: Settings) -> None:
-        secrets = (settings.jwt_secret_key, *settings.jwt_previous_secret_keys)
+        secrets = service_secrets(settings)
         # A digest as key: BLAKE2's own keys are limited to 64 bytes, secrets are not.
         self._keys = [hashlib.blake2b(secret.encode(), digest_size=32).digest() for secret in secrets]
 

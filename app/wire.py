@@ -12,17 +12,19 @@ import time
 from typing import Any, ClassVar, cast
 
 from gunicorn.http import errors as http
-from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
-from app.errors import Problem, RequestTimeout
+from app.errors import PayloadTooLarge, Problem, RequestTimeout
 from app.refusals import Refused, problem_of
 
 # Well over what 100 header fields of a browser need; gunicorn's own bound would be 800 kB.
 MAX_HEAD_BYTES = 65_536
 MAX_READ_BYTES = 1_048_576
+# Each costs the parser microseconds however little is in it: a mebibyte byte by byte would keep a worker for seconds.
+MAX_CHUNKS = 16_384
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -98,6 +100,19 @@ class DeadlineUnreader(SocketUnreader):
         return bytes(self.head or b"")
 
 
+class BoundedChunkedReader(ChunkedReader):
+    """A chunked body of so many chunks at most. Raises PayloadTooLarge."""
+
+    chunks = 0
+
+    def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
+        self.chunks += 1
+        if self.chunks > MAX_CHUNKS:
+            raise PayloadTooLarge
+        parsed: tuple[int, bytes | None] = super().parse_chunk_size(unreader, data)
+        return parsed
+
+
 class CheckedReader:
     """A body's reader that lets no cut, garbled or stalled body pass for a whole one.
 
@@ -142,6 +157,8 @@ class StrictRequest(Request):
             raise http.InvalidHeader("HOST", req=self)
         super().set_body_reader()
         reader = self.body.reader
+        if isinstance(reader, ChunkedReader):
+            reader = BoundedChunkedReader(self, self.unreader)
         if not isinstance(reader, LengthReader) or reader.length:
             self.body = Body(CheckedReader(self, reader))  # type: ignore[arg-type]
 

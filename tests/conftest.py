@@ -8,15 +8,16 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import flask_migrate
 import pytest
-from flask import Flask
+from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
@@ -36,6 +37,7 @@ from tests.services.postgres import PostgresServer
 API = "/api/v1"
 PASSWORD = "correct horse battery"
 BACKENDS = ("sqlite", "postgresql")
+Thing = TypeVar("Thing")
 
 
 def pytest_configure() -> None:
@@ -47,15 +49,46 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def no_context_left() -> Iterator[None]:
+    """Fail the test that leaves an application's context open: every later command would run in that application."""
+    yield
+    assert not has_app_context()
+
+
+class Kept:
+    """What is made once in a run and closed at its end, in reverse order.
+
+    A fixture that has parameters, or uses one that has, is made anew each time the parameter changes, module by module.
+    """
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self._things: dict[str, Any] = {}
+
+    def get(self, name: str, make: Callable[[], AbstractContextManager[Thing]]) -> Thing:
+        """Return the thing of this name, made by entering `make()` if there is none yet."""
+        if name not in self._things:
+            self._things[name] = self.stack.enter_context(make())
+        thing: Thing = self._things[name]
+        return thing
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def kept() -> Iterator[Kept]:
+    """What lasts for the whole run."""
+    things = Kept()
+    with things.stack:
+        yield things
+
+
+@pytest.fixture(scope="session")
+def postgres(kept: Kept) -> PostgresServer:
     """The PostgreSQL server of this run."""
     try:
-        server = PostgresServer()
+        return kept.get("PostgreSQL", PostgresServer)
     except ServiceMissing as error:
         skip_or_fail(error)
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
@@ -64,18 +97,26 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+NewDatabase = Callable[[], str]
+
+
 @pytest.fixture(scope="session")
-def database_url(
-    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """An empty database of this kind."""
-    if backend == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'gatepost.db'}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name = f"gatepost_{secrets.token_hex(4)}"
-    yield server.create_database(name)
-    server.drop_database(name)
+def new_database(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Return a function that makes an empty database of this kind and returns its URL."""
+
+    def make() -> str:
+        if backend == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'gatepost.db'}"
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.create_database(f"gatepost_{secrets.token_hex(4)}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def database_url(backend: str, kept: Kept, new_database: NewDatabase) -> str:
+    """The database of this kind that most tests share."""
+    return kept.get(f"database on {backend}", lambda: nullcontext(new_database()))
 
 
 def settings_for(database_url: str, **changes: Any) -> Settings:
@@ -94,8 +135,14 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def shared_app(database_url: str) -> Iterator[Flask]:
+def shared_app(backend: str, kept: Kept, database_url: str) -> Flask:
     """One migrated application for each kind of database."""
+    return kept.get(f"application on {backend}", lambda: migrated_app(database_url))
+
+
+@contextmanager
+def migrated_app(database_url: str) -> Iterator[Flask]:
+    """Make an application on a database of the newest schema."""
     app = create_app(settings_for(database_url))
     with app.app_context():
         flask_migrate.upgrade()
@@ -252,19 +299,16 @@ PATIENT = {
 
 
 @pytest.fixture(scope="session")
-def shared_server(
-    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatepostServer]:
+def shared_server(backend: str, kept: Kept, new_database: NewDatabase) -> GatepostServer:
     """A real gunicorn with its own migrated database, for what only several processes show."""
-    if backend == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('server') / 'gatepost.db'}"
-    else:
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        url = postgres.create_database(f"gatepost_{secrets.token_hex(4)}")
-    migrate(url)
-    environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "2"}
-    with GatepostServer({**environment, **PATIENT}) as server:
-        yield server
+
+    def start() -> GatepostServer:
+        url = new_database()
+        migrate(url)
+        environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "2"}
+        return GatepostServer({**environment, **PATIENT})
+
+    return kept.get(f"server on {backend}", start)
 
 
 def migrate(database_url: str) -> None:

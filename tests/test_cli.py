@@ -68,7 +68,7 @@ def flask(env: Mapping[str, str], *arguments: str, **options: Any) -> subprocess
 def test_help_has_a_line_for_each_command(app: Flask) -> None:
     runner = app.test_cli_runner()
     listed: dict[str, str] = {}
-    for path in ([], ["users"], ["sessions"], ["config"], ["maintenance"]):
+    for path in ([], ["users"], ["sessions"], ["keys"], ["config"], ["maintenance"]):
         shown = runner.invoke(args=[*path, "--help"]).output.partition("Commands:\n")[2]
         lines = re.findall(r"^  (\S+) {2,}(\S.*)$", shown, re.MULTILINE)
         listed |= {" ".join([*path, name]): words for name, words in lines}
@@ -76,6 +76,7 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
         "config check",
         "seed",
         "sessions prune",
+        *(f"keys {name}" for name in ("generate", "list", "rotate")),
         *(f"maintenance {name}" for name in ("on", "off", "status")),
         *(f"users {name}" for name in ("create-admin", "list", "disable", "enable", "promote", "demote")),
     }

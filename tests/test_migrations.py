@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 from app import create_app
+from app.audit.models import AuthEvent
 from app.auth.models import Session
 from app.db import Base, db
 from app.idempotency import KeptAnswer
@@ -31,7 +32,7 @@ from tests.conftest import ROOT, settings_for
 from tests.services.postgres import PostgresServer
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
-TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext)}
+TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent)}
 USER = {
     "email": "ä@example.com",
     "email_key": "ä@example.com",
@@ -83,6 +84,11 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "0005": ("service_context", {"id": 1, "maintenance": True, "message": "Back at noon.", "updated_at": NOW}),
+    # Neither the user nor the session is there any more.
+    "0006": (
+        "auth_events",
+        {"created_at": NOW, "event": "logged_in", "user_id": 98, "actor": "self", "actor_id": 98, "session_id": 99},
+    ),
 }
 
 
@@ -277,6 +283,8 @@ def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
         ("idempotency_keys", {"user_id": 99}),
         ("service_context", {"id": 2}),
         ("service_context", {"updated_at": None}),
+        ("auth_events", {"actor": "root"}),
+        ("auth_events", {"event": None}),
     ],
 )
 def test_the_database_itself_refuses_what_must_not_be(
@@ -300,6 +308,27 @@ def test_what_must_be_unique_is(empty_app: Flask, look: Look, table: str) -> Non
         look(partial(add_row, name=table, row=row))
     with pytest.raises(IntegrityError), db.engine.begin() as connection:
         add_row(connection, table, row)
+
+
+@pytest.mark.parametrize("where", ["", " WHERE id = 1"])
+def test_an_event_can_be_added_and_not_changed(empty_app: Flask, look: Look, where: str) -> None:
+    flask_migrate.upgrade()
+    name, row = ROWS["0006"]
+    look(partial(add_row, name=name, row=row))
+    before = look(partial(rows_of, name=name))
+    with pytest.raises(IntegrityError, match="auth_events is append-only"), db.engine.begin() as connection:
+        connection.execute(text(f"UPDATE auth_events SET user_id = NULL{where}"))
+    look(partial(add_row, name=name, row=row))
+    assert look(partial(rows_of, name=name))[:1] == before
+
+
+def test_a_user_s_end_leaves_the_events(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    look(partial(add_row, name="users", row=USER))
+    look(partial(add_row, name="auth_events", row=ROWS["0006"][1] | {"user_id": 1, "actor_id": 1}))
+    with db.engine.begin() as connection:
+        connection.execute(text("DELETE FROM users"))
+    assert [row["user_id"] for row in look(partial(rows_of, name="auth_events"))] == [1]
 
 
 def test_the_sql_can_be_written_out_for_review(empty_app: Flask, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,13 +252,14 @@ def test_what_is_refused_changes_nothing(world: World, name: str) -> None:
 
 
 def stored(world: World) -> list[Any]:
-    """All that the administrator can see, and Alice's drafts and sessions."""
+    """All that the administrator can see, the audit log too, and Alice's drafts and sessions."""
     seen = [
         world.carol.get("/users"),
         world.carol.get("/posts"),
         world.alice.get("/posts?status=draft"),
         world.alice.get("/auth/sessions"),
         world.bob.get("/auth/sessions"),
+        world.carol.get("/audit"),
     ]
     assert {response.status_code for response in seen} == {200}
     return [*(response.get_json()["items"] for response in seen), world.carol.get("/service-context").get_json()]

@@ -84,6 +84,8 @@ def test_the_defaults_are_the_contract_s(tmp_path: Path) -> None:
         "refresh_absolute_days": 30,
         "refresh_grace_seconds": 10,
         "max_sessions_per_user": 20,
+        "cookie_secure": True,
+        "cookie_samesite": "strict",
         "service_prefix": "",
         "trusted_proxies": 0,
         "redis_url": None,
@@ -565,3 +567,23 @@ def test_masked_settings_show_the_rest() -> None:
     shown = load(CORS_ORIGINS="https://a.example,https://b.example", WEB_THREADS="3").masked()
     assert shown["CORS_ORIGINS"] == "https://a.example,https://b.example"
     assert (shown["WEB_THREADS"], shown["RATELIMIT_ENABLED"], shown["REDIS_URL"]) == ("3", "True", "")
+
+
+# The cookie
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"COOKIE_SAMESITE": "None"}, "COOKIE_SAMESITE"),
+        ({"COOKIE_SAMESITE": "none", "COOKIE_SECURE": "false"}, "COOKIE_SAMESITE"),
+        ({"COOKIE_SECURE": "maybe"}, "COOKIE_SECURE"),
+    ],
+)
+def test_a_cookie_that_browsers_would_refuse_is_refused(environ: dict[str, str], name: str) -> None:
+    assert problems(**environ).keys() == {name}
+
+
+def test_production_sends_no_cookie_in_the_clear() -> None:
+    assert production(COOKIE_SECURE="false").keys() == {"COOKIE_SECURE"}
+    assert load(COOKIE_SECURE="false", COOKIE_SAMESITE="lax").cookie_samesite == "lax"

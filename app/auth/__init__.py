@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the auth routes, tell the guards who holds an access token, and add the `sessions` commands."""
-    from app.auth import commands, extension, sessions, tokens
+    """Serve the auth routes, tell the guards who holds an access token, and add its commands."""
+    from app.auth import commands, cookies, extension, key_commands, sessions, tokens
+    from app.auth.key_views import key_set
     from app.auth.views import auth
     from app.guards import AUTHENTICATOR
-    from app.http import API_PATH
     from app.users.events import exporters, user_disabled
 
     tokens.init_app(app, settings)
     extension.init_app(app)
     app.extensions[AUTHENTICATOR] = sessions.authenticate
-    app.register_blueprint(auth, url_prefix=settings.service_prefix + API_PATH + "/auth")
+    app.register_blueprint(auth, url_prefix=cookies.cookie_path(settings))
+    app.register_blueprint(key_set, url_prefix=settings.service_prefix)
     app.cli.add_command(commands.sessions)
+    app.cli.add_command(key_commands.keys)
     user_disabled.connect(sessions.end_all_of_disabled)
     exporters["sessions"] = sessions.export

@@ -13,7 +13,8 @@ from flask import Flask, Response, current_app, g, request
 from flask_jwt_extended import JWTManager
 
 from app.auth import sessions
-from app.auth.tokens import judge_claims, key_of, read_token
+from app.auth.keys import key_of
+from app.auth.tokens import judge_claims, read_token
 from app.db import transaction
 from app.error_handlers import respond
 from app.errors import (
@@ -54,7 +55,7 @@ def init_app(app: Flask) -> None:
     """Give the extension our judgement of tokens and our answers."""
     app.config.update(JWT_HEADER_NAME=HEADER, JWT_HEADER_TYPE="")
     manager = Manager(app)
-    manager.decode_key_loader(lambda header, claims: key_of(header))
+    manager.decode_key_loader(lambda header, claims: key_of(header).verifier)
     manager.user_lookup_loader(_find_caller)
     manager.invalid_token_loader(_refuse_header_or_token)
     manager.needs_fresh_token_loader(_refuse_stale)

@@ -7,14 +7,22 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from app.fields import Choice, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
+from app.fields import OPTIONAL, Choice, Flag, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
 from app.pagination import ListQuery, sort_field
 from app.passwords import MAX_LENGTH, is_same_password
 from app.users.schemas import EmailAddress, NewAccount, PrivateUser, password_field
 
 
+def cookie_field(example: bool = False) -> Flag:
+    """Return the field by which a client chooses how its refresh token comes."""
+    about = "Whether the refresh token comes as a cookie that no script can read, rather than in the answer."
+    return Flag(load_default=False, metadata={"description": about, "example": example})
+
+
 class Registration(NewAccount):
     """A new account, by its owner."""
+
+    cookie = cookie_field()
 
 
 def known_password_field() -> Text:
@@ -29,12 +37,19 @@ class Login(InputSchema):
 
     email = EmailAddress(required=True)
     password = known_password_field()
+    cookie = cookie_field()
 
 
 class RefreshToken(InputSchema):
     """A refresh token in the body, where it does not come as a bearer token."""
 
     refresh_token = Text(1, 4096, metadata={"example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
+
+
+class Refresh(RefreshToken):
+    """A refresh token in the body, where it comes there, and how the next one is to come: after a cookie, as one."""
+
+    cookie = cookie_field()
 
 
 class PasswordChange(InputSchema):
@@ -77,7 +92,21 @@ class RefreshedTokens(OutputSchema):
     """A pair of tokens."""
 
     access_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln"})
-    refresh_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
+    refresh_token = fields.String(
+        metadata={
+            "description": "A JWT. Absent where it comes as the cookie.",
+            "example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+            OPTIONAL: True,
+        }
+    )
+    csrf_token = fields.String(
+        metadata={
+            "description": "For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.",
+            "pattern": "^[0-9a-f]{32}$",
+            "example": "5d41402abc4b2a76b9719d911017c592",
+            OPTIONAL: True,
+        }
+    )
     token_type = Choice("Bearer")
     expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 900})
     refresh_expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 604_800})

@@ -9,11 +9,12 @@ from flask import current_app
 from sqlalchemy import Row, bindparam, select
 
 from app import metrics
+from app.audit.service import record
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
 from app.clock import utc_now
 from app.db import db, fetch_one
-from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
+from app.errors import EmailTaken, InvalidCredentials, Problem, ValidationFailed
 from app.guards import Caller
 from app.maintenance import require_service
 from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
@@ -47,58 +48,81 @@ def register(email: str, name: str, password: str, client: Client) -> SignIn:
         limits.hit(LimitName.LOGIN_ADDRESS, address)
         raise
     limits.hit(LimitName.REGISTER, address)
-    return SignIn(user, sessions.open_session(user.id, client))
+    return _sign_in("registered", user, client)
 
 
-def log_in(email: str, password: str, client: Client) -> SignIn:
-    """Begin a session for who knows the password. Raises InvalidCredentials, RateLimited.
+def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
+    """Begin a session for who knows the password. Raises RateLimited.
 
-    An unknown address, a wrong password and a disabled account take the same steps to the same refusal.
+    Returns InvalidCredentials as an outcome: that an attempt failed is on record, which must be committed. An unknown
+    address, a wrong password and a disabled account take the same steps to the same refusal.
     """
-    credentials = _guess(fetch_one(_CREDENTIALS, email_key=fold(email)), email, password, client)
+    credentials = fetch_one(_CREDENTIALS, email_key=fold(email))
+    failure = _judge(credentials, email, password, client)
+    if credentials is None or failure is not None:
+        return _refused(credentials, email, failure)
     rehashed = hash_password(password) if needs_rehash(credentials.password_hash) else None
     user = _lock_unchanged(credentials)
     if user is None:
-        raise InvalidCredentials
+        return _refused(credentials, email, "account_changed")
     if user.role != "admin":
         require_service()
     if rehashed is not None:
         user.password_hash = rehashed
     metrics.LOGINS.labels("succeeded").inc()
-    return SignIn(user, sessions.open_session(user.id, client))
+    return _sign_in("logged_in", user, client)
 
 
-def change_password(caller: Caller, current: str, new: str, client: Client) -> None:
+def _sign_in(event: str, user: User, client: Client) -> SignIn:
+    grant = sessions.open_session(user.id, client)
+    record(event, user.id, session_id=grant.session_id, actor_id=user.id)
+    return SignIn(user, grant)
+
+
+def _refused(credentials: Row[Any] | None, email: str, failure: str | None) -> Problem:
+    user_id = None if credentials is None else credentials.id
+    record("login_failed", user_id, detail=failure, tried_email_key=fold(email))
+    return InvalidCredentials()
+
+
+def change_password(caller: Caller, current: str, new: str, client: Client) -> Problem | None:
     """Set a new password and end the caller's other sessions.
 
-    Raises ValidationFailed on the field that is wrong (a 401 would set clients refreshing), RateLimited.
+    Raises ValidationFailed for a weak password, RateLimited. Returns ValidationFailed for a wrong current one as an
+    outcome, to be committed with its record; a 401 would set clients refreshing.
     """
     weakness = find_weakness(new, name=caller.name, email=caller.email)
     if weakness:
         raise ValidationFailed({"new_password": [weakness]})
     credentials = fetch_one(_CREDENTIALS, email_key=fold(caller.email))
-    wrong = ValidationFailed({"current_password": ["Is not your password."]})
-    try:
-        credentials = _guess(credentials, caller.email, current, client)
-    except InvalidCredentials as error:
-        raise wrong from error
+    failure = _judge(credentials, caller.email, current, client)
+    if credentials is None or failure is not None:
+        return _wrong_password(caller, failure)
     new_hash = hash_password(new)
     user = _lock_unchanged(credentials)
     if user is None:
-        raise wrong
+        return _wrong_password(caller, "account_changed")
     user.password_hash = new_hash
     user.updated_at = utc_now()
+    record("password_changed", caller.id)
     sessions.end_sessions(caller.id, "password_changed", but=caller.session_id)
+    return None
+
+
+def _wrong_password(caller: Caller, failure: str | None) -> Problem:
+    record("password_change_failed", caller.id, detail=failure)
+    return ValidationFailed({"current_password": ["Is not your password."]})
 
 
 _CREDENTIALS = select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
 
 
-def _guess(credentials: Row[Any] | None, email: str, password: str, client: Client) -> Row[Any]:
-    """Return the credentials if the guess at their password is right; raises InvalidCredentials or RateLimited.
+def _judge(credentials: Row[Any] | None, email: str, password: str, client: Client) -> str | None:
+    """Return why a guess at the password of an account does not count, for the record, or None. Raises RateLimited.
 
     Failures are counted as they come in, and a right guess is refused too once the window is full: of many guesses
-    sent at once no more count than the limit allows, and a client that guesses right is never in its own way.
+    sent at once no more count than the limit allows, and a client that guesses right is never in its own way. What
+    is refused by the limit is not on record, or guesses would fill the disk.
     """
     limits, address = _limits(), address_key(client.ip)
     account = (fold(email), address)
@@ -109,11 +133,13 @@ def _guess(credentials: Row[Any] | None, email: str, password: str, client: Clie
         metrics.LOGINS.labels("failed").inc()
         limits.hit(LimitName.LOGIN_ACCOUNT, *account)
         limits.hit(LimitName.LOGIN_ADDRESS, address)
-        raise InvalidCredentials
+        if credentials is None:
+            return "unknown_email"
+        return "disabled" if is_right else "wrong_password"
     limits.check(LimitName.LOGIN_ACCOUNT, *account)
     limits.check(LimitName.LOGIN_ADDRESS, address)
     limits.clear(LimitName.LOGIN_ACCOUNT, *account)
-    return credentials
+    return None
 
 
 def _lock_unchanged(credentials: Row[Any]) -> User | None:

@@ -14,6 +14,7 @@ from flask import current_app
 from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, literal, or_, select, update
 
 from app import metrics
+from app.audit.service import record_each
 from app.auth.models import Session
 from app.auth.tokens import Claims, read_token
 from app.clock import utc_now
@@ -127,7 +128,8 @@ def rotate(claims: Claims) -> Grant | Problem:
     Returns the grant, or TokenRevoked as an outcome: a replay has then ended the session, which must be committed.
     """
     now, settings = utc_now(), _settings()
-    here = _row_of(claims)
+    # Whoever disables an account ends its sessions too; an operator with SQL alone may not.
+    here = and_(_row_of(claims), select(User.id).where(User.id == claims.user_id, User.is_active).exists())
     idle = literal(now + timedelta(days=settings.refresh_idle_days), Session.idle_expires_at.type)
     swap = (
         update(Session)
@@ -234,13 +236,30 @@ def end_all_of_disabled(sender: object, *, user_id: int) -> None:
 
 
 def _end(condition: ColumnElement[bool], reason: str) -> int:
+    """End and record what lives of one user's sessions; returns how many."""
     statement = (
         update(Session)
         .where(condition, Session.revoked_at.is_(None))
         .values(revoked_at=utc_now(), revoked_reason=reason)
     )
-    result = db.session.execute(statement, execution_options={"synchronize_session": False})
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    ended = db.session.execute(
+        statement.returning(Session.id, Session.user_id), execution_options={"synchronize_session": False}
+    ).all()
+    if ended:
+        _record_end([row.id for row in ended], ended[0].user_id, reason)
+    return len(ended)
+
+
+def _record_end(session_ids: list[int], user_id: int, reason: str) -> None:
+    if reason == "replay":
+        # By the owner or by a thief: nobody knows.
+        record_each("refresh_replayed", user_id, session_ids)
+    elif reason == "logout":
+        record_each("logged_out", user_id, session_ids, actor_id=user_id)
+    else:
+        # A login, which ends the idlest of too many, has no caller yet.
+        actor_id = user_id if reason == "too_many_sessions" else None
+        record_each("session_revoked", user_id, session_ids, detail=reason, actor_id=actor_id)
 
 
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:

@@ -1,11 +1,11 @@
 """Tokens: making them, and judging them by the one rule of the contract (RFC 7519, RFC 8725, RFC 9068).
 
-Owns keys, headers and claims. Must not query: whether the session still lives is the sessions' business.
+Owns headers and claims. Must not query: whether the session still lives is the sessions' business.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,16 @@ from typing import Any, Literal
 import jwt
 from flask import Flask, current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
+from jwt.utils import base64url_decode, base64url_encode
 
+from app.auth import keys
+from app.auth.keys import key_of, keyring
 from app.db import MAX_ID
-from app.errors import TokenExpired, TokenInvalid
+from app.errors import MalformedRequest, TokenExpired, TokenInvalid
+from app.json_reader import parse_json
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
-ALGORITHM = "HS256"
-KEYRING = "gatepost.keyring"
 TYP = {"access": "at+jwt", "refresh": "rt+jwt"}
 TokenType = Literal["access", "refresh"]
 _REQUIRED = {
@@ -30,20 +32,12 @@ _REQUIRED = {
     "refresh": ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh", "gen"),
 }
 # RFC 8725 section 3.10: a header that names its own key, or an extension we do not know, is not believed.
-_REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
+_REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip"})
 # What the column holds; past it a comparison would overflow in the driver.
 MAX_GENERATION = 2**31 - 2
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
-
-
-@dataclass(frozen=True, slots=True)
-class Keyring:
-    """The signing key, and every key that tokens may still be signed with, by `kid`."""
-
-    signing_kid: str
-    keys: Mapping[str, str]
-    issuer: str
-    audience: str
+# RFC 7515 section 7.1: no padding, which the library would take.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +52,16 @@ class Claims:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Configure Flask-JWT-Extended to make tokens as the contract has them, and build the keyring."""
-    secrets = (settings.jwt_secret_key, *settings.jwt_previous_secret_keys)
-    keys = {_kid(secret): secret for secret in secrets}
-    app.extensions[KEYRING] = Keyring(_kid(settings.jwt_secret_key), keys, settings.jwt_issuer, settings.jwt_audience)
+    """Read the keys, and configure Flask-JWT-Extended to make tokens as the contract has them."""
+    keys.init_app(app, settings)
+    ring: keys.Keyring = app.extensions[keys.KEYRING]
     app.config.update(
-        JWT_SECRET_KEY=settings.jwt_secret_key,
-        JWT_ALGORITHM=ALGORITHM,
+        # The extension takes the one for HS256 and the other for the rest.
+        JWT_SECRET_KEY=ring.signing.signer,
+        JWT_PRIVATE_KEY=ring.signing.signer,
+        JWT_ALGORITHM=ring.signing.algorithm,
+        # It decodes only what read_token() has let through, which holds each key to its own.
+        JWT_DECODE_ALGORITHMS=sorted({key.algorithm for key in ring.keys.values()}),
         JWT_TOKEN_LOCATION=["headers"],
         JWT_COOKIE_CSRF_PROTECT=False,
         JWT_ENCODE_ISSUER=settings.jwt_issuer,
@@ -74,11 +71,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         JWT_DECODE_LEEWAY=LEEWAY_SECONDS,
         JWT_ACCESS_TOKEN_EXPIRES=timedelta(minutes=settings.access_token_minutes),
     )
-
-
-def _kid(secret: str) -> str:
-    """A name for a secret that tells nothing of it."""
-    return hashlib.blake2b(secret.encode(), digest_size=6, person=b"kid").hexdigest()
 
 
 def make_access_token(user_id: int, session_id: int, *, fresh: bool) -> str:
@@ -106,7 +98,7 @@ def make_refresh_token(user_id: int, session_id: int, generation: int, *, lives:
 
 
 def _headers(token_type: TokenType) -> dict[str, str]:
-    return {"typ": TYP[token_type], "kid": _keyring().signing_kid}
+    return {"typ": TYP[token_type], "kid": keyring().signing.kid}
 
 
 def access_token_seconds() -> int:
@@ -120,23 +112,26 @@ def read_token(token: str, *types: TokenType) -> Claims:
 
     Raises TokenExpired, or TokenInvalid for everything else that is wrong with it.
     """
-    keyring = _keyring()
     try:
-        header = jwt.get_unverified_header(token)
+        header = _read_part(token, 0)
         token_type = _judge_header(header, types)
+        _require_canonical(token)
+        key = key_of(header)
         claims = jwt.decode(
             token,
-            key_of(header),
-            algorithms=[ALGORITHM],
-            audience=keyring.audience,
-            issuer=keyring.issuer,
+            key.verifier,
+            algorithms=[key.algorithm],
+            audience=current_app.config["JWT_DECODE_AUDIENCE"],
+            issuer=current_app.config["JWT_DECODE_ISSUER"],
             leeway=LEEWAY_SECONDS,
             options={"require": list(_REQUIRED[token_type]), "strict_aud": True},
         )
+        _read_part(token, 1)
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     except (
         jwt.PyJWTError,
+        MalformedRequest,
         KeyError,
         ValueError,
         TypeError,
@@ -147,6 +142,21 @@ def read_token(token: str, *types: TokenType) -> Claims:
     return judge_claims(claims, token_type)
 
 
+def _read_part(token: str, number: int) -> Mapping[str, Any]:
+    """Return the JSON object of one part of a token.
+
+    The library takes names twice, UTF-16 and a byte order mark: what one reader of a token finds in it and another
+    does not is how a forgery passes (RFC 8725 section 2.6). Raises TokenInvalid, ValueError, MalformedRequest.
+    """
+    if not _COMPACT.fullmatch(token):
+        raise TokenInvalid
+    text = token.split(".")[number]
+    part = parse_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    if not isinstance(part, dict):
+        raise TokenInvalid
+    return part
+
+
 def _judge_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> TokenType:
     for token_type in types:
         if header.get("typ") == TYP[token_type] and not _REFUSED_HEADERS & header.keys():
@@ -154,12 +164,11 @@ def _judge_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> To
     raise TokenInvalid
 
 
-def key_of(header: Mapping[str, Any]) -> str:
-    """Return the key that a token names. Raises TokenInvalid for one that is not in the configured set."""
-    try:
-        return _keyring().keys[header["kid"]]
-    except KeyError as error:
-        raise TokenInvalid from error
+def _require_canonical(token: str) -> None:
+    """Raise TokenInvalid for a signature in another spelling of base64: each token has one text, ours (RFC 4648)."""
+    signature = token.rpartition(".")[2].encode()
+    if base64url_encode(base64url_decode(signature)) != signature:
+        raise TokenInvalid
 
 
 def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
@@ -174,7 +183,10 @@ def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
         and int(subject) <= MAX_ID
         and _is_count(session_id, MAX_ID)
         and _is_count(generation, MAX_GENERATION)
+        and ("gen" not in claims or generation > 0)
         and isinstance(is_fresh, bool)
+        # The library takes digits as text, too.
+        and all(type(claims[name]) is int for name in ("iat", "nbf", "exp"))
         and isinstance(claims["jti"], str)
         and claims["jti"]
     ):
@@ -184,8 +196,3 @@ def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
 
 def _is_count(value: object, maximum: int) -> bool:
     return type(value) is int and 0 <= value <= maximum
-
-
-def _keyring() -> Keyring:
-    keyring: Keyring = current_app.extensions[KEYRING]
-    return keyring

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import request, url_for
+from flask import url_for
 
-from app.auth import schemas, service, sessions
+from app.auth import cookies, schemas, service, sessions
+from app.auth.credentials import forget_cookie, read_credential
 from app.auth.service import SignIn
 from app.auth.sessions import Client, Grant
-from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token, read_token
+from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
+from app.client import client_address, client_user_agent
 from app.clock import utc_now
 from app.errors import (
     AuthenticationRequired,
@@ -25,14 +27,12 @@ from app.errors import (
     TokenInvalid,
     TokenRevoked,
 )
-from app.guards import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller, bearer_token
+from app.guards import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller
 from app.http import Api, Created, created, listing, no_content, ok, require_untagged
 from app.pagination import Page
 from app.users.schemas import PRIVATE_USER
 
 auth = Api("auth", __name__)
-USER_AGENT_LENGTH = 255
-ADDRESS_LENGTH = 45
 BAD_TOKEN = (
     AuthenticationRequired,
     MalformedAuthorization,
@@ -40,6 +40,8 @@ BAD_TOKEN = (
     TokenInvalid,
     TokenRevoked,
 )
+SETS_COOKIE = {"Set-Cookie": "The refresh token, where it comes as the cookie."}
+DROPS_COOKIE = {"Set-Cookie": "Takes the cookie back, if one came whose session has ended."}
 
 
 @auth.operation(
@@ -47,13 +49,13 @@ BAD_TOKEN = (
     "/register",
     access=ANYONE,
     body=schemas.Registration(),
-    answer=created(schemas.TokenAnswer(), is_tagged=False, describes="The new user, signed in."),
+    answer=created(schemas.TokenAnswer(), is_tagged=False, describes="The new user, signed in.", headers=SETS_COOKIE),
     problems=(EmailTaken, RateLimited),
 )
 def register(body: Mapping[str, Any]) -> Created:
     """Make an account and sign in."""
     sign_in = service.register(body["email"], body["name"], body["password"], _client())
-    return Created(_signed_in(sign_in), url_for("users.get_user", user_id=sign_in.user.id))
+    return Created(_signed_in(sign_in, as_cookie=body["cookie"]), url_for("users.get_user", user_id=sign_in.user.id))
 
 
 @auth.operation(
@@ -61,27 +63,34 @@ def register(body: Mapping[str, Any]) -> Created:
     "/login",
     access=ANYONE,
     body=schemas.Login(),
-    answer=ok(schemas.TokenAnswer()),
+    answer=ok(schemas.TokenAnswer(), headers=SETS_COOKIE),
     problems=(InvalidCredentials, RateLimited),
 )
-def log_in(body: Mapping[str, Any]) -> dict[str, Any]:
+def log_in(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     """Sign in with email and password; while the service is being maintained, administrators alone can."""
-    return _signed_in(service.log_in(body["email"], body["password"], _client()))
+    outcome = service.log_in(body["email"], body["password"], _client())
+    return outcome if isinstance(outcome, Problem) else _signed_in(outcome, as_cookie=body["cookie"])
 
 
 @auth.operation(
     "POST",
     "/refresh",
     access=REFRESH_TOKEN,
-    body=schemas.RefreshToken(),
+    body=schemas.Refresh(),
     body_required=False,
-    answer=ok(schemas.RefreshedTokens()),
+    answer=ok(schemas.RefreshedTokens(), headers=SETS_COOKIE),
     problems=BAD_TOKEN,
 )
 def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     """Exchange a refresh token for a new pair. The old one stays good for a moment; used later it ends the session."""
-    outcome = sessions.rotate(read_token(_presented_token(body), "refresh"))
-    return outcome if isinstance(outcome, Problem) else _tokens(outcome)
+    credential = read_credential(body, "refresh")
+    outcome = sessions.rotate(credential.claims)
+    if isinstance(outcome, Problem):
+        if credential.is_cookie:
+            cookies.drop()
+        return outcome
+    # What came out of a script's reach stays there, whatever the script asks for.
+    return _tokens(outcome, as_cookie=credential.is_cookie or body["cookie"])
 
 
 @auth.operation(
@@ -90,12 +99,15 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     access=ANY_TOKEN,
     body=schemas.RefreshToken(),
     body_required=False,
-    answer=no_content(),
+    answer=no_content(headers=DROPS_COOKIE),
     problems=BAD_TOKEN,
 )
 def log_out(body: Mapping[str, Any]) -> None:
     """End the session of an access or a refresh token."""
-    claims = read_token(_presented_token(body), "access", "refresh")
+    credential = read_credential(body, "access", "refresh")
+    claims = credential.claims
+    if credential.is_cookie:
+        cookies.drop()
     if not sessions.end_session(claims.user_id, claims.session_id, "logout"):
         raise TokenRevoked
 
@@ -123,20 +135,22 @@ def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     "/sessions",
     access=SIGNED_IN,
     query=schemas.SessionEndQuery(),
-    answer=no_content(),
+    answer=no_content(headers=DROPS_COOKIE),
     problems=(PreconditionFailed,),
 )
 def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     """End one's other sessions, and the current one too on demand."""
     require_untagged()
     sessions.end_sessions(caller.id, "ended", but=None if query["include_current"] else caller.session_id)
+    if query["include_current"]:
+        forget_cookie(caller.id)
 
 
 @auth.operation(
     "DELETE",
     "/sessions/<id:session_id>",
     access=SIGNED_IN,
-    answer=no_content(),
+    answer=no_content(headers=DROPS_COOKIE),
     problems=(NotFound, PreconditionFailed),
 )
 def end_session(caller: Caller, session_id: int) -> None:
@@ -144,6 +158,7 @@ def end_session(caller: Caller, session_id: int) -> None:
     require_untagged()
     if not sessions.end_session(caller.id, session_id, "ended"):
         raise NotFound
+    forget_cookie(caller.id, session_id)
 
 
 @auth.operation(
@@ -154,42 +169,32 @@ def end_session(caller: Caller, session_id: int) -> None:
     answer=no_content(),
     problems=(RateLimited,),
 )
-def change_password(caller: Caller, body: Mapping[str, Any]) -> None:
+def change_password(caller: Caller, body: Mapping[str, Any]) -> Problem | None:
     """Change one's password, and end one's other sessions."""
-    service.change_password(caller, body["current_password"], body["new_password"], _client())
-
-
-def _presented_token(body: Mapping[str, Any]) -> str:
-    """Return the one token of the request. Raises AuthenticationRequired for none, MalformedAuthorization for two."""
-    header, member = bearer_token(), body.get("refresh_token")
-    if header is not None and member is not None:
-        raise MalformedAuthorization("Send the token in the Authorization header or in the body, not in both.")
-    token = header or member
-    if token is None:
-        raise AuthenticationRequired
-    return str(token)
+    return service.change_password(caller, body["current_password"], body["new_password"], _client())
 
 
 def _client() -> Client:
-    # A proxy may pass on an address that is none.
-    ip = _printable(request.remote_addr or "", ADDRESS_LENGTH)
-    return Client(ip, _printable(request.headers.get("User-Agent", ""), USER_AGENT_LENGTH))
+    return Client(client_address(), client_user_agent())
 
 
-def _printable(text: str, length: int) -> str:
-    return "".join(c for c in text if c.isprintable())[:length]
+def _signed_in(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
+    if not as_cookie and cookies.cookie_values():
+        # A cookie of an earlier session would come along with each refresh, as a second credential.
+        cookies.drop()
+    return {"user": sign_in.user} | _tokens(sign_in.grant, as_cookie=as_cookie)
 
 
-def _signed_in(sign_in: SignIn) -> dict[str, Any]:
-    return {"user": sign_in.user} | _tokens(sign_in.grant)
-
-
-def _tokens(grant: Grant) -> dict[str, Any]:
+def _tokens(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
     lives = grant.idle_expires_at - utc_now()
-    return {
+    refresh_token = make_refresh_token(grant.user_id, grant.session_id, grant.generation, lives=lives)
+    answer = {
         "access_token": make_access_token(grant.user_id, grant.session_id, fresh=grant.is_fresh),
-        "refresh_token": make_refresh_token(grant.user_id, grant.session_id, grant.generation, lives=lives),
         "token_type": "Bearer",
         "expires_in": access_token_seconds(),
         "refresh_expires_in": round(lives.total_seconds()),
     }
+    if not as_cookie:
+        return answer | {"refresh_token": refresh_token}
+    cookies.put(refresh_token, lives=lives)
+    return answer | {"csrf_token": cookies.make_csrf_token(grant.user_id, grant.session_id)}

@@ -20,9 +20,9 @@ from app.maintenance import State
 
 service_context = Api("service_context", __name__)
 MAX_RETRY_AFTER_SECONDS = 7 * 24 * 3600
-# What still answers: probes, documents, and the switch itself. A login answers administrators alone, which the
-# auth feature sees to once it knows who it is.
-OPEN_BLUEPRINTS = frozenset({"health", "prefixed_health", "documents", "service_context"})
+# What still answers: probes, documents (the public keys are one), and the switch itself. A login answers
+# administrators alone, which the auth feature sees to once it knows who it is.
+OPEN_BLUEPRINTS = frozenset({"health", "prefixed_health", "documents", "key_set", "service_context"})
 OPEN_ENDPOINTS = frozenset({"auth.log_in"})
 
 

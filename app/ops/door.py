@@ -9,7 +9,7 @@ from flask import Flask, Response, g, request
 from werkzeug.datastructures import MIMEAccept
 
 from app.errors import NotAcceptable
-from app.headers import request_id_of
+from app.headers import request_id_of, security_headers
 from app.http import empty
 from app.ratelimit import LimitName, RateLimits, address_key
 from app.settings import Settings
@@ -40,8 +40,10 @@ def init_app(app: Flask, settings: Settings) -> None:
     def leave(response: Response) -> Response:
         headers = response.headers
         headers["X-Request-ID"] = g.request_id
-        headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Cache-Control", "no-store")
+        # A page that needs more than nothing brings a policy of its own.
+        for name, value in security_headers(request.scheme).items():
+            headers.setdefault(name, value)
         window = g.get("window")
         # A refusal by another limit tells of that one.
         if window is not None and "X-RateLimit-Limit" not in headers:

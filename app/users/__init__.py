@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the users routes and add the `users` commands."""
     from app import idempotency
+    from app.audit import service as audit
     from app.http import API_PATH
     from app.users import commands
     from app.users.events import exporters
@@ -21,3 +22,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(users, url_prefix=settings.service_prefix + API_PATH)
     app.cli.add_command(commands.users)
     exporters["idempotency_keys"] = idempotency.export
+    exporters["auth_events"] = audit.export

@@ -48,7 +48,7 @@ def create_admin(email: str, name: str) -> None:
     password_hash = hash_password(account["password"])
     try:
         with transaction():
-            user = service.create_user(account["email"], account["name"], password_hash, "admin")
+            user = service.create_user_for(account["email"], account["name"], password_hash, "admin")
     except EmailTaken as error:
         address = account["email"]
         raise EmailTaken(f"There is an account with the address {address} already; nothing was changed.") from error

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from app.audit.service import record
 from app.clock import utc_now
 from app.db import db, fetch_all, fetch_one, violates
 from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound
@@ -59,6 +60,13 @@ def create_user(email: str, name: str, password_hash: str, role: str = "user") -
         if violates(error, "uq_users_email_key"):
             raise EmailTaken from error
         raise
+    return user
+
+
+def create_user_for(email: str, name: str, password_hash: str, role: str) -> User:
+    """Add an account for somebody else, on record. Raises EmailTaken."""
+    user = create_user(email, name, password_hash, role)
+    record("user_created", user.id, detail=user.role)
     return user
 
 
@@ -128,6 +136,10 @@ def update_user(user: User, changes: Mapping[str, Any]) -> User:
         user.name_key = fold(user.name)
         user.updated_at = utc_now()
     db.session.flush()
+    if "role" in changed:
+        record("role_changed", user.id, detail=user.role)
+    if "is_active" in changed:
+        record("user_enabled" if user.is_active else "user_disabled", user.id)
     return user
 
 
@@ -147,6 +159,7 @@ def delete_user(user: User) -> None:
     if _is_acting_admin(user):
         _require_another_admin(user.id)
     db.session.execute(delete(User).where(User.id == user.id))
+    record("user_deleted", user.id)
 
 
 def find_by_email(email: str) -> User | None:

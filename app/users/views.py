@@ -70,7 +70,7 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
 def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
     """Make an account for somebody."""
     service.require_admin_still(caller)
-    user = service.create_user(**body)
+    user = service.create_user_for(**body)
     return Created(user, url_for("users.get_user", user_id=user.id))
 
 

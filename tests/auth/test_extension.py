@@ -233,7 +233,7 @@ def test_a_replaced_one_is_good_for_the_grace_and_ends_the_session_after(
     assert problem(get_me(client, alice.access_token)) == REVOKED
 
 
-@pytest.mark.parametrize("generation", [0, 2])
+@pytest.mark.parametrize("generation", [2, 9])
 def test_one_that_was_never_the_newest_ends_the_session(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock, generation: int
 ) -> None:

@@ -77,6 +77,11 @@ class TestConfinement:
             assert users
             assert "0" not in users
 
+    def test_nginx_may_write_where_bodies_and_answers_wait(self, deployment: Deployment) -> None:
+        # It starts without, and would then cut long answers alone.
+        for folder in ("/tmp/gatepost/body", "$NGINX_ANSWERS_DIR"):
+            deployment.compose("exec", "-T", "nginx", "sh", "-c", f'cd "{folder}" && echo . >try && rm try')
+
     def test_nginx_alone_is_reached_from_outside(self, deployment: Deployment) -> None:
         published = {
             service: [port for c in deployment.containers(service) for port in c["HostConfig"]["PortBindings"] or {}]

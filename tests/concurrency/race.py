@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
@@ -106,8 +107,8 @@ def only_worker(server: GatepostServer, pid: int) -> Iterator[None]:
             process.resume()
 
 
-def on_every_worker(server: GatepostServer, request: Callable[[], Reply]) -> list[Reply]:
-    """Send the same request to each worker in turn."""
+def on_every_worker(server: GatepostServer, request: Callable[[], T]) -> list[T]:
+    """Send the same request, or requests, to each worker in turn."""
     replies = []
     pids = server.worker_pids()
     assert len(pids) > 1
@@ -129,6 +130,13 @@ def tokens_of(reply: Reply) -> Tokens:
     """Return the tokens of a successful answer."""
     assert reply.status in (200, 201), reply.content
     return Tokens(reply.json["access_token"], reply.json["refresh_token"])
+
+
+def generation(refresh_token: str) -> int:
+    """Return the `gen` claim of a refresh token."""
+    payload = refresh_token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return int(claims["gen"])
 
 
 @dataclass(frozen=True)

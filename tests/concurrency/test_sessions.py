@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections import Counter
 from functools import partial
@@ -12,10 +10,10 @@ import pytest
 
 from tests.concurrency.race import (
     Arena,
-    Member,
     Reply,
     Tokens,
     change_password,
+    generation,
     on_every_worker,
     outcomes,
     race,
@@ -29,13 +27,6 @@ ROUNDS = 20
 AFTER_GRACE_SECONDS = 2.1
 NEW_PASSWORD = "another tall lamp"
 REVOKED = {(401, "token_revoked")}
-
-
-def generation(token: str) -> int:
-    """Return the `gen` claim of a refresh token."""
-    payload = token.split(".")[1]
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return int(claims["gen"])
 
 
 def look(arena: Arena, tokens: Tokens) -> Reply:
@@ -192,30 +183,3 @@ def test_twenty_logins_at_once_leave_twenty_sessions(arena: Arena) -> None:
     # All that had been idle longer went first.
     assert {look(arena, tokens).outcome for tokens in early} == REVOKED
     assert {look(arena, tokens_of(reply)).status for reply in replies} == {200}
-
-
-def endings(arena: Arena, member: Member, admin_token: str) -> list[partial[Reply]]:
-    """Every way in which all of a member's sessions end."""
-    path = f"/users/{member.id}"
-    return [
-        partial(arena.call, "PATCH", path, token=admin_token, body={"is_active": False}),
-        partial(arena.call, "DELETE", path, token=admin_token),
-    ]
-
-
-def test_an_ended_session_is_dead_on_every_worker_at_once(arena: Arena) -> None:
-    admin_token = arena.join("admin").log_in().access
-    for number in range(2):
-        member = arena.join()
-        tokens = member.log_in()
-        # Every worker has met the token while it was good.
-        assert {reply.status for reply in on_every_worker(arena.server, partial(look, arena, tokens))} == {200}
-        assert endings(arena, member, admin_token)[number]().status in (200, 204)
-        assert outcomes(on_every_worker(arena.server, partial(look, arena, tokens))) == REVOKED
-    member = arena.join()
-    one, other = member.log_in(), member.log_in()
-    assert {reply.status for reply in on_every_worker(arena.server, partial(look, arena, other))} == {200}
-    assert change_password(arena, one.access, PASSWORD, NEW_PASSWORD).status == 204
-    assert outcomes(on_every_worker(arena.server, partial(look, arena, other))) == REVOKED
-    assert arena.call("POST", "/auth/logout", token=one.refresh).status == 204
-    assert outcomes(on_every_worker(arena.server, partial(look, arena, one))) == REVOKED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -14,6 +16,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.db import db
+from tests.auth.keyrings import write_key
 from tests.conftest import API, PASSWORD, migrate, problem, settings_for
 from tests.docs.test_operations import section
 
@@ -27,10 +30,35 @@ def steps() -> list[tuple[str, tuple[str, ...]]]:
     return [(KEYS[key], (KEYS[previous],) if previous else ()) for key, previous in rows]
 
 
+def changes_of_kind(file: str) -> list[dict[str, Any]]:
+    """Return the settings of each step from one kind of key to the other, as the guide's table has them."""
+    rows = re.findall(r"^\| (\d.*)\|$", section("From one kind of key to the other"), re.MULTILINE)
+    values = {"secret": KEYS["old"], "token.pem": file}
+    steps = []
+    for row in rows:
+        secret, previous, private, verifying = [values.get(cell.strip(), "") for cell in row.split("|")[1:]]
+        steps.append(
+            {
+                "jwt_secret_key": secret,
+                "jwt_previous_secret_keys": (previous,) if previous else (),
+                "jwt_private_key_file": private or None,
+                "jwt_verification_key_files": (verifying,) if verifying else (),
+            }
+        )
+    return steps
+
+
 @contextmanager
 def replica(url: str, key: str, previous: tuple[str, ...]) -> Iterator[FlaskClient]:
     """A replica with these keys, on the database that all share."""
-    app: Flask = create_app(settings_for(url, jwt_secret_key=key, jwt_previous_secret_keys=previous))
+    with serving(url, {"jwt_secret_key": key, "jwt_previous_secret_keys": previous}) as client:
+        yield client
+
+
+@contextmanager
+def serving(url: str, keys: dict[str, Any]) -> Iterator[FlaskClient]:
+    """A replica with these settings, on the database that all share."""
+    app: Flask = create_app(settings_for(url, **keys))
     yield app.test_client()
     with app.app_context():
         db.engine.dispose()
@@ -126,3 +154,29 @@ def test_cursors_and_kept_answers_hang_on_the_key_as_the_guide_says(replicas: li
     repeated = overlap.post(f"{API}/posts", json=BODY, headers=again)
     assert (repeated.status_code, repeated.headers["Idempotency-Replayed"]) == (201, "true")
     assert problem(end.post(f"{API}/posts", json=BODY, headers=again)) == (422, "idempotency_key_reused")
+
+
+def test_changing_the_kind_of_key_and_back_signs_nobody_out(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    start: dict[str, Any] = {"jwt_secret_key": KEYS["old"]}
+    steps = [start, *changes_of_kind(write_key(tmp_path / "token.pem").path)]
+    assert len(steps) == 7
+    assert steps[-1] == start | {
+        "jwt_previous_secret_keys": (),
+        "jwt_private_key_file": None,
+        "jwt_verification_key_files": (),
+    }
+    with ExitStack() as stack:
+        replicas = [stack.enter_context(serving(database_url, keys)) for keys in steps]
+        register(replicas[0], "kinds@example.com")
+        algorithms = {}
+        for before, after in pairwise(replicas):
+            for signs, reads in ((before, after), (after, before)):
+                granted = log_in(signs, "kinds@example.com")
+                algorithms[replicas.index(signs)] = jwt.get_unverified_header(granted["access_token"])["alg"]
+                assert me(reads, granted["access_token"]) == 200
+                assert reads.post(f"{API}/auth/refresh", headers=bearer(granted["refresh_token"])).status_code == 200
+        assert [algorithms[step] for step in range(7)] == [*["HS256"] * 2, *["ES256"] * 3, *["HS256"] * 2]
+        # At the ends of each overlap the other kind is refused.
+        assert me(replicas[3], log_in(replicas[0], "kinds@example.com")["access_token"]) == 401
+        assert me(replicas[6], log_in(replicas[3], "kinds@example.com")["access_token"]) == 401

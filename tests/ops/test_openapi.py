@@ -271,8 +271,8 @@ def test_ids_are_64_bit_integers(document: Document) -> None:
         ("create_post", [{"accessToken": []}]),
         ("create_user", [{"accessToken": []}]),
         ("export_user", [{"accessToken": []}]),
-        ("refresh", [{"refreshToken": []}, {}]),
-        ("log_out", [{"accessToken": []}, {"refreshToken": []}, {}]),
+        ("refresh", [{"refreshToken": []}, {"refreshCookie": []}, {}]),
+        ("log_out", [{"accessToken": []}, {"refreshToken": []}, {"refreshCookie": []}, {}]),
     ],
 )
 def test_it_says_which_credentials_a_route_takes(document: Document, operation: str, security: list[Any]) -> None:

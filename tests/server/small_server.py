@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.headers import SECURITY_HEADERS
 from tests.services import LOOPBACK, free_port
 from tests.services.process import ServerProcess, bare_environment
 
@@ -189,7 +190,8 @@ def assert_refused(answer: Answer, status: int, code: str) -> dict[str, Any]:
     assert document["request_id"] == answer.headers["x-request-id"]
     assert answer.headers["connection"] == "close"
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    for name, value in SECURITY_HEADERS.items():
+        assert answer.headers[name.lower()] == value
     assert answer.headers["server"] == "gatepost"
     assert "date" in answer.headers
     return document

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import KINDS
+from app.headers import SECURITY_HEADERS
 from tests.services import LOOPBACK, free_port
 from tests.services.nginx import NginxServer
 from tests.stack.conftest import Front, Stack
@@ -42,7 +43,8 @@ def check(answer: Answer, status: int, code: str, prefix: str = "") -> None:
         "detail": kind.detail,
         "request_id": answer.only("X-Request-ID"),
     }
-    assert answer.only("X-Content-Type-Options") == "nosniff"
+    for name, value in SECURITY_HEADERS.items():
+        assert answer.only(name) == value
     assert answer.only("Cache-Control") == "no-store"
     assert answer.only("Vary") == "Origin"
     assert answer.only("Server") == "nginx"
@@ -90,6 +92,7 @@ def test_a_refusal_is_a_problem_that_allowed_origins_may_read(
     answer = send(nginx.port, request_text.encode())
     check(answer, status, code)
     assert answer.only("Access-Control-Allow-Origin") == ORIGIN
+    assert answer.only("Access-Control-Allow-Credentials") == "true"
 
 
 @pytest.mark.parametrize(("request_text", "status", "code"), UNREADABLE.values(), ids=UNREADABLE)
@@ -153,7 +156,7 @@ def test_the_application_gives_an_allowed_origin_the_same_headers(stack: Stack, 
     own = call(stack.nginx.port, "GET", "/metrics", headers=asked)
     theirs = call(stack.nginx.port, "GET", "/nowhere", headers=asked)
     assert (own.status, theirs.status) == (404, 404)
-    for name in ("Access-Control-Allow-Origin", "Cache-Control", "X-Content-Type-Options"):
+    for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Cache-Control", *SECURITY_HEADERS):
         assert own.only(name) == theirs.only(name)
     exposed = [answer.only("Access-Control-Expose-Headers").split(", ") for answer in (own, theirs)]
     assert sorted(exposed[0]) == sorted(exposed[1])
@@ -214,7 +217,7 @@ def test_the_length_of_a_refused_body_is_the_one_set(front: Front, application: 
 
 def test_one_address_has_room_for_a_sixth_of_all_bodies() -> None:
     defaults = dict(re.findall(r'"\$\{(NGINX_CONNECTIONS|MAX_BODY_BYTES):=(\d+)\}"', START))
-    room = re.search(r'tmpfs: \["/tmp:size=(\d+)m", "/var/cache/nginx:', COMPOSE)
+    room = re.search(r'tmpfs: \["/tmp:size=(\d+)m", "/var/cache/gatepost:', COMPOSE)
     assert room is not None
     assert int(defaults["NGINX_CONNECTIONS"]) * int(defaults["MAX_BODY_BYTES"]) <= int(room[1]) * MIB / 6
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from app.headers import SECURITY_HEADERS
 from tests.services import LOOPBACK
 from tests.services.nginx import COMES_AND_GOES, NginxServer
 from tests.services.process import is_alive
@@ -203,6 +204,8 @@ class TestCertificate:
         answer = call(nginx.port, "POST", "/x?a=b", body=b"{}", headers={"Host": "localhost"})
         assert answer.status == 308
         assert answer.only("Location") == f"https://localhost:{nginx.tls_port}/x?a=b"
+        for name, value in SECURITY_HEADERS.items():
+            assert answer.only(name) == value
         assert application.seen == []
         assert call(nginx.port, "GET", "/health").status == 200
 

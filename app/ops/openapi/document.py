@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 from app.http import Endpoint
 from app.ops.openapi.operations import Operation, make_operation
-from app.ops.openapi.parts import HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, SECURITY_SCHEMES
+from app.ops.openapi.parts import CSRF_TOKEN, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, SECURITY_SCHEMES
 from app.ops.openapi.problems import FIELD_ERRORS, PROBLEM, VALIDATION_PROBLEM
 from app.ops.openapi.schemas import Schemas, SchemasPlugin
 from app.settings import Settings
@@ -83,7 +83,7 @@ def _add_parts(spec: APISpec) -> None:
         spec.components.schema(name, schema)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
-    for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY):
+    for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, CSRF_TOKEN):
         spec.components.parameter(parameter["name"], "header", parameter)
     for name, scheme in SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, scheme)

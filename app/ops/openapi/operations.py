@@ -14,6 +14,7 @@ from app.guards import Guard
 from app.http import NO_STORE, Answer, Endpoint, summary
 from app.ops.door import is_limited
 from app.ops.openapi.parts import (
+    CSRF_TOKEN,
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -79,6 +80,8 @@ def _security(access: Guard) -> list[dict[str, list[str]]]:
     if access.need == "nothing":
         return []
     ways: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]
+    if access.takes_cookie:
+        ways.append({"refreshCookie": []})
     return [*ways, {}] if access.need in ("optional", "token") else ways
 
 
@@ -94,6 +97,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
         parameters.append(IF_MATCH["name"])
     if endpoint.idempotent:
         parameters.append(IDEMPOTENCY_KEY["name"])
+    if endpoint.access.takes_cookie:
+        parameters.append(CSRF_TOKEN["name"])
     return parameters
 
 

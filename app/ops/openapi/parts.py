@@ -80,6 +80,12 @@ IDEMPOTENCY_KEY: Json = {
     },
 }
 
+CSRF_TOKEN: Json = {
+    "name": "X-CSRF-TOKEN",
+    "description": "The `csrf_token` that came with the cookie; the cookie counts only with it.",
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$", "examples": ["5d41402abc4b2a76b9719d911017c592"]},
+}
+
 SECURITY_SCHEMES: dict[str, Json] = {
     "accessToken": {
         "type": "http",
@@ -92,6 +98,13 @@ SECURITY_SCHEMES: dict[str, Json] = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "The `refresh_token` of a login, a registration or a refresh; the body may bring it instead.",
+    },
+    "refreshCookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Secure-gatepost_refresh",
+        "description": 'The refresh token as a cookie, for `"cookie": true`; counts only with `X-CSRF-TOKEN`. '
+        "Over plain HTTP, as on localhost, its name is `gatepost_refresh`.",
     },
 }
 

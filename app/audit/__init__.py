@@ -1,0 +1,20 @@
+"""The audit log: who signed in, failed to, or changed an account, when and from where. Written once, never changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Serve the log to administrators, and to users what is about them; add the `audit` commands."""
+    from app.audit import commands
+    from app.audit.views import audit
+    from app.http import API_PATH
+
+    app.register_blueprint(audit, url_prefix=settings.service_prefix + API_PATH)
+    app.cli.add_command(commands.audit)

@@ -1,0 +1,61 @@
+"""The auth_events table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, Id, UtcDateTime
+
+EVENTS = (
+    "registered",
+    "user_created",
+    "logged_in",
+    "login_failed",
+    "refresh_replayed",
+    "logged_out",
+    "session_revoked",
+    "password_changed",
+    "password_change_failed",
+    "role_changed",
+    "user_disabled",
+    "user_enabled",
+    "user_deleted",
+    "audit_pruned",
+)
+# By whom: the user, another one who may, somebody at the service's command line, or somebody unknown.
+ACTORS = ("self", "administrator", "operator", "anonymous")
+
+
+class AuthEvent(Base):
+    """Something that happened to an account or a session. Only ever inserted: a trigger refuses changes.
+
+    Ids of users and sessions are plain numbers: an event outlives what it is about, and no id is given out twice.
+    An address that somebody tried to sign in with is kept as a keyed hash, and only where no account has it.
+    """
+
+    __tablename__ = "auth_events"
+    __table_args__ = (
+        CheckConstraint("actor IN ('self', 'administrator', 'operator', 'anonymous')", name="actor"),
+        # One for each thing that lists are narrowed to, in the order they are walked.
+        Index(None, "created_at", "id"),
+        Index(None, "user_id", "created_at", "id"),
+        Index(None, "actor_id", "created_at", "id"),
+        Index(None, "event", "created_at", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    event: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[int | None] = mapped_column(Id)
+    email_hash: Mapped[str | None] = mapped_column(String(32))
+    actor: Mapped[str] = mapped_column(String(16))
+    actor_id: Mapped[int | None] = mapped_column(Id)
+    session_id: Mapped[int | None] = mapped_column(Id)
+    detail: Mapped[str | None] = mapped_column(String(32))
+    ip: Mapped[str | None] = mapped_column(String(45))
+    user_agent: Mapped[str | None] = mapped_column(String(255))
+    request_id: Mapped[str | None] = mapped_column(String(128))

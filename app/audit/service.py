@@ -1,0 +1,200 @@
+"""Writes events in the transaction of what they tell, and reads them. Never commits, never changes an event.
+
+So what is refused or rolled back leaves no event; a refusal that is to leave one must be an outcome, not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flask import current_app, g, has_request_context
+from sqlalchemy import Row, Select, delete, insert, select, tuple_
+
+from app.audit.models import AuthEvent
+from app.client import client_address, client_user_agent
+from app.clock import utc_now
+from app.db import db, fetch_all
+from app.fields import format_timestamp
+from app.guards import Caller
+from app.pagination import Page, paginate
+from app.signing import Signer
+
+EXPORT_BATCH = 100
+# At most 16 bytes.
+_PURPOSE = b"audit email"
+FAILURES = frozenset({"login_failed", "password_change_failed"})
+OWN_COLUMNS = (
+    AuthEvent.id,
+    AuthEvent.event,
+    AuthEvent.created_at,
+    AuthEvent.actor,
+    AuthEvent.session_id,
+    AuthEvent.detail,
+    AuthEvent.ip,
+    AuthEvent.user_agent,
+    AuthEvent.request_id,
+)
+COLUMNS = (*OWN_COLUMNS, AuthEvent.user_id, AuthEvent.actor_id, AuthEvent.email_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEvent:
+    """An event as the user it is about may see it."""
+
+    id: int
+    event: str
+    created_at: datetime
+    actor: str
+    session_id: int | None
+    detail: str | None
+    ip: str | None
+    user_agent: str | None
+    request_id: str | None
+
+
+def record(
+    event: str,
+    user_id: int | None,
+    *,
+    session_id: int | None = None,
+    detail: str | None = None,
+    actor_id: int | None = None,
+    tried_email_key: str | None = None,
+) -> None:
+    """Write down that `event` happened to a user, in one INSERT.
+
+    The caller of the request is who did it; `actor_id` says so where a request has none yet, as a login. The session
+    is the caller's if none is given. `tried_email_key` is kept as a hash, and only without `user_id`.
+    """
+    caller: Caller | None = g.get("caller")
+    if session_id is None and caller is not None:
+        session_id = caller.session_id
+    record_each(
+        event,
+        user_id,
+        [session_id],
+        detail=detail,
+        actor_id=actor_id,
+        email_hash=_hash_unknown(user_id, tried_email_key),
+    )
+
+
+def record_each(
+    event: str,
+    user_id: int | None,
+    session_ids: Sequence[int | None],
+    *,
+    detail: str | None = None,
+    actor_id: int | None = None,
+    email_hash: str | None = None,
+) -> None:
+    """Write down that `event` happened to several sessions of a user, still in one INSERT."""
+    actor, actor_id = _find_actor(user_id, actor_id)
+    common = {
+        "created_at": utc_now(),
+        "event": event,
+        "user_id": user_id,
+        "email_hash": email_hash,
+        "actor": actor,
+        "actor_id": actor_id,
+        "detail": detail,
+        **_origin(),
+    }
+    rows = [{**common, "session_id": session_id} for session_id in session_ids]
+    if rows:
+        db.session.execute(insert(AuthEvent).values(rows))
+
+
+def _find_actor(user_id: int | None, actor_id: int | None) -> tuple[str, int | None]:
+    caller: Caller | None = g.get("caller")
+    if actor_id is None and caller is not None:
+        actor_id = caller.id
+    if actor_id is None:
+        return ("anonymous" if has_request_context() else "operator"), None
+    return ("self" if actor_id == user_id else "administrator"), actor_id
+
+
+def _origin() -> dict[str, str | None]:
+    if not has_request_context():
+        return {"ip": None, "user_agent": None, "request_id": None}
+    return {"ip": client_address(), "user_agent": client_user_agent(), "request_id": g.get("request_id")}
+
+
+def _hash_unknown(user_id: int | None, email_key: str | None) -> str | None:
+    """A keyed hash of an address that no account has: it may be a stranger's, or a secret typed into the wrong field.
+
+    Hashed where there is an account too, so that no refusal takes another path.
+    """
+    if email_key is None:
+        return None
+    signer: Signer = current_app.extensions["gatepost.signer"]
+    hashed = signer.sign(_PURPOSE, email_key.encode("utf-8", "surrogatepass")).hex()
+    return hashed if user_id is None else None
+
+
+def list_events(query: Mapping[str, Any]) -> Page:
+    """Return a page of everyone's events."""
+    statement = _filtered(select(*COLUMNS), query)
+    for name in ("event", "user_id", "actor_id"):
+        if name in query:
+            statement = statement.where(getattr(AuthEvent, name) == query[name])
+    return _page(statement, query)
+
+
+def list_own_events(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """Return a page of the events about the caller."""
+    page = _page(_filtered(_about(caller.id), query), query)
+    return replace(page, items=[_as_shown_to_user(row) for row in page.items])
+
+
+def _about(user_id: int) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(*OWN_COLUMNS)
+    return statement.where(AuthEvent.user_id == user_id)
+
+
+def _filtered(statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
+    if "created_after" in query:
+        statement = statement.where(AuthEvent.created_at > query["created_after"])
+    if "created_before" in query:
+        statement = statement.where(AuthEvent.created_at < query["created_before"])
+    return statement
+
+
+def _page(statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Page:
+    return paginate(statement, query, keys={"created_at": AuthEvent.created_at}, id_column=AuthEvent.id)
+
+
+def _as_shown_to_user(row: Row[Any]) -> OwnEvent:
+    """Leave out why an attempt failed, and where an administrator sat who did this: that is not the user's to know."""
+    shown = OwnEvent(**row._mapping)
+    if shown.event in FAILURES:
+        shown = replace(shown, detail=None)
+    if shown.actor != "administrator":
+        return shown
+    session_id = shown.session_id if shown.event == "session_revoked" else None
+    return replace(shown, session_id=session_id, ip=None, user_agent=None, request_id=None)
+
+
+def export(user_id: int) -> Iterator[dict[str, Any]]:
+    """Give everything that happened to a user, as they may see it, in batches so that no single statement runs long."""
+    place = (AuthEvent.created_at, AuthEvent.id)
+    statement = _about(user_id).order_by(*place).limit(EXPORT_BATCH)
+    rows = fetch_all(statement)
+    while rows:
+        for row in rows:
+            shown = _as_shown_to_user(row)
+            yield {name: getattr(shown, name) for name in OwnEvent.__slots__} | {
+                "created_at": format_timestamp(shown.created_at)
+            }
+        rows = fetch_all(statement.where(tuple_(*place) > (rows[-1].created_at, rows[-1].id)))
+
+
+def prune(before: datetime, limit: int) -> int:
+    """Delete up to `limit` events from before a moment, the oldest first; returns how many."""
+    old = select(AuthEvent.id).where(AuthEvent.created_at < before).order_by(AuthEvent.created_at, AuthEvent.id)
+    some = delete(AuthEvent).where(AuthEvent.id.in_(old.limit(limit)))
+    result = db.session.execute(some, execution_options={"synchronize_session": False})
+    return int(result.rowcount)  # type: ignore[attr-defined]

@@ -1,0 +1,32 @@
+"""The routes of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.audit import service
+from app.audit.schemas import AUDIT_EVENT, OWN_EVENT, AuditQuery, OwnEventListQuery
+from app.guards import ADMIN, SIGNED_IN, Caller
+from app.http import Api, listing
+from app.pagination import Page
+
+audit = Api("audit", __name__)
+
+
+@audit.operation(
+    "GET",
+    "/auth/events",
+    access=SIGNED_IN,
+    query=OwnEventListQuery(),
+    answer=listing(OWN_EVENT),
+)
+def list_own_events(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """List what happened to one's account and sessions, failed attempts to sign in included."""
+    return service.list_own_events(caller, query)
+
+
+@audit.operation("GET", "/audit", access=ADMIN, query=AuditQuery(), answer=listing(AUDIT_EVENT))
+def list_events(caller: Caller, query: Mapping[str, Any]) -> Page:
+    """List what happened to everyone's accounts and sessions, deleted ones included."""
+    return service.list_events(query)

@@ -1,0 +1,62 @@
+"""The public keys, for services that verify our access tokens without asking us (RFC 7517, section 5)."""
+
+from __future__ import annotations
+
+from flask import Response
+from flask_cors import cross_origin
+from marshmallow import Schema, fields
+
+from app.auth.keys import KEY_SET_SECONDS, keyring
+from app.etags import is_unchanged
+from app.fields import OPTIONAL, Choice, OutputSchema
+from app.guards import ANYONE
+from app.http import Api, written
+
+key_set = Api("key_set", __name__)
+# For any page: it holds nothing that is not for everybody, and answers no cookie.
+CACHE = f"public, max-age={KEY_SET_SECONDS}"
+
+
+class PublicKey(OutputSchema):
+    """A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2)."""
+
+    kid = fields.String(metadata={"description": "The key's thumbprint (RFC 7638); a token's header names it."})
+    use = Choice("sig")
+    alg = Choice("ES256", "EdDSA", metadata={"description": "The one algorithm of tokens of this key."})
+    kty = Choice("EC", "OKP")
+    crv = Choice("P-256", "Ed25519")
+    x = fields.String(metadata={"description": "Base64url."})
+    y = fields.String(metadata={OPTIONAL: True, "description": "Base64url, with EC alone."})
+
+
+class KeySet(OutputSchema):
+    """A JSON Web Key Set."""
+
+    keys = fields.List(fields.Nested(PublicKey))
+
+
+KEY_SET: Schema = KeySet()
+
+
+@key_set.operation(
+    "GET",
+    "/.well-known/jwks.json",
+    access=ANYONE,
+    answer=written(
+        KEY_SET,
+        cache=CACHE,
+        is_tagged=True,
+        headers={"Access-Control-Allow-Origin": "Always `*`: pages of every origin may read the public keys."},
+        describes="The keys that sign tokens or may soon; empty where tokens are signed with a shared secret (HS256).",
+    ),
+)
+@cross_origin(origins="*", send_wildcard=True, vary_header=False, expose_headers=["ETag"])
+def get_key_set() -> Response:
+    """Publish the keys that verify access tokens, as a JSON Web Key Set.
+
+    A key is in it before the first token is signed with it. Fetch the set again for a token whose `kid` it lacks.
+    """
+    ring = keyring()
+    if is_unchanged(ring.key_set_etag):
+        return Response(status=304, headers={"ETag": ring.key_set_etag})
+    return Response(ring.key_set, headers={"ETag": ring.key_set_etag}, mimetype="application/json")

@@ -1,0 +1,81 @@
+"""What the log costs: one INSERT a login, none a refresh, and no disk for whoever guesses on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.db import db
+from tests.audit.support import events, names
+from tests.auth.support import log_in, refresh
+from tests.conftest import API, PASSWORD, Person, problem
+from tests.statements import counted
+
+
+def test_a_login_costs_one_insert_more(app: Flask, client: FlaskClient, alice: Person) -> None:
+    with counted(app) as statements:
+        assert log_in(client, alice.email).status_code == 200
+    inserts = [statement for statement in statements if statement.startswith("INSERT")]
+    assert [statement.split()[2] for statement in inserts] == ["sessions", "auth_events"]
+
+
+def test_a_refresh_costs_nothing(app: Flask, client: FlaskClient, alice: Person) -> None:
+    with counted(app) as statements:
+        assert refresh(client, alice.refresh_token).status_code == 200
+    assert not [statement for statement in statements if "auth_events" in statement]
+
+
+def test_refused_logins_run_the_same_statements(app: Flask, client: FlaskClient, alice: Person, bob: Person) -> None:
+    """Or the time of the refusal would tell why: see docs/login-timing.md."""
+    disabled = app.test_cli_runner().invoke(args=["users", "disable", bob.email])
+    assert disabled.exit_code == 0, disabled.output
+    seen = []
+    for email, password in ((alice.email, "wrong"), ("nobody@example.com", "wrong"), (bob.email, PASSWORD)):
+        with counted(app) as statements:
+            assert log_in(client, email, password).status_code == 401
+        # PostgreSQL is told the id of the request in a comment.
+        seen.append([statement.partition(" /*")[0] for statement in statements])
+    assert seen[0] == seen[1] == seen[2]
+    assert [statement.split()[0] for statement in seen[0] if "BEGIN" not in statement] == ["SELECT", "INSERT"]
+
+
+def test_many_sessions_end_with_one_insert(app: Flask, client: FlaskClient, alice: Person) -> None:
+    for _ in range(5):
+        log_in(client, alice.email)
+    with counted(app) as statements:
+        assert alice.delete("/auth/sessions").status_code == 204
+    assert len([statement for statement in statements if statement.startswith("INSERT")]) == 1
+    assert names(app)[5:] == ["session_revoked"] * 5
+
+
+@pytest.fixture
+def limited(app: Flask) -> Iterator[FlaskClient]:
+    """A client of the same database behind tight limits."""
+    settings = replace(
+        app.extensions["gatepost.settings"],
+        ratelimit_enabled=True,
+        ratelimit_login_account="2 per hour",
+        ratelimit_login_address="3 per hour",
+    )
+    limited_app = create_app(settings)
+    yield limited_app.test_client()
+    with limited_app.app_context():
+        db.engine.dispose()
+        limited_app.extensions["gatepost.probe"].dispose()
+
+
+def test_what_the_limiter_refuses_is_not_recorded(app: Flask, limited: FlaskClient, alice: Person) -> None:
+    guess = {"email": alice.email, "password": "wrong"}
+    statuses = [limited.post(f"{API}/auth/login", json=guess).status_code for _ in range(5)]
+    assert statuses == [401, 401, 429, 429, 429]
+    assert problem(limited.post(f"{API}/auth/login", json={**guess, "password": PASSWORD})) == (429, "rate_limited")
+    others = [
+        limited.post(f"{API}/auth/login", json={**guess, "email": f"{n}@example.com"}).status_code for n in range(4)
+    ]
+    assert others == [401, 429, 429, 429]
+    assert [event["detail"] for event in events(app)] == ["wrong_password", "wrong_password", "unknown_email"]

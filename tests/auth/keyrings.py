@@ -1,0 +1,106 @@
+"""What the tests of keys share: key files, applications with these keys, and tokens that somebody forged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from flask import Flask
+
+from app import create_app
+from app.auth.keys import KEYRING, Keyring
+from app.db import db
+from app.keyfiles import FileKey, read_key_file
+from tests.auth.support import claims_of, encoded
+from tests.conftest import settings_for
+
+ALGORITHMS = ["ES256", "EdDSA"]
+Private = (
+    ec.EllipticCurvePrivateKey | Ed25519PrivateKey | ed448.Ed448PrivateKey | rsa.RSAPrivateKey | x25519.X25519PrivateKey
+)
+
+
+def new_key(algorithm: str) -> Private:
+    """A private key of this algorithm, or of a kind that signs nothing here."""
+    if algorithm == "RS256":
+        return rsa.generate_private_key(65537, 2048)
+    curves: dict[str, ec.EllipticCurve] = {
+        "ES256": ec.SECP256R1(),
+        "ES384": ec.SECP384R1(),
+        "ES512": ec.SECP521R1(),
+        "ES256K": ec.SECP256K1(),
+    }
+    if algorithm in curves:
+        return ec.generate_private_key(curves[algorithm])
+    makers: dict[str, Callable[[], Private]] = {
+        "EdDSA": Ed25519PrivateKey.generate,
+        "Ed448": ed448.Ed448PrivateKey.generate,
+        "X25519": x25519.X25519PrivateKey.generate,
+    }
+    return makers[algorithm]()
+
+
+def private_pem(key: Private, encryption: KeySerializationEncryption | None = None) -> bytes:
+    """The PEM text of a private key."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
+
+
+def public_pem(key: Private) -> bytes:
+    """The PEM text of the public half."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_key(path: Path, algorithm: str = "ES256") -> FileKey:
+    """Write a new private key to `path`, and its public half to `path`.pub."""
+    key = new_key(algorithm)
+    path.write_bytes(private_pem(key))
+    path.chmod(0o600)
+    Path(f"{path}.pub").write_bytes(public_pem(key))
+    return read_key_file(str(path))
+
+
+@contextmanager
+def replica(database_url: str, **changes: Any) -> Iterator[Flask]:
+    """An application with these settings, on a database that others use too."""
+    app = create_app(settings_for(database_url, **changes))
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+        app.extensions["gatepost.probe"].dispose()
+
+
+def ring_of(app: Flask) -> Keyring:
+    """The keys of an application."""
+    ring: Keyring = app.extensions[KEYRING]
+    return ring
+
+
+def forge(
+    token: str, key: Any, algorithm: str, headers: Mapping[str, Any] | None = None, signs_as: str | None = None
+) -> str:
+    """The claims of a token under another header, signed with `key`; `signs_as` another algorithm than it says."""
+    header = jwt.get_unverified_header(token) | {"alg": algorithm} | dict(headers or {})
+    signer = jwt.get_algorithm_by_name(signs_as or algorithm)
+    text = f"{encoded({k: v for k, v in header.items() if v is not None})}.{encoded(claims_of(token))}"
+    return f"{text}.{encoded(signer.sign(text.encode(), key))}"
+
+
+def jwks(app: Flask) -> list[dict[str, str]]:
+    """The published keys of an application."""
+    response = app.test_client().get("/.well-known/jwks.json")
+    assert response.status_code == 200
+    keys: list[dict[str, str]] = json.loads(response.data)["keys"]
+    return keys

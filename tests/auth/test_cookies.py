@@ -1,0 +1,608 @@
+"""The refresh token as a cookie: who gets one, what it takes to use it, and when it is taken back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from http.cookies import Morsel, SimpleCookie
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.auth.cookies import make_csrf_token
+from app.db import db
+from tests.auth.support import bearer, claims_of, get_me, log_in, reissue, session_row
+from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
+from tests.openapi import Document
+
+NAME = "gatepost_refresh"
+PATH = API + "/auth"
+ORIGIN = "https://app.example.com"
+REVOKED = (401, "token_revoked")
+INVALID = (401, "token_invalid")
+REQUIRED = (401, "authentication_required")
+MALFORMED = (400, "malformed_request")
+
+
+@dataclass
+class Browser:
+    """A page that signed in by cookie: what it holds, and what it sends."""
+
+    client: FlaskClient
+    cookie: str
+    csrf: str
+    name: str = NAME
+
+    def post(
+        self, path: str, *, cookie: str | None = None, csrf: str | None = "", headers: Any = None, **options: Any
+    ) -> TestResponse:
+        """Ask as the page does, or with another Cookie header or CSRF token; by None without one."""
+        sent = {"Cookie": f"{self.name}={self.cookie}" if cookie is None else cookie}
+        if csrf is not None:
+            sent["X-CSRF-TOKEN"] = csrf or self.csrf
+        return self.client.post(PATH + path, headers={**sent, **(headers or {})}, **options)
+
+    def refresh(self, **options: Any) -> TestResponse:
+        """Refresh as the page does."""
+        return self.post("/refresh", **options)
+
+    def keep(self, response: TestResponse) -> None:
+        """Take in the cookie of an answer, as a browser does without being asked."""
+        assert response.status_code == 200, response.text
+        self.cookie = cookie_of(response).value
+
+
+def cookie_of(response: TestResponse, name: str = NAME) -> Morsel[str]:
+    """The one cookie that an answer sets."""
+    [line] = response.headers.getlist("Set-Cookie")
+    parsed = SimpleCookie(line)
+    assert [*parsed] == [name]
+    return parsed[name]
+
+
+def is_dropped(response: TestResponse) -> bool:
+    """Whether an answer has the browser forget the cookie."""
+    if not response.headers.getlist("Set-Cookie"):
+        return False
+    morsel = cookie_of(response)
+    assert (morsel.value == "") == (morsel["max-age"] == "0")
+    assert (morsel["path"], morsel["secure"], morsel["httponly"]) == (PATH, True, True)
+    return morsel.value == ""
+
+
+@pytest.fixture
+def bare(app: Flask) -> FlaskClient:
+    """A client that keeps no cookies: these tests write the header themselves."""
+    return app.test_client(use_cookies=False)
+
+
+def open_browser(client: FlaskClient, person: Person) -> Browser:
+    """Sign in by cookie."""
+    body = {"email": person.email, "password": PASSWORD, "cookie": True}
+    response = client.post(f"{PATH}/login", json=body)
+    assert response.status_code == 200, response.text
+    return Browser(client, cookie_of(response).value, response.get_json()["csrf_token"])
+
+
+@pytest.fixture
+def browser(app: Flask, bare: FlaskClient, alice: Person) -> Browser:
+    """A page with Alice's session, as a login makes it, without the time that a password takes."""
+    with app.app_context():
+        csrf = make_csrf_token(alice.id, alice.session_id)
+    return Browser(bare, alice.refresh_token, csrf)
+
+
+Configured = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def configured(app: Flask) -> Iterator[Configured]:
+    """Return a function that makes a client of the application with other settings, on the same database."""
+    made = []
+
+    def make(**changes: Any) -> FlaskClient:
+        made.append(create_app(replace(app.extensions["gatepost.settings"], **changes)))
+        return made[-1].test_client(use_cookies=False)
+
+    yield make
+    for one in made:
+        with one.app_context():
+            db.engine.dispose()
+            one.extensions["gatepost.probe"].dispose()
+
+
+# Getting one
+
+
+@pytest.mark.parametrize("route", ["register", "login", "refresh", "refresh by bearer"])
+def test_who_asks_gets_a_cookie_and_no_refresh_token(bare: FlaskClient, alice: Person, route: str) -> None:
+    bodies: dict[str, Any] = {
+        "register": {"email": "dave@example.com", "name": "Dave", "password": PASSWORD},
+        "login": {"email": alice.email, "password": PASSWORD},
+        "refresh": {"refresh_token": alice.refresh_token},
+        "refresh by bearer": {},
+    }
+    headers = bearer(alice.refresh_token) if route.endswith("bearer") else {}
+    path = f"{PATH}/{route.split()[0]}"
+    response = bare.post(path, json={**bodies[route], "cookie": True}, headers=headers)
+    assert response.status_code in (200, 201)
+    answer, morsel = response.get_json(), cookie_of(response)
+    assert answer.keys() - {"user"} == {
+        *("access_token", "csrf_token", "token_type", "expires_in", "refresh_expires_in"),
+    }
+    assert morsel.value not in response.text
+    assert claims_of(morsel.value)["type"] == "refresh"
+    assert (morsel["path"], morsel["domain"], morsel["samesite"]) == (PATH, "", "Strict")
+    assert morsel["secure"]
+    assert morsel["httponly"]
+    assert int(morsel["max-age"]) == answer["refresh_expires_in"] == 604_800
+    assert response.headers["Cache-Control"] == "no-store"
+    assert get_me(bare, answer["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("cookie", [{}, {"cookie": False}])
+def test_who_does_not_gets_none(bare: FlaskClient, alice: Person, cookie: dict[str, bool]) -> None:
+    login = bare.post(f"{PATH}/login", json={"email": alice.email, "password": PASSWORD, **cookie})
+    again = bare.post(f"{PATH}/refresh", json={"refresh_token": login.get_json()["refresh_token"], **cookie})
+    for response in (login, again):
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+        assert "csrf_token" not in response.get_json()
+
+
+@pytest.mark.parametrize("value", ["true", 1, 1.0, None, [], {}])
+def test_the_choice_is_true_or_false(bare: FlaskClient, alice: Person, value: object) -> None:
+    response = bare.post(f"{PATH}/login", json={"email": alice.email, "password": PASSWORD, "cookie": value})
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"].keys() == {"cookie"}
+    assert "Set-Cookie" not in response.headers
+
+
+def test_a_refused_login_sets_none(bare: FlaskClient, alice: Person) -> None:
+    response = bare.post(f"{PATH}/login", json={"email": alice.email, "password": "wrong", "cookie": True})
+    assert problem(response) == (401, "invalid_credentials")
+    assert "Set-Cookie" not in response.headers
+
+
+def test_a_session_that_was_rolled_back_has_no_cookie(
+    bare: FlaskClient, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.auth.views.access_token_seconds", lambda: 1 / 0)
+    browser = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    response = bare.post(f"{PATH}/login", json=browser)
+    assert response.status_code == 500
+    assert "Set-Cookie" not in response.headers
+
+
+def test_the_cookie_is_for_the_prefix_the_service_has(configured: Configured, alice: Person) -> None:
+    client = configured(service_prefix="/example")
+    body = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    assert cookie_of(client.post(f"/example{PATH}/login", json=body))["path"] == "/example" + PATH
+
+
+@pytest.mark.parametrize("same_site", ["strict", "lax", "none"])
+def test_its_attributes_can_be_set(configured: Configured, alice: Person, same_site: str) -> None:
+    client = configured(cookie_secure=same_site == "none", cookie_samesite=same_site)
+    body = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    morsel = cookie_of(client.post(f"{PATH}/login", json=body))
+    assert (morsel["samesite"], bool(morsel["secure"])) == (same_site.title(), same_site == "none")
+    assert morsel["httponly"]
+
+
+def test_a_browser_keeps_it_over_tls_by_a_name_that_nobody_can_plant(bare: FlaskClient, alice: Person) -> None:
+    """RFC 6265bis: `__Secure-` asks for Secure and TLS; `__Host-` would ask for Path=/, too."""
+    tls: dict[str, Any] = {"base_url": "https://api.example.com"}
+    body = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    response = bare.post(f"{PATH}/login", json=body, **tls)
+    morsel = cookie_of(response, f"__Secure-{NAME}")
+    assert morsel["secure"]
+    page = Browser(bare, morsel.value, response.get_json()["csrf_token"], f"__Secure-{NAME}")
+    planted = page.refresh(cookie=f"{NAME}={page.cookie}", **tls)
+    assert problem(planted) == REQUIRED
+    refreshed = page.refresh(**tls)
+    assert refreshed.status_code == 200
+    assert cookie_of(refreshed, f"__Secure-{NAME}").value != page.cookie
+
+
+# Refreshing
+
+
+def test_a_cookie_rotates_like_any_refresh_token(app: Flask, browser: Browser, alice: Person) -> None:
+    for generation in (2, 3, 4):
+        response = browser.refresh()
+        browser.keep(response)
+        answer = response.get_json()
+        assert answer.keys() == {"access_token", "csrf_token", "token_type", "expires_in", "refresh_expires_in"}
+        assert answer["csrf_token"] == browser.csrf
+        assert claims_of(browser.cookie)["gen"] == generation
+        assert claims_of(answer["access_token"])["fresh"] is False
+        assert get_me(browser.client, answer["access_token"]).get_json()["id"] == alice.id
+    assert session_row(app, claims_of(browser.cookie)["sid"]).generation == 4
+
+
+@pytest.mark.parametrize("body", [{}, {"cookie": False}, {"cookie": True}])
+def test_what_came_as_a_cookie_stays_one(browser: Browser, body: dict[str, bool]) -> None:
+    """Else a script could ask for the token that the cookie keeps from it."""
+    response = browser.refresh(json=body)
+    assert "refresh_token" not in response.get_json()
+    assert cookie_of(response).value not in response.text
+
+
+def test_a_second_tab_can_go_on(browser: Browser, clock: Clock) -> None:
+    first = browser.refresh()
+    clock.forward(seconds=3)
+    second = browser.refresh()
+    generations = [claims_of(cookie_of(response).value)["gen"] for response in (first, second)]
+    assert generations == [2, 2]
+    browser.keep(second)
+    clock.forward(minutes=1)
+    browser.keep(browser.refresh())
+    assert claims_of(browser.cookie)["gen"] == 3
+
+
+def test_tabs_that_refresh_at_once_all_stay_signed_in(app: Flask, browser: Browser) -> None:
+    def refresh(_: int) -> TestResponse:
+        return replace(browser, client=app.test_client(use_cookies=False)).refresh()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(refresh, range(4))]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert {claims_of(cookie_of(answer).value)["gen"] for answer in answers} == {2}
+    browser.keep(answers[-1])
+    browser.keep(browser.refresh())
+
+
+def test_a_replayed_cookie_ends_the_session_and_is_taken_back(app: Flask, browser: Browser, clock: Clock) -> None:
+    stolen = browser.cookie
+    browser.keep(browser.refresh())
+    clock.forward(seconds=60)
+    replay = browser.refresh(cookie=f"{NAME}={stolen}")
+    assert problem(replay) == REVOKED
+    assert is_dropped(replay)
+    assert session_row(app, claims_of(stolen)["sid"]).revoked_reason == "replay"
+    after = browser.refresh()
+    assert problem(after) == REVOKED
+    assert is_dropped(after)
+
+
+def test_an_ended_session_takes_its_cookie_back(browser: Browser, alice: Person) -> None:
+    assert alice.delete("/auth/sessions?include_current=true").status_code == 204
+    response = browser.refresh()
+    assert problem(response) == REVOKED
+    assert is_dropped(response)
+
+
+def test_a_new_password_ends_the_cookies_of_other_browsers(bare: FlaskClient, browser: Browser, alice: Person) -> None:
+    change = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
+    token = browser.refresh().get_json()["access_token"]
+    other = open_browser(bare, alice)
+    # The browser sends its cookie along: here it is no credential, and no harm.
+    changed = other.client.post(
+        f"{PATH}/password", json=change, headers={**bearer(token), "Cookie": f"{NAME}={browser.cookie}"}
+    )
+    assert changed.status_code == 204
+    assert "Set-Cookie" not in changed.headers
+    assert problem(other.refresh()) == REVOKED
+    assert browser.refresh().status_code == 200
+
+
+def test_an_expired_cookie_is_taken_back(browser: Browser) -> None:
+    expired = reissue(browser.cookie, iat=1, nbf=1, exp=2)
+    response = browser.refresh(cookie=f"{NAME}={expired}")
+    assert problem(response) == (401, "token_expired")
+    assert is_dropped(response)
+
+
+# The CSRF token
+
+
+def test_a_cookie_alone_is_no_credential(app: Flask, browser: Browser) -> None:
+    for path in ("/refresh", "/logout"):
+        response = browser.post(path, csrf=None)
+        assert problem(response) == REQUIRED
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
+        assert "X-CSRF-TOKEN" in response.get_json()["detail"]
+        assert "Set-Cookie" not in response.headers
+    assert session_row(app, claims_of(browser.cookie)["sid"]).generation == 1
+    assert browser.refresh().status_code == 200
+
+
+def test_a_wrong_csrf_token_moves_nothing_and_signs_nobody_out(
+    app: Flask, bare: FlaskClient, browser: Browser, alice: Person, bob: Person
+) -> None:
+    """That of another session is wrong too, be it one's own or an attacker's."""
+    others = [open_browser(bare, alice).csrf, open_browser(bare, bob).csrf]
+    nearly = browser.csrf[:-1] + ("0" if browser.csrf[-1] != "0" else "1")
+    wrong = [*others, nearly, browser.csrf[:-2], browser.csrf + "00", "x", " ", "\u00e9", "0" * 32, "a" * 4000]
+    for path in ("/refresh", "/logout"):
+        for csrf in wrong:
+            response = browser.post(path, csrf=csrf)
+            assert problem(response) == INVALID, csrf
+            assert "error=" in response.headers["WWW-Authenticate"]
+            assert "Set-Cookie" not in response.headers
+    row = session_row(app, claims_of(browser.cookie)["sid"])
+    assert (row.generation, row.revoked_at) == (1, None)
+
+
+def test_an_empty_csrf_token_is_a_wrong_one(browser: Browser) -> None:
+    assert problem(browser.refresh(csrf=None, headers={"X-CSRF-TOKEN": ""})) == INVALID
+
+
+def test_csrf_tokens_are_compared_in_constant_time(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return secrets.compare_digest(one, other)
+
+    monkeypatch.setattr("app.signing.hmac.compare_digest", compare)
+    assert browser.refresh().status_code == 200
+    assert bytes.fromhex(browser.csrf) in [sent for _, sent in compared]
+
+
+def test_a_csrf_token_outlives_a_change_of_keys(configured: Configured, browser: Browser) -> None:
+    key = "a-key-for-the-tests-alone-0123456789"
+    client = configured(jwt_secret_key="Zx8Cv7Bn6Mq5We4Rt3Yu2Io1Pa0Sd9Fg8Hj7", jwt_previous_secret_keys=(key,))
+    page = replace(browser, client=client)
+    response = page.refresh()
+    page.keep(response)
+    assert response.get_json()["csrf_token"] != browser.csrf
+    page.csrf = response.get_json()["csrf_token"]
+    assert page.refresh().status_code == 200
+
+
+def test_a_csrf_token_without_a_cookie_is_nothing(bare: FlaskClient, browser: Browser) -> None:
+    response = bare.post(f"{PATH}/refresh", headers={"X-CSRF-TOKEN": browser.csrf})
+    assert problem(response) == REQUIRED
+
+
+# One credential a request
+
+
+def test_two_credentials_are_refused_and_none_is_used(app: Flask, browser: Browser, alice: Person) -> None:
+    member = {"refresh_token": alice.refresh_token}
+    for path in ("/refresh", "/logout"):
+        for csrf in ("", None):
+            for token in (alice.refresh_token, alice.access_token, "rubbish", browser.cookie):
+                assert problem(browser.post(path, csrf=csrf, headers=bearer(token))) == MALFORMED
+            answer = browser.post(path, csrf=csrf, json=member)
+            assert problem(answer) == MALFORMED
+            assert "Set-Cookie" not in answer.headers
+            assert problem(browser.post(path, csrf=csrf, json=member, headers=bearer(alice.access_token))) == MALFORMED
+    for session_id in (alice.session_id, claims_of(browser.cookie)["sid"]):
+        row = session_row(app, session_id)
+        assert (row.generation, row.revoked_at) == (1, None)
+
+
+def test_a_cookie_opens_no_other_route(browser: Browser) -> None:
+    headers = {"Cookie": f"{NAME}={browser.cookie}", "X-CSRF-TOKEN": browser.csrf}
+    for path in ("/auth/me", "/auth/sessions", "/posts?status=draft", "/users"):
+        assert problem(browser.client.get(API + path, headers=headers)) == REQUIRED
+    assert problem(browser.post("/password", json={})) == REQUIRED
+
+
+def test_an_access_token_in_the_cookie_is_no_refresh_token(browser: Browser, alice: Person) -> None:
+    for path in ("/refresh", "/logout"):
+        response = browser.post(path, cookie=f"{NAME}={alice.access_token}")
+        assert problem(response) == INVALID
+
+
+# Giving it up
+
+
+def test_logging_out_ends_the_session_and_takes_the_cookie_back(app: Flask, browser: Browser) -> None:
+    response = browser.post("/logout")
+    assert (response.status_code, response.data) == (204, b"")
+    assert is_dropped(response)
+    assert session_row(app, claims_of(browser.cookie)["sid"]).revoked_reason == "logout"
+    for path in ("/refresh", "/logout"):
+        again = browser.post(path)
+        assert problem(again) == REVOKED
+        assert is_dropped(again)
+
+
+def test_a_logout_that_fails_keeps_the_cookie(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.auth.sessions.end_session", lambda *_, **__: 1 / 0)
+    response = browser.post("/logout")
+    assert response.status_code == 500
+    assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/sessions?include_current=true", "/sessions/{sid}"])
+def test_ending_one_s_own_session_takes_the_cookie_back(browser: Browser, path: str) -> None:
+    response = browser.refresh()
+    browser.keep(response)
+    headers = bearer(response.get_json()["access_token"]) | {"Cookie": f"{NAME}={browser.cookie}"}
+    sid = claims_of(browser.cookie)["sid"]
+    ended = browser.client.delete(PATH + path.format(sid=sid), headers=headers)
+    assert ended.status_code == 204
+    assert is_dropped(ended)
+
+
+@pytest.mark.parametrize("junk", ["", "rubbish", None], ids=["empty", "rubbish", "of another"])
+def test_ending_other_sessions_leaves_the_cookie(
+    bare: FlaskClient, alice: Person, bob: Person, junk: str | None
+) -> None:
+    page = open_browser(bare, bob)
+    value = page.cookie if junk is None else junk
+    headers = alice.headers | {"Cookie": f"{NAME}={value}"}
+    for path in (f"/sessions/{alice.session_id}", "/sessions?include_current=true"):
+        assert "Set-Cookie" not in bare.delete(PATH + path, headers=headers).headers
+    assert page.refresh().status_code == 200
+
+
+def test_ending_the_other_sessions_alone_leaves_one_s_cookie(browser: Browser) -> None:
+    token = browser.refresh().get_json()["access_token"]
+    headers = bearer(token) | {"Cookie": f"{NAME}={browser.cookie}"}
+    assert "Set-Cookie" not in browser.client.delete(f"{PATH}/sessions", headers=headers).headers
+
+
+def test_signing_in_without_a_cookie_takes_an_old_one_back(browser: Browser, alice: Person) -> None:
+    """It would come along with each refresh from now on, as a second credential."""
+    response = log_in(browser.client, alice.email, headers={"Cookie": f"{NAME}={browser.cookie}"})
+    assert "refresh_token" in response.get_json()
+    assert is_dropped(response)
+
+
+# Hostile cookies
+
+HOSTILE: dict[str, tuple[str, tuple[int, str]]] = {
+    "two of them": (f"{NAME}={{good}}; {NAME}={{good}}", MALFORMED),
+    "one that a sibling tossed before ours": (f"{NAME}=tossed; {NAME}={{good}}", MALFORMED),
+    "one that a sibling tossed after ours": (f"{NAME}={{good}}; {NAME}=tossed", MALFORMED),
+    "an empty one beside ours": (f"{NAME}=; {NAME}={{good}}", MALFORMED),
+    "one without a value beside ours": (f"{NAME}; {NAME}={{good}}", MALFORMED),
+    "two headers, as the server joins them": (f"{NAME}={{good}},{NAME}={{good}}", INVALID),
+    "an empty one": (f"{NAME}=", REQUIRED),
+    "no value": (NAME, REQUIRED),
+    "nothing": ("", REQUIRED),
+    "semicolons": (";;; ;", REQUIRED),
+    "equals signs": ("===;=;=x", REQUIRED),
+    "another name": ("session={good}", REQUIRED),
+    "another case": (f"{NAME.upper()}={{good}}", REQUIRED),
+    "the name that TLS has": (f"__Secure-{NAME}={{good}}", REQUIRED),
+    "a longer name": (f"x{NAME}={{good}}", REQUIRED),
+    "a name with a space that is none": (f"\u00a0{NAME}={{good}}", REQUIRED),
+    "rubbish": (f"{NAME}=rubbish", INVALID),
+    "dots": (f"{NAME}=..", INVALID),
+    "quotes": (f'{NAME}="{{good}}"', INVALID),
+    "white space inside": (f"{NAME}={{good}} x", INVALID),
+    "control characters": (f"{NAME}=a\x01\x1f\x7f", INVALID),
+    "bytes that are no UTF-8": (f"{NAME}=\xff\xfe\x80", INVALID),
+    "another cookie that is no UTF-8": ("a=\xff\xfe", REQUIRED),
+    "SQL": (f"{NAME}=' OR 1=1 --", INVALID),
+    "too long": (f"{NAME}={'A' * 8000}", INVALID),
+    "a token that is too long": (f"{NAME}={{good}}{'A' * 8000}", INVALID),
+    "a thousand others": ("a=b; " * 1000, REQUIRED),
+    "deep JSON as a header": (f"{NAME}={'W1tb' * 1500}.e30.c2ln", INVALID),
+    "a cut signature": (f"{NAME}={{cut}}", INVALID),
+    "no signature": (f"{NAME}={{bare}}.", INVALID),
+}
+
+
+def hostile(good: str) -> Iterator[tuple[str, str, tuple[int, str]]]:
+    """Each kind with its Cookie header and the answer to it."""
+    for kind, (template, expected) in HOSTILE.items():
+        yield kind, template.format(good=good, cut=good[:-4], bare=good.rpartition(".")[0]), expected
+
+
+@pytest.mark.parametrize("path", ["/refresh", "/logout"])
+def test_hostile_cookies_are_refused(app: Flask, browser: Browser, path: str) -> None:
+    for kind, cookie, expected in hostile(browser.cookie):
+        response = browser.post(path, cookie=cookie)
+        assert problem(response) == expected, kind
+        assert "WWW-Authenticate" in response.headers, kind
+    row = session_row(app, claims_of(browser.cookie)["sid"])
+    assert (row.generation, row.revoked_at) == (1, None)
+
+
+def test_hostile_cookies_are_in_nobody_s_way_elsewhere(browser: Browser, alice: Person) -> None:
+    for kind, cookie, _ in hostile(browser.cookie):
+        for path in ("/auth/me", "/posts"):
+            response = browser.client.get(API + path, headers=alice.headers | {"Cookie": cookie})
+            assert response.status_code == 200, kind
+
+
+def test_a_cookie_among_others_is_found(browser: Browser) -> None:
+    cookie = f'theme=dark; a="b; c";{NAME}={browser.cookie} ;x=\xff; =y; z'
+    assert browser.refresh(cookie=cookie).status_code == 200
+
+
+def test_a_client_that_keeps_cookies_signs_in_refreshes_and_signs_out(client: FlaskClient, alice: Person) -> None:
+    """Over the cookie jar of a client, which knows paths: the cookie comes to the auth routes and to no others."""
+    body = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    answer = client.post(f"{PATH}/login", json=body).get_json()
+    headers = {"X-CSRF-TOKEN": answer["csrf_token"]}
+    for _ in range(3):
+        assert client.post(f"{PATH}/refresh", headers=headers).status_code == 200
+    listed = client.get(f"{API}/posts")
+    assert "Cookie" not in listed.request.headers
+    assert "Cookie" in client.get(f"{PATH}/me").request.headers
+    assert client.post(f"{PATH}/logout", headers=headers).status_code == 204
+    assert "Cookie" not in client.get(f"{PATH}/me").request.headers
+
+
+# Other origins
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/refresh", "/auth/logout", "/posts"])
+def test_an_origin_that_is_named_may_send_cookies(client: FlaskClient, path: str) -> None:
+    headers = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, x-csrf-token",
+    }
+    for response in (client.options(API + path, headers=headers), client.post(API + path, headers={"Origin": ORIGIN})):
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+        assert "Origin" in response.vary
+    preflight = client.options(API + path, headers=headers)
+    assert preflight.headers["Access-Control-Allow-Headers"].lower() == "content-type, x-csrf-token"
+
+
+@pytest.mark.parametrize("origins", [("*",), ("*", ORIGIN), (ORIGIN,), ()])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "*"])
+def test_no_other_origin_may_even_where_all_may_read(
+    configured: Configured, browser: Browser, origins: tuple[str, ...], origin: str
+) -> None:
+    page = replace(browser, client=configured(cors_origins=origins))
+    response = page.refresh(headers={"Origin": origin})
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert "Origin" in response.vary
+
+
+def test_a_named_origin_beside_the_star_may(configured: Configured) -> None:
+    response = configured(cors_origins=("*", ORIGIN)).get("/health", headers={"Origin": ORIGIN})
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+# What is said of it
+
+
+@pytest.fixture(scope="module")
+def document(shared_app: Flask) -> Document:
+    """The OpenAPI document."""
+    return Document(shared_app.test_client().get("/openapi.json").get_json())
+
+
+def test_the_document_tells_of_both_transports(document: Document) -> None:
+    schemes = document.content["components"]["securitySchemes"]
+    assert (schemes["refreshCookie"]["in"], schemes["refreshCookie"]["name"]) == ("cookie", f"__Secure-{NAME}")
+    assert schemes["refreshToken"]["scheme"] == "bearer"
+    for name in ("refresh", "log_out"):
+        operation = document.operations[name][2]
+        assert {"refreshCookie": []} in operation["security"]
+        assert "X-CSRF-TOKEN" in [document.resolve(parameter)["name"] for parameter in operation["parameters"]]
+    for name, status in (("register", "201"), ("log_in", "200"), ("refresh", "200"), ("log_out", "204")):
+        assert "Set-Cookie" in document.operations[name][2]["responses"][status]["headers"]
+    for name in ("register", "log_in", "refresh"):
+        body = document.operations[name][2]["requestBody"]["content"]["application/json"]["schema"]
+        assert document.resolve(body)["properties"]["cookie"]["type"] == "boolean"
+
+
+def test_answers_are_as_the_document_says(document: Document, browser: Browser, clock: Clock) -> None:
+    old = browser.cookie
+    for response in (
+        browser.refresh(),
+        browser.refresh(csrf=None),
+        browser.refresh(csrf="wrong"),
+        browser.refresh(headers=bearer("a.b.c")),
+        browser.post("/logout", cookie=f"{NAME}={old}"),
+        browser.post("/logout"),
+    ):
+        document.check(response)
+
+
+def test_a_disabled_user_s_cookie_is_taken_back(bare: FlaskClient, join: Cast, carol: Person) -> None:
+    dave = join("Dave")
+    page = open_browser(bare, dave)
+    assert carol.patch(f"/users/{dave.id}", json={"is_active": False}).status_code == 200
+    response = page.refresh()
+    assert problem(response) == REVOKED
+    assert is_dropped(response)

@@ -1,0 +1,209 @@
+"""One token refreshed by twenty at once, round after round; and changes of rights under the eyes of every worker.
+
+`make soak` (benchmarks/soak.py) runs a lot of both, tests/concurrency/test_soak.py a little.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from tests.concurrency.race import (
+    Arena,
+    Member,
+    Reply,
+    Tokens,
+    change_password,
+    generation,
+    on_every_worker,
+    race,
+    refresh,
+    tokens_of,
+)
+from tests.conftest import PASSWORD
+
+PARALLEL = 20
+# The rounds of one session. Each chain of refreshes ends in a replay, which whatever forked off it would outlive.
+CHAIN_ROUNDS = 50
+REVOKED = (401, "token_revoked")
+_ROW = "SELECT generation, grace_uses, revoked_at FROM sessions WHERE id = (SELECT max(id) FROM sessions)"
+
+
+def label(reply: Reply) -> str:
+    """An outcome as the figures name it."""
+    status, code = reply.outcome
+    return f"{status} {code}".strip()
+
+
+@dataclass
+class RefreshFigures:
+    """What became of the refreshes."""
+
+    rounds: int = 0
+    chains: int = 0
+    # Rounds that took longer than the grace, so that the server rightly takes the last of them for replays.
+    late: int = 0
+    rotated: int = 0
+    in_grace: int = 0
+    forks: int = 0
+    false_logouts: int = 0
+    # Tokens of a chain that were good after the replay that ended it.
+    outlived: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+
+
+def soak_refreshes(arena: Arena, rounds: int, *, grace_seconds: float) -> RefreshFigures:
+    """Refresh one token twenty times at once, `rounds` times over."""
+    figures = RefreshFigures()
+    member = arena.join()
+    while figures.rounds < rounds:
+        figures.chains += 1
+        chain_rounds = min(CHAIN_ROUNDS, rounds - figures.rounds)
+        _run_chain(arena, member.log_in(), chain_rounds, grace_seconds, figures)
+    return figures
+
+
+def _run_chain(arena: Arena, first: Tokens, rounds: int, grace_seconds: float, figures: RefreshFigures) -> None:
+    held, given = first, [first]
+    for _ in range(rounds):
+        # They are all of one generation, so that any of them carries the session on.
+        held = random.choice(given)
+        given = _run_round(arena, held, grace_seconds, figures)
+        if not given:
+            return
+    older = first if rounds > 1 else held
+    if rounds == 1:
+        given = [tokens_of(refresh(arena, given[0]))]
+    refresh(arena, older)
+    after = [reply for tokens in given for reply in (_look(arena, tokens), refresh(arena, tokens))]
+    figures.outlived += sum(reply.outcome != REVOKED for reply in after)
+
+
+def _run_round(arena: Arena, held: Tokens, grace_seconds: float, figures: RefreshFigures) -> list[Tokens]:
+    """Return the tokens of the round's answers, none if its session is at its end."""
+    started = time.monotonic()
+    replies = race(*[partial(refresh, arena, held)] * PARALLEL)
+    is_late = time.monotonic() - started > grace_seconds
+    given = [tokens_of(reply) for reply in replies if reply.status == 200]
+    (row,) = arena.rows(_ROW)
+    following = generation(held.refresh) + 1
+    has_forked = {generation(tokens.refresh) for tokens in given} | {row.generation} != {following}
+    figures.rounds += 1
+    figures.late += is_late
+    figures.rotated += row.generation == following
+    figures.in_grace += row.grace_uses
+    figures.forks += has_forked
+    if not is_late:
+        figures.false_logouts += sum(reply.status == 401 for reply in replies) or row.revoked_at is not None
+    figures.answers.update(map(label, replies))
+    return given if row.revoked_at is None and not has_forked else []
+
+
+def _look(arena: Arena, tokens: Tokens, path: str = "/auth/me") -> Reply:
+    return arena.call("GET", path, token=tokens.access)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Somebody who is about to lose or gain a right, and an administrator."""
+
+    member: Member
+    tokens: Tokens
+    admin_token: str
+
+    def call(self, method: str, path: str, token: str, body: object = None) -> Reply:
+        """Send one request."""
+        return self.member.arena.call(method, path, token=token, body=body)
+
+    def administer(self, **changes: object) -> Reply:
+        """Change the account as the administrator."""
+        return self.call("PATCH", f"/users/{self.member.id}", self.admin_token, changes)
+
+
+def _log_out(scene: Scene) -> Reply:
+    return scene.call("POST", "/auth/logout", scene.tokens.refresh)
+
+
+def _end_it_from_elsewhere(scene: Scene) -> Reply:
+    session_id = scene.member.arena.number("SELECT max(id) FROM sessions WHERE user_id = :id", id=scene.member.id)
+    return scene.call("DELETE", f"/auth/sessions/{session_id}", scene.member.log_in().access)
+
+
+def _end_the_others(scene: Scene) -> Reply:
+    return scene.call("DELETE", "/auth/sessions", scene.member.log_in().access)
+
+
+def _change_password(scene: Scene) -> Reply:
+    return change_password(scene.member.arena, scene.member.log_in().access, PASSWORD, "another tall lamp")
+
+
+def _replay(scene: Scene) -> Reply:
+    arena = scene.member.arena
+    refresh(arena, tokens_of(refresh(arena, scene.tokens)))
+    return refresh(arena, scene.tokens)
+
+
+def _delete(scene: Scene) -> Reply:
+    return scene.call("DELETE", f"/users/{scene.member.id}", scene.admin_token)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A way to end or change what an access token is good for; what it gives before and after."""
+
+    make: Callable[[Scene], Reply]
+    acknowledged: int
+    role: str = "user"
+    path: str = "/auth/me"
+    before: tuple[int, str] = (200, "")
+    after: tuple[int, str] = REVOKED
+
+
+_ADMIN_ONLY = "/service-context"
+_REFUSED = (403, "forbidden")
+CHANGES = {
+    "logout": Change(_log_out, 204),
+    "session ended from elsewhere": Change(_end_it_from_elsewhere, 204),
+    "other sessions ended": Change(_end_the_others, 204),
+    "password changed elsewhere": Change(_change_password, 204),
+    "refresh token replayed": Change(_replay, 401),
+    "account disabled": Change(partial(Scene.administer, is_active=False), 200),
+    "account deleted": Change(_delete, 204),
+    "demoted": Change(partial(Scene.administer, role="user"), 200, "admin", _ADMIN_ONLY, after=_REFUSED),
+    "promoted": Change(partial(Scene.administer, role="admin"), 200, "user", _ADMIN_ONLY, _REFUSED, (200, "")),
+}
+
+
+@dataclass
+class ChangeFigures:
+    """What requests were answered that were sent after a change had been acknowledged."""
+
+    changes: Counter[str] = field(default_factory=Counter)
+    stale: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+
+
+def soak_changes(arena: Arena, names: Iterable[str], *, each: int) -> ChangeFigures:
+    """Make the changes of these names in turn, and after each send `each` requests to every worker."""
+    figures = ChangeFigures()
+    admin_token = arena.join("admin").log_in().access
+    for name in names:
+        change = CHANGES[name]
+        member = arena.join(change.role)
+        scene = Scene(member, member.log_in(), admin_token)
+        look = partial(_look, arena, scene.tokens, change.path)
+        # Every worker has met the token while it was good, and could remember.
+        assert {reply.outcome for reply in on_every_worker(arena.server, look)} == {change.before}
+        assert change.make(scene).status == change.acknowledged
+        batches = on_every_worker(arena.server, partial(race, *[look] * each))
+        replies = [reply for batch in batches for reply in batch]
+        figures.changes[name] += 1
+        figures.requests += len(replies)
+        figures.stale[name] += sum(reply.outcome != change.after for reply in replies)
+        figures.answers.update(map(label, replies))
+    return figures

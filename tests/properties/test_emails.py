@@ -1,0 +1,126 @@
+"""Email addresses: one account however an address is spelt, and no text that breaks the field."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from app.db import db, transaction
+from app.errors import EmailTaken
+from app.users.schemas import MAX_EMAIL, EmailAddress, fold
+from app.users.service import create_user, is_email_taken
+from tests.conftest import password_hash
+from tests.properties.examples import examples
+
+FIELD = EmailAddress()
+LETTERS = "abkiszABKISZ019éÉüÜñßſıİøØΣσςåÅ日本ёЁ\u0301\u0308\u0345\u1e9e\u212a\u00c5\ufb01"
+ATOMS = st.text(st.sampled_from(LETTERS + "!#$%&'*+/=?^_`{|}~-"), min_size=1, max_size=8)
+LOCAL_PARTS = st.lists(ATOMS, min_size=1, max_size=3).map(".".join)
+LABELS = st.text(st.sampled_from(LETTERS + "-"), min_size=1, max_size=8)
+DOMAINS = st.lists(LABELS, min_size=1, max_size=3).map(lambda labels: ".".join([*labels, "com"]))
+ADDRESSES = st.builds("{}@{}".format, LOCAL_PARTS, DOMAINS)
+
+
+def composed(text: str) -> str:
+    """NFC. Case is folded only after it: U+0345 is a mark, with a place among marks, that folds to a letter."""
+    return unicodedata.normalize("NFC", text)
+
+
+# Ways to write the same text otherwise, as keyboards, systems and attackers do.
+SPELLINGS: list[Callable[[str], str]] = [
+    composed,
+    lambda text: unicodedata.normalize("NFD", text),
+    lambda text: composed(text).casefold(),
+    lambda text: unicodedata.normalize("NFD", composed(text).casefold()),
+    # Not every letter has a capital that is its own alone: the small dotless i and the long s have not.
+    lambda text: "".join(c.upper() if c.upper().casefold() == c.casefold() else c for c in composed(text)),
+]
+NEAR_ADDRESSES = st.text(st.sampled_from(LETTERS + '@@@..<>()[]"\\ ,;:\x00\n\u202e\ud800'), max_size=30)
+
+
+def load(value: Any) -> str | None:
+    """The address that the field makes of a value, or None."""
+    try:
+        return str(FIELD.deserialize(value))
+    except ValidationError:
+        return None
+
+
+@examples(300)
+@given(st.text(max_size=30) | ADDRESSES)
+@example("\u0345\u0301")
+@example("ᾳ\u0301\u0345")
+def test_folding_is_done_once_and_ignores_case_and_composition(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+    for spell in SPELLINGS:
+        assert fold(spell(text)) == fold(text)
+
+
+@examples(300)
+@given(st.text() | NEAR_ADDRESSES | st.builds("{}@{}".format, st.text(), DOMAINS) | st.integers() | st.none())
+@example("a@" + "b." * 126 + "com")
+@example("a@xn--0000h.com")
+def test_no_value_breaks_the_field(value: Any) -> None:
+    address = load(value)
+    if address is not None:
+        assert 3 <= len(address) <= MAX_EMAIL
+        assert len(fold(address)) <= MAX_EMAIL
+        assert address.isprintable()
+        assert address.count("@") == 1
+
+
+@examples(200)
+@given(ADDRESSES)
+def test_an_address_that_was_taken_is_taken_again_unchanged(text: str) -> None:
+    address = load(text)
+    assume(address is not None)
+    assert load(address) == address
+
+
+@examples(200)
+@given(ADDRESSES, st.sampled_from(SPELLINGS))
+def test_another_spelling_is_the_same_account_or_none(text: str, spell: Callable[[str], str]) -> None:
+    address, other = load(text), load(spell(text))
+    assume(address is not None)
+    assume(other is not None)
+    assert fold(str(other)) == fold(str(address))
+
+
+@examples(100)
+@given(DOMAINS)
+def test_a_domain_is_the_same_in_ascii(domain: str) -> None:
+    address = load(f"me@{domain}")
+    assume(address is not None)
+    labels = str(address).partition("@")[2].split(".")
+    ascii_domain = ".".join(
+        label if label.isascii() else "xn--" + label.encode("punycode").decode() for label in labels
+    )
+    assert load(f"me@{ascii_domain}") == address
+
+
+@examples(25)
+@given(st.lists(ADDRESSES, min_size=1, max_size=3), st.data())
+def test_the_database_has_each_address_once(app: Flask, texts: list[str], data: st.DataObject) -> None:
+    texts += [data.draw(st.sampled_from(SPELLINGS))(text) for text in texts]
+    addresses = [address for address in map(load, data.draw(st.permutations(texts))) if address is not None]
+    taken: set[str] = set()
+    with app.app_context():
+        for address in addresses:
+            assert is_email_taken(address) is (fold(address) in taken)
+            if fold(address) in taken:
+                with pytest.raises(EmailTaken), transaction():
+                    create_user(address, "Member", password_hash())
+            else:
+                with transaction():
+                    create_user(address, "Member", password_hash())
+            taken.add(fold(address))
+        with transaction():
+            db.session.execute(db.text("DELETE FROM users"))
+        db.session.remove()
