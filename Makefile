@@ -1,6 +1,6 @@
 # The commands of the README. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help bench-login soak run dev test quick lint format services lock venv clean
+.PHONY: help bench-login soak run dev spa openapi test quick lint format services lock venv clean
 
 # Name another interpreter with `make run PYTHON=/path/to/python3`, arguments for pytest with ARGS.
 PYTHON ?=
@@ -9,7 +9,7 @@ export PYTHON
 
 BOOTSTRAP := sh tools/bootstrap.sh
 VENV_PYTHON := .venv/bin/python
-SERVICES := redis nginx busybox
+SERVICES := redis nginx busybox chromium
 # Much of a test's time is waiting. Each of the two has its own PostgreSQL and Redis; a file's tests stay together.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
@@ -45,6 +45,15 @@ format: venv ## Rewrite the code in the house style
 services: venv ## Fetch the servers that tests need and pip can't bring
 	@$(VENV_PYTHON) -m tools.services $(SERVICES)
 
+spa: ## Serve the example app on http://localhost:5173 with the API beside it; sets everything up the first time
+	@exec $(BOOTSTRAP) spa
+
+openapi: venv ## Write docs/openapi.json again and generate the TypeScript client's types from it
+	@APP_ENV=testing SERVICE_PREFIX= JWT_SECRET_KEY=this-signs-nothing-but-must-be-there \
+		$(VENV_PYTHON) -m flask --app run openapi write
+	@$(VENV_PYTHON) tools/javascript.py
+	npm run generate --workspace clients/typescript
+
 bench-login: venv ## Compare the times of refused logins, which must not tell why
 	$(VENV_PYTHON) -m benchmarks.login_timing
 
@@ -60,7 +69,7 @@ venv:
 	@$(BOOTSTRAP) install-dev
 
 clean: ## Remove the virtual environment and caches; keeps var/'s secrets and database
-	rm -rf .venv var/cache var/coverage .hypothesis .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv node_modules clients/typescript/dist examples/spa/dist var/cache var/coverage .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The production stack: docker-compose.yml. Options of `docker compose up` with ARGS, such as ARGS="--scale app=3".
@@ -87,3 +96,7 @@ test-compose: venv ## Test the Dockerfile and docker-compose.yml on this machine
 .PHONY: drills
 drills: services ## Break databases, Redis, disks and processes under load and print the figures; ARGS="--long" for all of it
 	@$(VENV_PYTHON) -m tests.faults.drills $(ARGS)
+
+.PHONY: fuzz
+fuzz: venv ## Try 20,000 requests made from the OpenAPI document; ARGS="--long" for 100,000
+	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)

@@ -46,6 +46,8 @@ class Answer:
     media_type: str = JSON
     # Whether the tag that the answer to a read, or to a creation, carries is the resource's own.
     is_tagged: bool = True
+    # Media types that the view may choose instead, by Accept; none is described beyond that.
+    others: tuple[str, ...] = ()
     # The Cache-Control of what the view writes itself; "" leaves it to who may call.
     cache: str = ""
     # Statuses beside `status` that come in the same shape, and headers of this answer alone, with what they tell.
@@ -83,6 +85,7 @@ def written(
     cache: str = NO_STORE,
     is_tagged: bool = False,
     also: tuple[int, ...] = (),
+    others: tuple[str, ...] = (),
     headers: Mapping[str, str] | None = None,
     describes: str = "",
 ) -> Answer:
@@ -95,6 +98,7 @@ def written(
         is_tagged=is_tagged,
         cache=cache,
         also=also,
+        others=others,
         headers=headers or {},
     )
 

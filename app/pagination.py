@@ -35,7 +35,10 @@ class ListQuery(InputSchema):
 
     limit = QueryInteger(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items a page."})
     cursor = fields.String(
-        metadata={"description": "A next_cursor or prev_cursor of this very list. Not together with `page`."}
+        metadata={
+            "description": "A next_cursor or prev_cursor of this very list. Not together with `page`.",
+            "example": "bm90IGEgcmVhbCBjdXJzb3I",
+        }
     )
     page = QueryInteger(
         1,
@@ -43,6 +46,7 @@ class ListQuery(InputSchema):
             "description": "Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`.",
             # Further pages are refused with a text that says where to go on.
             "maximum": MAX_OFFSET,
+            "example": 3,
         },
     )
 

@@ -111,6 +111,7 @@ class Settings:
     ratelimit_default: str
     ratelimit_dir: str | None
     max_body_bytes: int
+    docs_enabled: bool
     db_pool_size: int
     db_pool_timeout_seconds: float
     db_connect_timeout_seconds: float
@@ -237,6 +238,7 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         "ratelimit_default": _parsed(env, "RATELIMIT_DEFAULT", _limit, "600 per minute"),
         "ratelimit_dir": env.str("RATELIMIT_DIR", None) or None,
         "max_body_bytes": env.int("MAX_BODY_BYTES", 1_048_576, validate=at_least_1),
+        "docs_enabled": env.bool("DOCS_ENABLED", True),
         "db_pool_size": env.int("DB_POOL_SIZE", (web_threads or 4) + 2, validate=at_least_1),
         "db_pool_timeout_seconds": env.float("DB_POOL_TIMEOUT_SECONDS", 0.5, validate=positive),
         "db_connect_timeout_seconds": env.float("DB_CONNECT_TIMEOUT_SECONDS", 1.0, validate=positive),

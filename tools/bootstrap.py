@@ -38,7 +38,7 @@ class SetupError(Exception):
 
 
 def main(arguments: List[str]) -> int:
-    """Run `install-dev`, `run` or `dev`; the latter two become the server and don't return."""
+    """Run `install-dev`, `run`, `dev` or `spa`; all but the first become the server and don't return."""
     os.chdir(ROOT)
     command = arguments[0] if len(arguments) == 1 else ""
     try:
@@ -48,7 +48,11 @@ def main(arguments: List[str]) -> int:
         if command in ("run", "dev"):
             ensure_environment(RUNTIME)
             serve(["--reload"] if command == "dev" else [])
-        raise SetupError("Say one of: install-dev, run, dev.")
+        if command == "spa":
+            ensure_environment(RUNTIME)
+            sys.stdout.flush()
+            os.execv(VENV_PYTHON, [VENV_PYTHON, os.path.join("tools", "spa.py")])
+        raise SetupError("Say one of: install-dev, run, dev, spa.")
     except SetupError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -90,7 +90,7 @@ def next_steps(settings: Settings, host: str, port: int) -> str:
         f"Gatepost is at {url} (Ctrl-C stops it).\n"
         f"Sign up:  curl {url}/api/v1/auth/register -H 'Content-Type: application/json' "
         f"-d '{REGISTRATION}'\n"
-        f"Go on:    README.md has a tour of the rest, {url}/openapi.json the whole contract."
+        f"Go on:    README.md has a tour of the rest, {url}/docs the whole contract, to read and try."
     )
 
 

@@ -30,6 +30,8 @@ class Component:
 
     command: str
     packages: tuple[str, ...]
+    # Whether it runs from wherever its packages are unpacked.
+    is_portable: bool = True
 
     @property
     def advice(self) -> str:
@@ -47,6 +49,7 @@ class Program:
 
 
 COMPONENTS = {
+    "chromium": Component("chromium", ("chromium",), is_portable=False),
     "nginx": Component("nginx", ("nginx", "openssl")),
     "redis": Component("redis-server", ("redis-server",)),
     # The shell and tools of the images that are Alpine's.
@@ -79,7 +82,7 @@ def provide(name: str) -> bool:
         if os.geteuid() == 0:
             print(f"Installing {' '.join(component.packages)} for the tests.", flush=True)
             _install(component.packages)
-        else:
+        elif component.is_portable:
             print(f"Unpacking {' '.join(component.packages)} into {CACHE / name}.", flush=True)
             _unpack(component.packages, CACHE / name)
     except (OSError, subprocess.SubprocessError) as error:

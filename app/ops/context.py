@@ -19,10 +19,13 @@ from app.http import Api, Endpoint, load, ok, require_unchanged
 from app.maintenance import State
 
 service_context = Api("service_context", __name__)
+MESSAGE = "Back at noon."
 MAX_RETRY_AFTER_SECONDS = 7 * 24 * 3600
 # What still answers: probes, documents (the public keys are one), and the switch itself. A login answers
 # administrators alone, which the auth feature sees to once it knows who it is.
-OPEN_BLUEPRINTS = frozenset({"health", "prefixed_health", "documents", "key_set", "service_context"})
+OPEN_BLUEPRINTS = frozenset(
+    {"health", "prefixed_health", "documents", "key_set", "problems", "docs", "service_context"}
+)
 OPEN_ENDPOINTS = frozenset({"auth.log_in"})
 
 
@@ -30,16 +33,16 @@ class ContextChanges(InputSchema):
     """What of the context may be changed."""
 
     maintenance = Flag()
-    message = Text(0, 500, multiline=True, blank=True)
-    retry_after = Seconds(1, MAX_RETRY_AFTER_SECONDS)
+    message = Text(0, 500, multiline=True, blank=True, metadata={"example": MESSAGE})
+    retry_after = Seconds(1, MAX_RETRY_AFTER_SECONDS, metadata={"description": "Seconds.", "example": 600})
 
 
 class ContextView(OutputSchema):
     """The context as administrators see it."""
 
     maintenance = fields.Boolean()
-    message = fields.String()
-    retry_after = fields.Integer()
+    message = fields.String(metadata={"description": "What clients are told.", "example": MESSAGE})
+    retry_after = fields.Integer(metadata={"description": "Seconds.", "example": 600})
     updated_at = Timestamp(allow_none=True)
 
 

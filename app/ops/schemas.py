@@ -34,8 +34,8 @@ class OpenApi(OutputSchema):
         unknown = INCLUDE
 
     openapi = fields.String(metadata={"example": "3.1.0"})
-    info = fields.Dict()
-    paths = fields.Dict()
+    info = fields.Dict(metadata={"example": {"title": "Gatepost", "version": "1.0.0"}})
+    paths = fields.Dict(metadata={"example": {"/health": {"get": {"operationId": "get_health"}}}})
 
 
 HEALTH: Schema = Health()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Response, current_app, render_template_string
+from flask import Response, current_app
 
 from app import metrics
-from app.errors import KINDS, NotFound
 from app.etags import is_unchanged
 from app.guards import ANYONE
 from app.http import REVALIDATE, Api, written
@@ -52,32 +51,3 @@ def get_openapi() -> Response:
     if is_unchanged(etag):
         return Response(status=304, headers={"ETag": etag})
     return Response(content, headers={"ETag": etag}, mimetype="application/json")
-
-
-@documents.operation(
-    "GET",
-    "/problems/<name>",
-    access=ANYONE,
-    arguments={"name": {"type": "string", "enum": [code.replace("_", "-") for code in KINDS]}},
-    answer=written(media_type="text/html", cache="max-age=3600", describes="A page for a person."),
-    problems=(NotFound,),
-)
-def get_problem(name: str) -> Response:
-    """Explain a problem to a person."""
-    kind = KINDS.get(name.replace("-", "_"))
-    if kind is None or "_" in name:
-        raise NotFound
-    page = render_template_string(_PAGE, kind=kind, code=name.replace("-", "_"))
-    return Response(page, mimetype="text/html")
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{ kind.title }}</title>
-<h1>{{ kind.title }}</h1>
-<p>{{ kind.detail }}</p>
-<p>Status {{ kind.status }}, code <code>{{ code }}</code>.</p>
-</html>
-"""

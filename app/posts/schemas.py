@@ -41,15 +41,19 @@ class AuthorPostListQuery(ListQuery):
     """How to list one author's posts."""
 
     status = Choice(*STATUSES, metadata={"description": "'draft' lists one's own drafts."})
-    created_after = QueryTimestamp(metadata={"description": "Only posts created after this moment."})
-    created_before = QueryTimestamp(metadata={"description": "Only posts created before this moment."})
+    created_after = QueryTimestamp(
+        metadata={"description": "Only posts created after this moment.", "example": "2026-01-31T12:00:00Z"}
+    )
+    created_before = QueryTimestamp(
+        metadata={"description": "Only posts created before this moment.", "example": "2026-02-28T12:00:00Z"}
+    )
     sort = sort_field(*SORT_KEYS, default="-created_at")
 
 
 class PostListQuery(AuthorPostListQuery):
     """How to list posts."""
 
-    author_id = QueryInteger(metadata={"description": "Only posts by this user."})
+    author_id = QueryInteger(metadata={"description": "Only posts by this user.", "example": 1})
 
 
 class Author(OutputSchema):

@@ -103,7 +103,7 @@ class UserListQuery(ListQuery):
     q = Text(
         1,
         80,
-        metadata={"description": "Part of a name; for an administrator of an email address too."},
+        metadata={"description": "Part of a name; for an administrator of an email address too.", "example": "ali"},
     )
     sort = sort_field("created_at", "name", default="created_at")
 

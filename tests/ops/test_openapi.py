@@ -170,6 +170,28 @@ def examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
     return [content["example"], *named] if "example" in content else named
 
 
+def test_every_parameter_is_described_and_has_an_example(document: Document) -> None:
+    for name, (_, _, operation) in document.operations.items():
+        for reference in operation["parameters"]:
+            parameter = document.resolve(reference)
+            schema = parameter["schema"]
+            assert parameter["description"], (name, parameter["name"])
+            values = [*schema.get("examples", []), *schema.get("enum", []), schema.get("default")]
+            assert any(value is not None for value in values), (name, parameter["name"])
+            for value in schema.get("examples", []):
+                assert not document.errors(schema, value), (name, parameter["name"])
+
+
+def test_no_example_is_a_mere_placeholder(document: Document) -> None:
+    for name, (_, _, operation) in document.operations.items():
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for part in (*bodies, *map(document.resolve, operation["responses"].values())):
+            for content in part.get("content", {}).values():
+                example = content.get("example")
+                assert "…" not in str(example), name
+                assert {} not in (example.values() if isinstance(example, dict) else ()), name
+
+
 def test_every_problem_of_an_operation_has_its_example(document: Document) -> None:
     for name, (_, _, operation) in document.operations.items():
         for status, reference in operation["responses"].items():

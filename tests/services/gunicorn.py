@@ -27,7 +27,8 @@ STOP_SECONDS = 45
 class GatepostServer:
     """A running Gatepost; a context manager. It knows only `env` and these defaults, no `.env`."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], application: str = "run:app") -> None:
+        self._application = application
         self._folder = private_folder("app")
         self._port = free_port()
         self._process = ServerProcess("Gatepost", self._folder / "log", signal.SIGTERM)
@@ -87,7 +88,7 @@ class GatepostServer:
     def start(self) -> None:
         """Start the server, again after stop or kill: same port, same settings."""
         self._process.start(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "run:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._application],
             self._is_ready,
             timeout_seconds=START_SECONDS,
             cwd=ROOT,

@@ -76,3 +76,14 @@ def test_a_failed_installation_is_reported_and_leaves_nothing(
     assert "That failed: " in words
     assert not policy.exists()
     assert services.locate("redis") is None
+
+
+def test_what_runs_from_its_own_place_alone_is_not_unpacked(
+    bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_program(tmp_path / "bin" / "apt-get")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("CI", "")
+    assert services.main(["chromium"]) == 0
+    assert "chromium is missing: install it (on Debian: apt install chromium)." in capsys.readouterr().err
+    assert not bare_machine.exists()

@@ -136,11 +136,12 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
     }
     if answer.status == 204:
         return response
+    texts: Json = {media_type: {"schema": {"type": "string"}} for media_type in answer.others}
     if not answer.schemas:
-        response["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+        response["content"] = {answer.media_type: {"schema": {"type": "string"}}} | texts
         return response
     shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
-    response["content"] = {answer.media_type: {"schema": shown, "example": schemas.example(shown)}}
+    response["content"] = {answer.media_type: {"schema": shown, "example": schemas.example(shown)}} | texts
     return response
 
 

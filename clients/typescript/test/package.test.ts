@@ -1,0 +1,66 @@
+// The package: generated types as the document has them, and an archive that can be installed and used.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { baseUrl } from "./support.js";
+
+const PACKAGE = resolve(import.meta.dirname, "..");
+const TSC = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+const GENERATED = join("src", "generated.ts");
+let folder = "";
+
+function run(command: string, args: string[], cwd: string): string {
+  return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "gatepost-package-"));
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("the generated types are those of docs/openapi.json", () => {
+  const output = join(folder, "generated.ts");
+  const { scripts } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8")) as { scripts: { generate: string } };
+  const [command = "", ...args] = scripts.generate.replace("src/generated.ts", output).split(" ");
+  run("npx", ["--no-install", command, ...args], PACKAGE);
+  expect(readFileSync(output, "utf8"), "run `make openapi`").toBe(readFileSync(join(PACKAGE, GENERATED), "utf8"));
+});
+
+test("what is packed can be installed, imported and typed", () => {
+  run("npm", ["pack", "--silent", "--pack-destination", folder], PACKAGE);
+  const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "";
+  const listed = run("tar", ["-tzf", join(folder, archive)], folder).split("\n").filter(Boolean);
+  expect(listed).toContain("package/dist/index.js");
+  expect(listed).toContain("package/dist/index.d.ts");
+  expect(listed.filter((name) => !/^package\/(dist\/|package\.json|README\.md|LICENSE)/.test(name))).toEqual([]);
+
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "user", type: "module", private: true }));
+  run("npm", ["install", "--offline", "--silent", "--no-audit", "--no-fund", join(folder, archive)], folder);
+  // No dependencies of its own.
+  expect(readdirSync(join(folder, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["@gatepost"]);
+  const script = `
+    import { Gatepost } from "@gatepost/client";
+    const client = new Gatepost({ baseUrl: process.argv[1] });
+    console.log((await client.call("get", "/health")).data.status);
+  `;
+  expect(run("node", ["--input-type=module", "--eval", script, baseUrl], folder)).toBe("healthy\n");
+
+  writeFileSync(
+    join(folder, "use.ts"),
+    `import { Gatepost, type Post } from "@gatepost/client";
+     export const posts: Promise<Post[]> = new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "title" } }).toArray();
+     // @ts-expect-error There is no such order.
+     new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "colour" } });
+    `,
+  );
+  for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
+    const compilerOptions = { module, moduleResolution, noEmit: true, strict: true, target: "es2022", types: [] };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["use.ts"] }));
+    run("node", [TSC], folder);
+  }
+});

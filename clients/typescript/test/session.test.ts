@@ -1,0 +1,236 @@
+// Tokens that expire, tabs that refresh at once, and sessions that end elsewhere.
+
+import { afterEach, expect, test } from "vitest";
+import { browserStore, browserTabs, Gatepost, isProblem, memoryStore, NetworkError } from "../src/index.js";
+import type { SessionStore, Tabs } from "../src/index.js";
+import { ACCESS_SECONDS } from "./server.js";
+import { baseUrl, failure, newClient, newPerson, problemResponse, signedUp, sleep, watchedFetch } from "./support.js";
+
+const REFRESH = "/api/v1/auth/refresh";
+const open: Gatepost[] = [];
+let browsers = 0;
+
+afterEach(() => open.splice(0).forEach((client) => client.close()));
+
+/** Let every access token expire. */
+function expiry(): Promise<void> {
+  return sleep(ACCESS_SECONDS * 1000 + 200);
+}
+
+/** A queue for each name, as the Web Locks of a browser have it; Node 20 has none. */
+function locks(): (tabs: Tabs) => Tabs {
+  let last: Promise<unknown> = Promise.resolve();
+  return (tabs) => ({
+    ...tabs,
+    takeTurns: (work) => {
+      const turn = last.then(work, work);
+      last = turn;
+      return turn;
+    },
+  });
+}
+
+/** Tabs of one browser: a store and a channel in common, and turns to take unless it is an old one. */
+function browser(options: { hasLocks: boolean }): () => ReturnType<typeof tab> {
+  const store = memoryStore();
+  const name = `browser-${++browsers}`;
+  const inTurn = options.hasLocks ? locks() : (tabs: Tabs) => tabs;
+  return () => tab(store, inTurn(browserTabs(name)));
+}
+
+function tab(store: SessionStore, tabs: Tabs) {
+  const { fetch, to } = watchedFetch();
+  const client = new Gatepost({ baseUrl, store, tabs, fetch });
+  open.push(client);
+  return { client, refreshes: () => to(REFRESH).length };
+}
+
+test("an expired token is renewed once, for all calls that meet it", async () => {
+  const { fetch, to } = watchedFetch();
+  const client = await signedUp({ fetch });
+  await expiry();
+  const answers = await Promise.all(Array.from({ length: 20 }, () => client.auth.me()));
+  expect(new Set(answers.map((answer) => answer.data.id)).size).toBe(1);
+  expect(to("/api/v1/auth/me").filter((call) => call.status === 401)).toHaveLength(20);
+  expect(to(REFRESH).map((call) => call.status)).toEqual([200]);
+});
+
+test("a page that is opened again goes on where it was, and the store holds no access token", async () => {
+  const store = memoryStore();
+  const before = await signedUp({ store });
+  const { fetch, to } = watchedFetch();
+  const after = newClient({ store, fetch });
+  expect(after.session).toEqual(before.session);
+  expect((await after.auth.me()).status).toBe(200);
+  expect(to(REFRESH)).toHaveLength(1);
+  expect(Object.keys(store.read() ?? {}).sort()).toEqual(["account", "csrfToken", "refreshToken", "version"]);
+});
+
+test.each([{ hasLocks: true }, { hasLocks: false }])("two tabs refresh at once and stay signed in: %o", async (kind) => {
+  const newTab = browser(kind);
+  const [first, second] = [newTab(), newTab()];
+  await first.client.auth.register(newPerson());
+  await expect.poll(() => second.client.session).toEqual(first.client.session);
+  await expiry();
+  await Promise.all([first, second, first, second].map(({ client }) => client.auth.me()));
+  expect(first.client.session.status).toBe("signed_in");
+  // Where they can take turns, what one has fetched serves the other.
+  const refreshes = first.refreshes() + second.refreshes();
+  expect(refreshes).toBeLessThanOrEqual(kind.hasLocks ? 1 : 2);
+  expect(refreshes).toBeGreaterThanOrEqual(1);
+});
+
+test("a hundred refreshes of two tabs at once end no session", async () => {
+  const newTab = browser({ hasLocks: false });
+  const [first, second] = [newTab(), newTab()];
+  await first.client.auth.register(newPerson());
+  await expect.poll(() => second.client.session.status).toBe("signed_in");
+  for (let round = 0; round < 50; round++) {
+    // As if both tokens had just expired.
+    await Promise.all([first, second].map(({ client }) => client.auth.renew()));
+  }
+  expect(first.refreshes() + second.refreshes()).toBeGreaterThanOrEqual(50);
+  expect((await first.client.auth.me()).data).toEqual((await second.client.auth.me()).data);
+});
+
+test("signing out signs out every tab", async () => {
+  const newTab = browser({ hasLocks: true });
+  const [first, second] = [newTab(), newTab()];
+  await first.client.auth.register(newPerson());
+  await expect.poll(() => second.client.session.status).toBe("signed_in");
+  const changes: string[] = [];
+  second.client.onSessionChange(() => changes.push(second.client.session.status));
+  await first.client.auth.logout();
+  await expect.poll(() => changes).toEqual(["signed_out"]);
+  expect(isProblem(await failure(second.client.auth.me()), "authentication_required")).toBe(true);
+});
+
+test("a session that is ended elsewhere is told, to every tab", async () => {
+  const person = newPerson();
+  const newTab = browser({ hasLocks: true });
+  const [here, too] = [newTab(), newTab()];
+  await here.client.auth.register(person);
+  const there = newClient();
+  await there.auth.login({ email: person.email, password: person.password });
+  await there.auth.endOtherSessions();
+  expect((await there.auth.sessions().toArray()).map((session) => session.current)).toEqual([true]);
+
+  expect(isProblem(await failure(here.client.auth.me()), "token_revoked")).toBe(true);
+  expect(here.client.session).toMatchObject({ status: "signed_out", why: "ended", problem: { code: "token_revoked" } });
+  await expect.poll(() => too.client.session).toEqual(here.client.session);
+  // What anyone may read can be read again.
+  expect((await here.client.posts.list().page()).items).toBeDefined();
+});
+
+test("a stolen refresh token that is replayed ends the session with its reason", async () => {
+  const store = memoryStore();
+  const client = await signedUp({ store });
+  const stolen = store.read()?.refreshToken;
+  await client.auth.renew();
+  await client.auth.renew();
+  const answer = await fetch(baseUrl + REFRESH, { method: "POST", headers: { Authorization: `Bearer ${stolen}` } });
+  expect(answer.status).toBe(401);
+  await failure(client.auth.me());
+  expect(client.session).toMatchObject({ status: "signed_out", why: "ended", problem: { code: "token_revoked" } });
+  expect(store.read()?.refreshToken).toBeUndefined();
+});
+
+test("a refresh that gets no answer, or one to wait, ends nothing", async () => {
+  let mood: "down" | "busy" | "well" = "down";
+  const { fetch } = watchedFetch(async (call, go) => {
+    if (call.path === REFRESH && mood === "down") {
+      throw new TypeError("fetch failed");
+    }
+    return call.path === REFRESH && mood === "busy"
+      ? problemResponse(503, "database_unavailable", { "Retry-After": "60" })
+      : go();
+  });
+  const store = memoryStore();
+  await signedUp({ store });
+  const client = newClient({ store, fetch });
+  expect(await failure(client.auth.me())).toBeInstanceOf(NetworkError);
+  mood = "busy";
+  expect(isProblem(await failure(client.auth.me()), "database_unavailable")).toBe(true);
+  expect(client.session.status).toBe("signed_in");
+  mood = "well";
+  expect((await client.auth.me()).status).toBe(200);
+});
+
+test("a refresh whose answer is lost is repeated at once", async () => {
+  let isLost = false;
+  const { fetch } = watchedFetch(async (call, go) => {
+    const response = await go();
+    if (call.path === REFRESH && !isLost) {
+      isLost = true;
+      throw new TypeError("fetch failed");
+    }
+    return response;
+  });
+  const client = await signedUp({ fetch });
+  await client.auth.renew();
+  expect(isLost).toBe(true);
+  await client.auth.renew();
+  expect((await client.auth.me()).status).toBe(200);
+});
+
+test("what one person asked for is not done as another who signs in meanwhile", async () => {
+  const store = memoryStore();
+  const other = newClient({ store });
+  const { fetch, to } = watchedFetch(async (call, go) => {
+    const response = await go();
+    if (call.path === "/api/v1/posts") {
+      await other.auth.register(newPerson());
+    }
+    return response;
+  });
+  const client = newClient({ store, fetch });
+  await client.auth.register(newPerson());
+  await expiry();
+  const error = await failure(client.posts.create({ title: "Mine", content: "and nobody else's" }));
+  expect(isProblem(error, "token_expired")).toBe(true);
+  expect(to("/api/v1/posts").map((call) => call.status)).toEqual([401]);
+  expect((await client.auth.me()).data).toEqual((await other.auth.me()).data);
+});
+
+test("a cookie carries the refresh token where the page shares the service's site", async () => {
+  const sent: { path: string; init: RequestInit }[] = [];
+  const answer = { access_token: "a", csrf_token: "c", token_type: "Bearer", user: { id: 7 } };
+  const client = newClient({
+    transport: "cookie",
+    fetch: async (url, init) => {
+      sent.push({ path: url.slice(baseUrl.length), init });
+      const isExpired = sent.length === 2;
+      return isExpired ? problemResponse(401, "token_expired") : Response.json(answer);
+    },
+  });
+  await client.auth.login({ email: "alice@example.com", password: "correct horse battery" });
+  await client.auth.me();
+  await client.auth.logout();
+  const [login, expired, refresh, again, logout] = sent.map(({ path, init }) => ({
+    path,
+    credentials: init.credentials,
+    body: JSON.parse(String(init.body ?? "null")) as unknown,
+    ...(init.headers as Record<string, string>),
+  }));
+  expect(login).toMatchObject({ credentials: "include", body: { cookie: true, email: "alice@example.com" } });
+  expect(expired).toMatchObject({ credentials: "omit", Authorization: "Bearer a" });
+  expect(refresh).toMatchObject({ path: REFRESH, credentials: "include", body: { cookie: true }, "X-CSRF-TOKEN": "c" });
+  expect(refresh).not.toHaveProperty("Authorization");
+  expect(again).toMatchObject({ credentials: "omit", Authorization: "Bearer a" });
+  expect(logout).toMatchObject({ credentials: "include", "X-CSRF-TOKEN": "c" });
+  expect(logout).not.toHaveProperty("Authorization");
+});
+
+test("a store with something else in it is an empty one", () => {
+  const kept = new Map<string, string>();
+  const storage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, text: string) => void kept.set(key, text) };
+  const store = browserStore("name", storage as unknown as Storage);
+  expect(store.read()).toBeNull();
+  for (const text of ["{", "null", "1", '{"version": "1"}']) {
+    kept.set("name", text);
+    expect(store.read()).toBeNull();
+  }
+  const record = { version: 3, account: 1, refreshToken: "r" };
+  store.write(record);
+  expect(store.read()).toEqual(record);
+});

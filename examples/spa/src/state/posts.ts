@@ -1,0 +1,136 @@
+// The lists of posts, and what was changed here and is not in them yet.
+
+import { newIdempotencyKey, type List, type NewPost, type Post } from "@gatepost/client";
+import { api } from "./api";
+import { Store } from "./store";
+
+export interface PostList {
+  readonly items: readonly Post[];
+  /** Where the next page begins; null at the end, undefined before the first. */
+  readonly next: string | null | undefined;
+  readonly state: "idle" | "loading" | "failed";
+}
+
+const EMPTY: PostList = { items: [], next: undefined, state: "idle" };
+
+/** A list that grows page by page and is kept while other pages are shown. */
+export class Feed {
+  readonly store = new Store<PostList>(EMPTY);
+  readonly #list: () => List<Post>;
+  #loading: AbortController | null = null;
+
+  constructor(list: () => List<Post>) {
+    this.#list = list;
+  }
+
+  /** Fetch the next page, unless that is being done or there is none. */
+  async more(): Promise<void> {
+    const { next, state } = this.store.get();
+    if (state !== "loading" && next !== null) {
+      await this.#load(next);
+    }
+  }
+
+  /** Start anew; what was there is shown until something newer is. */
+  async reload(): Promise<void> {
+    await this.#load(undefined);
+  }
+
+  async #load(cursor: string | undefined): Promise<void> {
+    this.#loading?.abort();
+    const { signal } = (this.#loading = new AbortController());
+    this.store.update((before) => ({ ...before, state: "loading" }));
+    try {
+      const page = await this.#list().page(cursor);
+      if (!signal.aborted) {
+        const before = cursor === undefined ? [] : this.store.get().items;
+        this.store.set({ items: merged(before, page.items), next: page.nextCursor, state: "idle" });
+      }
+    } catch {
+      // The banner, or the state of the session, says why.
+      if (!signal.aborted) {
+        this.store.update((before) => ({ ...before, state: "failed" }));
+      }
+    }
+  }
+
+  clear(): void {
+    this.#loading?.abort();
+    this.store.set(EMPTY);
+  }
+
+  /** Show a post as it is now, wherever it is in the list. */
+  replace(post: Post): void {
+    this.store.update((before) => ({ ...before, items: before.items.map((item) => (item.id === post.id ? post : item)) }));
+  }
+
+  /** Put a post in front, or take it out; returns how to undo that. */
+  add(post: Post): void {
+    this.store.update((before) => ({ ...before, items: [post, ...before.items.filter((item) => item.id !== post.id)] }));
+  }
+
+  remove(id: number): () => void {
+    const index = this.store.get().items.findIndex((item) => item.id === id);
+    const [post] = this.store.get().items.slice(index, index + 1);
+    this.store.update((before) => ({ ...before, items: before.items.filter((item) => item.id !== id) }));
+    return () => {
+      if (index >= 0 && post) {
+        this.store.update((before) => ({ ...before, items: before.items.toSpliced(index, 0, post) }));
+      }
+    };
+  }
+}
+
+function merged(items: readonly Post[], more: readonly Post[]): Post[] {
+  const known = new Set(items.map((item) => item.id));
+  return [...items, ...more.filter((item) => !known.has(item.id))];
+}
+
+export const feed = new Feed(() => api.posts.list());
+export const drafts = new Feed(() => api.posts.list({ query: { status: "draft", sort: "-updated_at" } }));
+
+/** Put a post where it belongs now. */
+export function shelve(post: Post): void {
+  const [home, other] = post.status === "draft" ? [drafts, feed] : [feed, drafts];
+  other.remove(post.id);
+  if (home.store.get().items.some((item) => item.id === post.id)) {
+    home.replace(post);
+  } else if (home.store.get().next !== undefined) {
+    home.add(post);
+  }
+}
+
+/** A post on its way: shown at once, and kept with its text until the service has it. */
+export interface Outgoing {
+  /** Of this one post: however often it is sent, there will be one. */
+  readonly key: string;
+  readonly fields: NewPost;
+  readonly state: "sending" | "failed";
+}
+
+export const outbox = new Store<readonly Outgoing[]>([]);
+
+/** Send a new post; throws a refusal after taking it back out of the list, and keeps it there if no answer came. */
+export async function send(fields: NewPost, key = newIdempotencyKey()): Promise<Post> {
+  const others = () => outbox.get().filter((item) => item.key !== key);
+  outbox.set([{ key, fields, state: "sending" }, ...others()]);
+  try {
+    const { data } = await api.posts.create(fields, { idempotencyKey: key });
+    outbox.set(others());
+    shelve(data);
+    return data;
+  } catch (error) {
+    outbox.set(isRefusal(error) ? others() : [{ key, fields, state: "failed" }, ...others()]);
+    throw error;
+  }
+}
+
+export function discard(key: string): void {
+  outbox.update((items) => items.filter((item) => item.key !== key));
+}
+
+/** Whether trying again as it is would be in vain. */
+export function isRefusal(error: unknown): boolean {
+  const { status = 0 } = error as { status?: number };
+  return status >= 400 && status < 500 && status !== 429;
+}

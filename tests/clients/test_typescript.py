@@ -1,0 +1,40 @@
+"""The TypeScript client and the example app: their types agree, and the client's own tests pass."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tools import javascript
+
+CHECK_SECONDS = 300
+TEST_SECONDS = 600
+
+
+def test_the_lock_names_no_place_to_fetch_from_and_a_checksum_for_each_package() -> None:
+    text = javascript.LOCK.read_text(encoding="utf-8")
+    assert not re.search(r'"resolved": "\w+:', text)
+    packages = json.loads(text)["packages"]
+    own = {"", *json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["workspaces"]}
+    assert own < packages.keys()
+    assert [name for name, item in packages.items() if not (name in own or "link" in item or "integrity" in item)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["clients/typescript", "examples/spa"])
+def test_the_types_agree(npm: str, folder: str) -> None:
+    javascript.run([npm, "run", "check", "--workspace", folder], timeout_seconds=CHECK_SECONDS)
+
+
+@pytest.mark.slow
+def test_the_clients_own_tests_pass(npm: str) -> None:
+    said = javascript.run(
+        [npm, "test", "--workspace", "clients/typescript"],
+        timeout_seconds=TEST_SECONDS,
+        environment={"GATEPOST_PYTHON": sys.executable},
+    )
+    assert re.search(r"Tests\s+\d+ passed \(\d+\)", said), said[-4000:]

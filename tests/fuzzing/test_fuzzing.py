@@ -1,0 +1,87 @@
+"""A small share of `make fuzz`, so that a change which breaks the document or its server is noticed by `make test`.
+
+The whole, 20,000 cases and 100,000, and what they found: docs/fuzzing.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.fuzzing.__main__ import CI_SHARE
+from tests.fuzzing.hooks import BEYOND_SCHEMAS, is_beyond_schemas, map_body
+from tests.fuzzing.plan import PASSWORD, Caller
+from tests.fuzzing.runs import Share, fuzz, postgres_for
+from tests.services import ServiceMissing, skip_or_fail
+from tests.services.postgres import PostgresServer
+
+# A few examples beside what is tried of every operation anyway: each edge of each field, each method.
+SMALL_SHARE = Share(examples=5, seed=CI_SHARE.seed)
+# A run finds this many at least: fewer, and something keeps it from the operations.
+MIN_CASES = 1000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer | None]:
+    """A PostgreSQL."""
+    try:
+        with postgres_for(("postgresql",)) as server:
+            yield server
+    except ServiceMissing as missing:
+        skip_or_fail(missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "caller"), [("sqlite", "user"), ("postgresql", "admin")])
+def test_no_request_finds_a_fault(backend: str, caller: Caller, server: PostgresServer | None) -> None:
+    outcome = fuzz(backend, caller, SMALL_SHARE, server)
+    assert outcome.is_clean, outcome.said[-8000:]
+    assert outcome.cases > MIN_CASES
+
+
+@pytest.mark.slow
+def test_a_fault_would_be_found() -> None:
+    share = Share(examples=1, seed=CI_SHARE.seed, phases="examples,coverage")
+    outcome = fuzz("sqlite", "anonymous", share, application="tests.fuzzing.faulty:app", only="/(health|openapi.json)$")
+    assert not outcome.is_clean
+    assert "Response violates schema" in outcome.said
+    assert "Undocumented HTTP status code" in outcome.said
+    assert outcome.failures >= 2
+
+
+def answer(document: dict[str, Any]) -> Mock:
+    """An answer with this body."""
+    return Mock(content=json.dumps(document).encode())
+
+
+def test_only_what_no_schema_can_say_excuses_a_refusal() -> None:
+    for name, texts in BEYOND_SCHEMAS.items():
+        for text in texts:
+            assert is_beyond_schemas(answer({"code": name, "detail": text}))
+            assert is_beyond_schemas(answer({"code": "validation_error", "detail": "", "errors": {name: [text]}}))
+    for errors in ({"cursor": ["Must be a string."]}, {"page": ["Give page or cursor, not both."], "title": ["No."]}):
+        assert not is_beyond_schemas(answer({"code": "validation_error", "detail": "", "errors": errors}))
+    assert not is_beyond_schemas(answer({"code": "malformed_request", "detail": "The body is not JSON."}))
+    assert not is_beyond_schemas(Mock(content=b"<html>"))
+
+
+def test_the_service_is_left_open_and_the_password_known() -> None:
+    context = Mock()
+    assert map_body(context, {"maintenance": True, "message": "x"}) == {"maintenance": False, "message": "x"}
+    assert map_body(context, {"current_password": "odd", "new_password": "y"})["current_password"] == PASSWORD
+    others: list[Any] = [[], "text", {"maintenance": "true"}, {"current_password": "even"}, None]
+    for body in others:
+        assert map_body(context, body) == body
+
+
+def test_every_excused_text_is_one_that_the_service_says() -> None:
+    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "app").rglob("*.py"))
+    for texts in BEYOND_SCHEMAS.values():
+        for text in texts:
+            # One of them is put together with a number.
+            assert text in said or text.partition("row 10000")[0] in said, text

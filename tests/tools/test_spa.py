@@ -1,0 +1,93 @@
+"""tools/spa.py: what `make spa` does once the Python packages are there."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.settings import ROOT
+from tests.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
+from tests.services.process import bare_environment
+from tools import javascript
+
+COMMAND = [sys.executable, str(ROOT / "tools" / "spa.py")]
+PATIENCE_SECONDS = 120
+POLL_SECONDS = 0.1
+
+
+def environment(tmp_path: Path, api_port: int, app_port: int) -> dict[str, str]:
+    """A development machine's, but for the ports, the database and the files of limits."""
+    return {
+        **bare_environment(),
+        "APP_ENV": "testing",
+        "JWT_SECRET_KEY": "k" * 20 + "0123456789abcdef",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
+        "RATELIMIT_DIR": str(tmp_path),
+        "BIND": f"{LOOPBACK}:{api_port}",
+        "SPA_PORT": str(app_port),
+        "CORS_ORIGINS": f"http://localhost:{app_port}",
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages() -> None:
+    """The locked packages of the app."""
+    try:
+        javascript.install()
+    except javascript.NodeMissing as error:
+        skip_or_fail(ServiceMissing(str(error)))
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> str:
+    """Return what a server says once it says anything."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline, f"{url} does not answer"
+            time.sleep(POLL_SECONDS)
+    pytest.fail(f"it ended with {process.returncode}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_are_served_and_one_signal_ends_both(tmp_path: Path, number: signal.Signals) -> None:
+    api_port, app_port = free_port(), free_port()
+    env = environment(tmp_path, api_port, app_port)
+    with (
+        (tmp_path / "said").open("w") as said,
+        subprocess.Popen(COMMAND, env=env, stdout=said, stderr=said, text=True) as process,
+    ):
+        try:
+            assert "healthy" in wait_for(f"http://{LOOPBACK}:{api_port}/health", process)
+            assert '<div id="app">' in wait_for(f"http://localhost:{app_port}/", process)
+            module = wait_for(f"http://localhost:{app_port}/src/state/api.ts", process)
+            assert f"http://localhost:{api_port}" in module
+            children = psutil.Process(process.pid).children(recursive=True)
+            assert len(children) >= 3
+            process.send_signal(number)
+            assert process.wait(PATIENCE_SECONDS) == 0
+            assert psutil.wait_procs(children, timeout=PATIENCE_SECONDS)[1] == []
+        finally:
+            process.kill()
+    assert "Traceback" not in (tmp_path / "said").read_text()
+
+
+def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as other:
+        port = other.getsockname()[1]
+        env = environment(tmp_path, free_port(), port)
+        answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+    assert answer.returncode == 1
+    assert f"Port {port} of {LOOPBACK} can't be used" in answer.stderr
+    assert not (tmp_path / "gatepost.db").exists()
