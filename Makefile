@@ -10,8 +10,9 @@ export PYTHON
 BOOTSTRAP := sh tools/bootstrap.sh
 VENV_PYTHON := .venv/bin/python
 SERVICES := redis nginx busybox chromium
-# Much of a test's time is waiting. Each of the two has its own PostgreSQL and Redis; a file's tests stay together.
-TWO_AT_ONCE := --numprocesses 2 --dist loadfile
+# Much of a test's time is waiting. Each of the two has its own PostgreSQL and Redis; a file's tests stay together, and
+# files with a few slow tests, which the plugin would keep for the end, come in their turn.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -56,6 +57,15 @@ openapi: venv ## Write docs/openapi.json again and generate the TypeScript clien
 
 bench-login: venv ## Compare the times of refused logins, which must not tell why
 	$(VENV_PYTHON) -m benchmarks.login_timing
+
+.PHONY: bench bench-check
+bench: venv ## Measure the service beside a bare WSGI function; write docs/performance.md. Needs a quiet machine
+	@$(VENV_PYTHON) -m tools.services wrk
+	@$(VENV_PYTHON) -m benchmarks.speed $(ARGS)
+
+bench-check: venv ## The same, held to the figures written last; fails when something got slower by 15 %
+	@$(VENV_PYTHON) -m tools.services wrk
+	@$(VENV_PYTHON) -m benchmarks.speed --check $(ARGS)
 
 soak: venv ## Refresh one token by twenty at once a thousand times, look for stale rights, write docs/soak.md
 	@$(VENV_PYTHON) -m benchmarks.soak $(ARGS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask, Response
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,7 +20,11 @@ FEATURES = (users, auth, posts, audit, ops)
 
 
 class Gatepost(Flask):
-    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML."""
+    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML, and no coroutines."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is: Flask would look anew at each hook and view, in every request."""
+        return func
 
     def make_default_options_response(self) -> Response:
         """Answer OPTIONS with the exact Allow of the resource."""

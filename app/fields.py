@@ -188,7 +188,9 @@ class Timestamp(fields.DateTime):
 
 def format_timestamp(value: datetime) -> str:
     """Return an aware datetime as RFC 3339 in UTC, always with six decimals."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat("T", "microseconds")[:-6] + "Z"
 
 
 class Inline(fields.Nested):

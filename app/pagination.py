@@ -10,13 +10,14 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 from flask import current_app, request
 from marshmallow import ValidationError, fields, validates_schema
-from sqlalchemy import Row, Select, func, literal, select, tuple_
+from sqlalchemy import Integer, Row, Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.db import fetch_all, fetch_one
@@ -28,6 +29,8 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 _PURPOSE = b"cursor"
+# The sort key and the id, which makes the order a total one.
+Columns = tuple[InstrumentedAttribute[Any], InstrumentedAttribute[Any]]
 
 
 class ListQuery(InputSchema):
@@ -92,32 +95,49 @@ def paginate(
     *,
     keys: Mapping[str, InstrumentedAttribute[Any]],
     id_column: InstrumentedAttribute[Any],
+    **parameters: Any,
 ) -> Page:
-    """Run the part of `statement` that `query` asks for.
+    """Run the part of `statement` that `query` asks for, with `parameters` for its bound parameters.
 
-    `statement` selects and filters, without order; its rows carry the sort key and `id` under those labels.
-    `query` is the loaded ListQuery; its other members are the filters. Raises ValidationFailed for a cursor that
-    was made for another list, sort or filter, or not by this service.
+    `statement` selects and filters, without order; its rows carry the sort key and `id` under those labels. What is
+    put around it is kept, so a list is fast whose `statement` is the same object each time. `query` is the loaded
+    ListQuery; its other members are the filters. Raises ValidationFailed for a cursor that was made for another list,
+    sort or filter, or not by this service.
     """
     sort = query["sort"]
-    key = sort.removeprefix("-")
-    columns = (keys[key], id_column)
+    columns = (keys[sort.removeprefix("-")], id_column)
     if "page" in query:
-        return _by_page(_ordered(statement, columns, sort.startswith("-")), statement, query)
-    return _by_cursor(statement, query, columns)
+        return _by_page(statement, query, columns, parameters)
+    return _by_cursor(statement, query, columns, parameters)
 
 
-def _ordered(
-    statement: Select[*tuple[Any, ...]], columns: tuple[InstrumentedAttribute[Any], ...], descending: bool
-) -> Select[*tuple[Any, ...]]:
-    return statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
+@lru_cache(maxsize=256)
+def _walk(statement: Select[*tuple[Any, ...]], columns: Columns, order: str, *, way: str) -> Select[*tuple[Any, ...]]:
+    """Return `statement` in its order and bounded: its "start", what is "beyond" a cursor's place, or a "page"."""
+    descending = order == "-"
+    if way == "beyond":
+        key, id_column = columns
+        place = tuple_(bindparam("place_key", type_=key.type), bindparam("place_id", type_=id_column.type))
+        here = tuple_(key, id_column)
+        statement = statement.where(here < place if descending else here > place)
+    statement = statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
+    statement = statement.limit(bindparam("row_limit", type_=Integer()))
+    return statement.offset(bindparam("row_offset", type_=Integer())) if way == "page" else statement
 
 
-def _by_page(ordered: Select[*tuple[Any, ...]], statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Page:
+@lru_cache(maxsize=64)
+def _count(statement: Select[*tuple[Any, ...]]) -> Select[int]:
+    return select(func.count()).select_from(statement.subquery())
+
+
+def _by_page(
+    statement: Select[*tuple[Any, ...]], query: Mapping[str, Any], columns: Columns, parameters: Mapping[str, Any]
+) -> Page:
     limit, page = query["limit"], query["page"]
-    count = fetch_one(select(func.count()).select_from(statement.order_by(None).subquery()))
+    count = fetch_one(_count(statement), **parameters)
     total = count[0] if count else 0
-    rows = fetch_all(ordered.limit(limit).offset((page - 1) * limit))
+    walk = _walk(statement, columns, query["sort"][:1], way="page")
+    rows = fetch_all(walk, row_limit=limit, row_offset=(page - 1) * limit, **parameters)
     pages = -(-total // limit)
     numbers = {"first": 1, "last": max(pages, 1)}
     if page > 1:
@@ -134,21 +154,19 @@ def _by_page(ordered: Select[*tuple[Any, ...]], statement: Select[*tuple[Any, ..
 
 
 def _by_cursor(
-    statement: Select[*tuple[Any, ...]],
-    query: Mapping[str, Any],
-    columns: tuple[InstrumentedAttribute[Any], InstrumentedAttribute[Any]],
+    statement: Select[*tuple[Any, ...]], query: Mapping[str, Any], columns: Columns, parameters: Mapping[str, Any]
 ) -> Page:
     limit, key = query["limit"], columns[0].key
     binding = _binding(query)
     is_time = columns[0].type.python_type is datetime
     cursor = _read_cursor(query["cursor"], binding, is_time=is_time) if "cursor" in query else None
     backward = cursor is not None and cursor.backward
-    descending = query["sort"].startswith("-") != backward
-    if cursor is not None:
-        place = tuple_(literal(cursor.value, columns[0].type), literal(cursor.id, columns[1].type))
-        here = tuple_(*columns)
-        statement = statement.where(here < place if descending else here > place)
-    rows = fetch_all(_ordered(statement, columns, descending).limit(limit + 1))
+    order = "-" if query["sort"].startswith("-") != backward else "+"
+    if cursor is None:
+        rows = fetch_all(_walk(statement, columns, order, way="start"), row_limit=limit + 1, **parameters)
+    else:
+        walk = _walk(statement, columns, order, way="beyond")
+        rows = fetch_all(walk, row_limit=limit + 1, place_key=cursor.value, place_id=cursor.id, **parameters)
     more, rows = len(rows) > limit, rows[:limit]
     if backward:
         rows = rows[::-1]

@@ -54,6 +54,8 @@ COMPONENTS = {
     "redis": Component("redis-server", ("redis-server",)),
     # The shell and tools of the images that are Alpine's.
     "busybox": Component("busybox", ("busybox",)),
+    # For `make bench` alone.
+    "wrk": Component("wrk", ("wrk",)),
 }
 
 

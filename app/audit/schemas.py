@@ -12,8 +12,12 @@ from app.pagination import ListQuery, sort_field
 class OwnEventListQuery(ListQuery):
     """How to list what happened to oneself."""
 
-    created_after = QueryTimestamp(metadata={"description": "Only events after this moment."})
-    created_before = QueryTimestamp(metadata={"description": "Only events before this moment."})
+    created_after = QueryTimestamp(
+        metadata={"description": "Only events after this moment.", "example": "2026-01-31T12:00:00Z"}
+    )
+    created_before = QueryTimestamp(
+        metadata={"description": "Only events before this moment.", "example": "2026-02-28T12:00:00Z"}
+    )
     sort = sort_field("created_at", default="-created_at")
 
 
@@ -21,8 +25,8 @@ class AuditQuery(OwnEventListQuery):
     """How to list what happened to anyone."""
 
     event = Choice(*EVENTS, metadata={"description": "Only events of this kind."})
-    user_id = QueryInteger(metadata={"description": "Only events about this user, who may be gone."})
-    actor_id = QueryInteger(metadata={"description": "Only what this user did, to whomever."})
+    user_id = QueryInteger(metadata={"description": "Only events about this user, who may be gone.", "example": 7})
+    actor_id = QueryInteger(metadata={"description": "Only what this user did, to whomever.", "example": 1})
 
 
 class OwnEvent(OutputSchema):

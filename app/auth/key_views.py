@@ -20,13 +20,24 @@ CACHE = f"public, max-age={KEY_SET_SECONDS}"
 class PublicKey(OutputSchema):
     """A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2)."""
 
-    kid = fields.String(metadata={"description": "The key's thumbprint (RFC 7638); a token's header names it."})
+    kid = fields.String(
+        metadata={
+            "description": "The key's thumbprint (RFC 7638); a token's header names it.",
+            "example": "ZH6BuTWDeXsCMtSdYH_5ad0nGMfEAY29sfZzacLiUq0",
+        }
+    )
     use = Choice("sig")
     alg = Choice("ES256", "EdDSA", metadata={"description": "The one algorithm of tokens of this key."})
     kty = Choice("EC", "OKP")
     crv = Choice("P-256", "Ed25519")
-    x = fields.String(metadata={"description": "Base64url."})
-    y = fields.String(metadata={OPTIONAL: True, "description": "Base64url, with EC alone."})
+    x = fields.String(metadata={"description": "Base64url.", "example": "57Omf96oCpnLWuAWO4a_7nwHnAtZJMAlgpz3GtoyF-s"})
+    y = fields.String(
+        metadata={
+            OPTIONAL: True,
+            "description": "Base64url, with EC alone.",
+            "example": "h887VP58k18eWOu_iWOrJQLvckYhEd8EloADe2TKZkY",
+        }
+    )
 
 
 class KeySet(OutputSchema):

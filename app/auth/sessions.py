@@ -262,18 +262,28 @@ def _record_end(session_ids: list[int], user_id: int, reason: str) -> None:
         record_each("session_revoked", user_id, session_ids, detail=reason, actor_id=actor_id)
 
 
+_SESSIONS = select(
+    Session.id,
+    Session.created_at,
+    Session.last_used_at,
+    Session.idle_expires_at.label("expires_at"),
+    Session.ip,
+    Session.user_agent,
+    (Session.id == bindparam("session_id")).label("current"),
+).where(Session.user_id == bindparam("user_id"), _is_live(bindparam("now")))
+
+
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of the caller's live sessions."""
-    statement = select(
-        Session.id,
-        Session.created_at,
-        Session.last_used_at,
-        Session.idle_expires_at.label("expires_at"),
-        Session.ip,
-        Session.user_agent,
-        (Session.id == caller.session_id).label("current"),
-    ).where(Session.user_id == caller.id, _is_live(utc_now()))
-    return paginate(statement, query, keys={"created_at": Session.created_at}, id_column=Session.id)
+    return paginate(
+        _SESSIONS,
+        query,
+        keys={"created_at": Session.created_at},
+        id_column=Session.id,
+        user_id=caller.id,
+        session_id=caller.session_id,
+        now=utc_now(),
+    )
 
 
 def export(user_id: int) -> list[dict[str, Any]]:

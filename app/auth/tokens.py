@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from time import time as seconds_now
 from typing import Any, Literal
 
 import jwt
@@ -25,6 +27,7 @@ from app.json_reader import parse_json
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
+KNOWN_ACCESS_TOKENS = "gatepost.known_access_tokens"
 TYP = {"access": "at+jwt", "refresh": "rt+jwt"}
 TokenType = Literal["access", "refresh"]
 _REQUIRED = {
@@ -49,11 +52,15 @@ class Claims:
     session_id: int
     is_fresh: bool
     generation: int
+    # Seconds since the epoch (RFC 7519 section 2).
+    expires_at: int
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Read the keys, and configure Flask-JWT-Extended to make tokens as the contract has them."""
     keys.init_app(app, settings)
+    # A client sends one access token many times, and to verify it costs as much as to answer.
+    app.extensions[KNOWN_ACCESS_TOKENS] = lru_cache(maxsize=4096)(lambda token: _verify(token, ("access",)))
     ring: keys.Keyring = app.extensions[keys.KEYRING]
     app.config.update(
         # The extension takes the one for HS256 and the other for the rest.
@@ -112,6 +119,17 @@ def read_token(token: str, *types: TokenType) -> Claims:
 
     Raises TokenExpired, or TokenInvalid for everything else that is wrong with it.
     """
+    if types != ("access",):
+        return _verify(token, types)
+    verify_once: Callable[[str], Claims] = current_app.extensions[KNOWN_ACCESS_TOKENS]
+    claims = verify_once(token)
+    # All else that makes a token valid stays as it was.
+    if claims.expires_at + LEEWAY_SECONDS <= seconds_now():
+        raise TokenExpired
+    return claims
+
+
+def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
     try:
         header = _read_part(token, 0)
         token_type = _judge_header(header, types)
@@ -191,7 +209,7 @@ def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
         and claims["jti"]
     ):
         raise TokenInvalid
-    return Claims(token_type, int(subject), session_id, is_fresh, generation)
+    return Claims(token_type, int(subject), session_id, is_fresh, generation, claims["exp"])
 
 
 def _is_count(value: object, maximum: int) -> bool:

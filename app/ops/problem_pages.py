@@ -68,8 +68,11 @@ def get_problem(name: str) -> Response:
         response = Response(dump_bytes(explained, EXPLAINED), mimetype=JSON)
     else:
         sample = orjson.dumps(explained["example"], option=orjson.OPT_INDENT_2).decode()
+        detail = KINDS[code].detail
         has_docs = current_app.extensions["gatepost.settings"].docs_enabled
-        page = render_template("problem.html", problem=explained, sample=sample, style=STYLE, has_docs=has_docs)
+        page = render_template(
+            "problem.html", problem=explained, detail=detail, sample=sample, style=STYLE, has_docs=has_docs
+        )
         response = Response(page, mimetype=HTML, headers={"Content-Security-Policy": POLICY})
     response.vary.add("Accept")
     return response

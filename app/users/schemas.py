@@ -120,7 +120,8 @@ class PublicUser(OutputSchema):
 class PrivateUser(PublicUser):
     """What users see of themselves, and administrators of everyone."""
 
-    email = fields.String(metadata={"format": "email", "example": "alice@example.com"})
+    # Normalised: the labels of its domain in Unicode (RFC 6531).
+    email = fields.String(metadata={"format": "idn-email", "example": "alice@example.com"})
     email_verified = fields.Boolean()
     role = Choice(*ROLES)
     is_active = fields.Boolean(metadata={"example": True})

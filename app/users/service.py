@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, or_, select
+from sqlalchemy import Row, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.audit.service import record
@@ -35,6 +36,12 @@ USER_COLUMNS = (
     User.created_at,
     User.updated_at,
 )
+_USERS = select(*USER_COLUMNS)
+_USERS_FOUND = _USERS.where(User.name_key.like(bindparam("pattern"), escape="/"))
+_USERS_FOUND_BY_ADMIN = _USERS.where(
+    or_(*(column.like(bindparam("pattern"), escape="/") for column in (User.name_key, User.email_key)))
+)
+_USER = _USERS.where(User.id == bindparam("user_id"))
 
 
 def create_user(email: str, name: str, password_hash: str, role: str = "user") -> User:
@@ -77,7 +84,7 @@ def is_email_taken(email: str) -> bool:
 
 def get_user(user_id: int) -> Any:
     """Return one user's columns. Raises NotFound."""
-    row = fetch_one(select(*USER_COLUMNS).where(User.id == user_id))
+    row = fetch_one(_USER, user_id=user_id)
     if row is None:
         raise NotFound
     return row
@@ -85,19 +92,17 @@ def get_user(user_id: int) -> Any:
 
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of users; `q` looks in names, and in addresses for an administrator."""
-    statement: Select[*tuple[Any, ...]] = select(*USER_COLUMNS)
-    if "q" in query:
-        needle = fold(query["q"])
-        places = [User.name_key.contains(needle, autoescape=True)]
-        if caller.is_admin:
-            places.append(User.email_key.contains(needle, autoescape=True))
-        statement = statement.where(or_(*places))
-    return paginate(
-        statement,
-        query,
-        keys={"created_at": User.created_at, "name": User.name_key},
-        id_column=User.id,
-    )
+    keys = {"created_at": User.created_at, "name": User.name_key}
+    if "q" not in query:
+        return paginate(_USERS, query, keys=keys, id_column=User.id)
+    statement = _USERS_FOUND_BY_ADMIN if caller.is_admin else _USERS_FOUND
+    return paginate(statement, query, keys=keys, id_column=User.id, pattern=_pattern(query["q"]))
+
+
+def _pattern(text: str) -> str:
+    """Return what LIKE matches where a folded `text` is found, with none of its characters a wildcard."""
+    escaped = re.sub("[/%_]", r"/\g<0>", fold(text))
+    return f"%{escaped}%"
 
 
 def list_users_after(user_id: int, limit: int) -> Sequence[Row[Any]]:

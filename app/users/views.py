@@ -18,7 +18,7 @@ from app.errors import (
     PreconditionFailed,
 )
 from app.guards import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
-from app.http import Api, Created, Shaped, created, dump, listing, no_content, ok, require_unchanged, written
+from app.http import Api, Created, Shaped, created, dump_bytes, listing, no_content, ok, require_unchanged, written
 from app.pagination import Page
 from app.passwords import hash_password
 from app.users import service
@@ -145,7 +145,7 @@ def export_user(caller: Caller, user_id: int) -> Response:
 
 def _export(caller: Caller) -> Iterator[bytes]:
     """The export document piece by piece: it may be larger than a worker's memory."""
-    yield b'{"user":' + orjson.dumps(dump(caller, PRIVATE_USER))
+    yield b'{"user":' + dump_bytes(caller, PRIVATE_USER)
     for name, export in exporters.items():
         yield f',"{name}":['.encode()
         for number, item in enumerate(export(caller.id)):

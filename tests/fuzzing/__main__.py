@@ -12,7 +12,7 @@ from tests.fuzzing.plan import CALLERS
 from tests.fuzzing.runs import Outcome, Share, fuzz, postgres_for
 
 CI_SHARE = Share(examples=70, seed=20260131)
-LONG_EXAMPLES = 560
+LONG_EXAMPLES = 500
 
 
 def print_row(*cells: object) -> None:

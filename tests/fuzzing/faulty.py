@@ -1,4 +1,4 @@
-"""Gatepost with two faults for Schemathesis to find: an answer with a member too many, and one of an unforeseen status.
+"""Gatepost with two faults for Schemathesis to find: an answer that is off its schema, and one of an unforeseen status.
 
 Started by gunicorn in a test: tests.fuzzing.faulty:app.
 """
@@ -14,8 +14,8 @@ from run import app
 @app.after_request
 def spoil(response: Response) -> Response:
     """Put the faults in."""
-    if request.path == "/health":
-        response.set_data(orjson.dumps({"status": "healthy", "version": "1.2.3"}))
-    if request.path == "/openapi.json" and request.method == "GET" and request.args:
+    if request.path == "/health/ready" and response.status_code == 200:
+        response.set_data(orjson.dumps({"status": "splendid"}))
+    if request.path == "/api/v1/posts" and "limit" in request.args:
         response.status_code = 418
     return response

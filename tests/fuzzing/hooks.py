@@ -45,7 +45,7 @@ BEYOND_SCHEMAS = {
     "email": {"Not a valid email address."},
     "idempotency_key_reused": {"This Idempotency-Key was used with another request: use a new one."},
     "malformed_request": {
-        "Send the token in the Authorization header or in the body, not in both.",
+        "Send one token: in the Authorization header, in the body or as the cookie.",
         # Where nobody is signed in, Schemathesis makes up tokens, and not every text can be one (RFC 6750).
         "The Authorization header does not hold one bearer token.",
     },

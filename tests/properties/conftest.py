@@ -25,5 +25,6 @@ def everybodys_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
             return cls.fromtimestamp(clock.now.timestamp(), tz)
 
     monkeypatch.setattr("jwt.api_jwt.datetime", Stopped)
+    monkeypatch.setattr("app.auth.tokens.seconds_now", lambda: clock.now.timestamp())
     monkeypatch.setattr("flask_jwt_extended.tokens.datetime", Stopped)
     return clock

@@ -4,6 +4,76 @@
  */
 
 export interface paths {
+    "/.well-known/jwks.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Publish the keys that verify access tokens, as a JSON Web Key Set.
+         *
+         *     A key is in it before the first token is signed with it
+         * @description Publish the keys that verify access tokens, as a JSON Web Key Set.
+         *
+         *     A key is in it before the first token is signed with it. Fetch the set again for a token whose `kid` it lacks.
+         *
+         *     Who may call: Anyone; credentials are not looked at.
+         */
+        get: operations["get_key_set"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what happened to everyone's accounts and sessions, deleted ones included
+         * @description List what happened to everyone's accounts and sessions, deleted ones included.
+         *
+         *     Who may call: The access token of an administrator.
+         */
+        get: operations["list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what happened to one's account and sessions, failed attempts to sign in included
+         * @description List what happened to one's account and sessions, failed attempts to sign in included.
+         *
+         *     Who may call: An access token.
+         */
+        get: operations["list_own_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -39,7 +109,7 @@ export interface paths {
          * End the session of an access or a refresh token
          * @description End the session of an access or a refresh token.
          *
-         *     Who may call: An access or a refresh token, as a bearer token or in the body.
+         *     Who may call: An access or a refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
         post: operations["log_out"];
         delete?: never;
@@ -105,7 +175,7 @@ export interface paths {
          * Exchange a refresh token for a new pair
          * @description Exchange a refresh token for a new pair. The old one stays good for a moment; used later it ends the session.
          *
-         *     Who may call: A refresh token, as a bearer token or in the body.
+         *     Who may call: A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
         post: operations["refresh"];
         delete?: never;
@@ -657,6 +727,170 @@ export interface components {
         FieldErrors: {
             [key: string]: string[] | components["schemas"]["FieldErrors"];
         };
+        /** @description A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2). */
+        PublicKey: {
+            /**
+             * @description The key's thumbprint (RFC 7638); a token's header names it.
+             * @example ZH6BuTWDeXsCMtSdYH_5ad0nGMfEAY29sfZzacLiUq0
+             */
+            kid: string;
+            /** @enum {string} */
+            use: "sig";
+            /**
+             * @description The one algorithm of tokens of this key.
+             * @enum {string}
+             */
+            alg: "ES256" | "EdDSA";
+            /** @enum {string} */
+            kty: "EC" | "OKP";
+            /** @enum {string} */
+            crv: "P-256" | "Ed25519";
+            /**
+             * @description Base64url.
+             * @example 57Omf96oCpnLWuAWO4a_7nwHnAtZJMAlgpz3GtoyF-s
+             */
+            x: string;
+            /**
+             * @description Base64url, with EC alone.
+             * @example h887VP58k18eWOu_iWOrJQLvckYhEd8EloADe2TKZkY
+             */
+            y?: string;
+        };
+        /** @description A JSON Web Key Set. */
+        KeySet: {
+            keys: components["schemas"]["PublicKey"][];
+        };
+        /** @description What happened to anyone's account or sessions, all that is known of it. */
+        AuditEvent: {
+            /**
+             * Format: int64
+             * @example 1
+             */
+            id: number;
+            /**
+             * @example logged_in
+             * @enum {string}
+             */
+            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description By whom; 'operator' is at the service's command line, 'anonymous' has not signed in.
+             * @example self
+             * @enum {string}
+             */
+            actor: "self" | "administrator" | "operator" | "anonymous";
+            /**
+             * Format: int64
+             * @description The session that it is about, or that it was done in.
+             * @example 1
+             */
+            session_id: number | null;
+            /**
+             * @description Of a failure or a revoked session why, of a role which.
+             * @example null
+             */
+            detail: string | null;
+            /** @example 203.0.113.7 */
+            ip: string | null;
+            /** @example Mozilla/5.0 (X11; Linux x86_64; rv:140.0) */
+            user_agent: string | null;
+            /** @example 7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978 */
+            request_id: string | null;
+            /**
+             * Format: int64
+             * @description About whom; null for a login to no account. May be gone.
+             * @example 1
+             */
+            user_id: number | null;
+            /**
+             * Format: int64
+             * @description By which user, if by one.
+             * @example 1
+             */
+            actor_id: number | null;
+            /**
+             * @description Of a login to no account: the same for the same address, and tells nothing of it.
+             * @example null
+             */
+            email_hash: string | null;
+        };
+        CursorPagination: {
+            /** @example 20 */
+            limit: number;
+            /**
+             * @description For `cursor`, to go on; null at the end.
+             * @example bm90IGEgcmVhbCBjdXJzb3I
+             */
+            next_cursor: string | null;
+            /**
+             * @description For `cursor`, to go back; null at the start.
+             * @example null
+             */
+            prev_cursor: string | null;
+        };
+        PagePagination: {
+            /** @example 20 */
+            limit: number;
+            /** @example 1 */
+            page: number;
+            /** @example 50 */
+            pages: number;
+            /** @example 1000 */
+            total: number;
+        };
+        AuditEventPage: {
+            items: components["schemas"]["AuditEvent"][];
+            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+        };
+        /** @description What happened to one's account or sessions. */
+        OwnEvent: {
+            /**
+             * Format: int64
+             * @example 1
+             */
+            id: number;
+            /**
+             * @example logged_in
+             * @enum {string}
+             */
+            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * @description By whom; 'operator' is at the service's command line, 'anonymous' has not signed in.
+             * @example self
+             * @enum {string}
+             */
+            actor: "self" | "administrator" | "operator" | "anonymous";
+            /**
+             * Format: int64
+             * @description The session that it is about, or that it was done in.
+             * @example 1
+             */
+            session_id: number | null;
+            /**
+             * @description Of a revoked session why, of a role which.
+             * @example null
+             */
+            detail: string | null;
+            /** @example 203.0.113.7 */
+            ip: string | null;
+            /** @example Mozilla/5.0 (X11; Linux x86_64; rv:140.0) */
+            user_agent: string | null;
+            /** @example 7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978 */
+            request_id: string | null;
+        };
+        OwnEventPage: {
+            items: components["schemas"]["OwnEvent"][];
+            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+        };
         /** @description What users see of themselves, and administrators of everyone. */
         PrivateUser: {
             /**
@@ -674,7 +908,7 @@ export interface components {
              */
             created_at: string;
             /**
-             * Format: email
+             * Format: idn-email
              * @example alice@example.com
              */
             email: string;
@@ -697,10 +931,15 @@ export interface components {
              */
             access_token: string;
             /**
-             * @description A JWT.
+             * @description A JWT. Absent where it comes as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
              */
-            refresh_token: string;
+            refresh_token?: string;
+            /**
+             * @description For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.
+             * @example 5d41402abc4b2a76b9719d911017c592
+             */
+            csrf_token?: string;
             /** @enum {string} */
             token_type: "Bearer";
             /**
@@ -727,6 +966,12 @@ export interface components {
              * @example correct horse battery
              */
             password: string;
+            /**
+             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @default false
+             * @example false
+             */
+            cookie?: boolean;
         };
         /** @description A refresh token in the body, where it does not come as a bearer token. */
         RefreshToken: {
@@ -754,10 +999,15 @@ export interface components {
              */
             access_token: string;
             /**
-             * @description A JWT.
+             * @description A JWT. Absent where it comes as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
              */
-            refresh_token: string;
+            refresh_token?: string;
+            /**
+             * @description For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.
+             * @example 5d41402abc4b2a76b9719d911017c592
+             */
+            csrf_token?: string;
             /** @enum {string} */
             token_type: "Bearer";
             /**
@@ -770,6 +1020,17 @@ export interface components {
              * @example 604800
              */
             refresh_expires_in: number;
+        };
+        /** @description A refresh token in the body, where it comes there, and how the next one is to come: after a cookie, as one. */
+        Refresh: {
+            /** @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln */
+            refresh_token?: string;
+            /**
+             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @default false
+             * @example false
+             */
+            cookie?: boolean;
         };
         /** @description A new account, by its owner. */
         Registration: {
@@ -785,6 +1046,12 @@ export interface components {
              * @example correct horse battery
              */
             password: string;
+            /**
+             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @default false
+             * @example false
+             */
+            cookie?: boolean;
         };
         /** @description A session as its owner sees it. */
         Session: {
@@ -817,30 +1084,6 @@ export interface components {
              * @example true
              */
             current: boolean;
-        };
-        CursorPagination: {
-            /** @example 20 */
-            limit: number;
-            /**
-             * @description For `cursor`, to go on; null at the end.
-             * @example bm90IGEgcmVhbCBjdXJzb3I
-             */
-            next_cursor: string | null;
-            /**
-             * @description For `cursor`, to go back; null at the start.
-             * @example null
-             */
-            prev_cursor: string | null;
-        };
-        PagePagination: {
-            /** @example 20 */
-            limit: number;
-            /** @example 1 */
-            page: number;
-            /** @example 50 */
-            pages: number;
-            /** @example 1000 */
-            total: number;
         };
         SessionPage: {
             items: components["schemas"]["Session"][];
@@ -1128,83 +1371,6 @@ export interface components {
                 };
             };
         };
-        /** @description The email or the password is wrong. */
-        InvalidCredentials: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 401;
-                    /** @enum {unknown} */
-                    code?: "invalid_credentials";
-                };
-            };
-        };
-        /** @description Answers are application/json: the Accept header rules that out. */
-        NotAcceptable: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 406;
-                    /** @enum {unknown} */
-                    code?: "not_acceptable";
-                };
-            };
-        };
-        /** @description The request did not arrive in time: send it again. */
-        RequestTimeout: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 408;
-                    /** @enum {unknown} */
-                    code?: "request_timeout";
-                };
-            };
-        };
-        /** @description The request body is larger than this service accepts. */
-        PayloadTooLarge: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 413;
-                    /** @enum {unknown} */
-                    code?: "payload_too_large";
-                };
-            };
-        };
         /** @description The request target is longer than this service accepts. */
         UriTooLong: {
             headers: {
@@ -1221,26 +1387,6 @@ export interface components {
                     status?: 414;
                     /** @enum {unknown} */
                     code?: "uri_too_long";
-                };
-            };
-        };
-        /** @description Send the body as application/json in UTF-8, without a content coding. */
-        UnsupportedMediaType: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                Accept: components["headers"]["Accept"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 415;
-                    /** @enum {unknown} */
-                    code?: "unsupported_media_type";
                 };
             };
         };
@@ -1322,6 +1468,122 @@ export interface components {
                 };
             };
         };
+        /** @description You may not do this. */
+        Forbidden: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    code?: "forbidden";
+                };
+            };
+        };
+        /** @description Answers are application/json: the Accept header rules that out. */
+        NotAcceptable: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 406;
+                    /** @enum {unknown} */
+                    code?: "not_acceptable";
+                };
+            };
+        };
+        /** @description The email or the password is wrong. */
+        InvalidCredentials: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    code?: "invalid_credentials";
+                };
+            };
+        };
+        /** @description The request did not arrive in time: send it again. */
+        RequestTimeout: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 408;
+                    /** @enum {unknown} */
+                    code?: "request_timeout";
+                };
+            };
+        };
+        /** @description The request body is larger than this service accepts. */
+        PayloadTooLarge: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 413;
+                    /** @enum {unknown} */
+                    code?: "payload_too_large";
+                };
+            };
+        };
+        /** @description Send the body as application/json in UTF-8, without a content coding. */
+        UnsupportedMediaType: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                Accept: components["headers"]["Accept"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 415;
+                    /** @enum {unknown} */
+                    code?: "unsupported_media_type";
+                };
+            };
+        };
         /** @description An account with this email address exists. */
         EmailTaken: {
             headers: {
@@ -1400,25 +1662,6 @@ export interface components {
                 };
             };
         };
-        /** @description You may not do this. */
-        Forbidden: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    code?: "forbidden";
-                };
-            };
-        };
         /** @description The last active administrator can't be lost: make another one first. */
         LastAdmin: {
             headers: {
@@ -1446,6 +1689,8 @@ export interface components {
         "If-None-Match": string;
         /** @description Visible ASCII. For 24 hours the same key, caller and body give the first answer again. */
         "Idempotency-Key": string;
+        /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+        "X-CSRF-TOKEN": string;
     };
     requestBodies: never;
     headers: {
@@ -1478,6 +1723,358 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_key_set: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys that sign tokens or may soon; empty where tokens are signed with a shared secret (HS256). */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Always `*`: pages of every origin may read the public keys. */
+                    "Access-Control-Allow-Origin"?: string;
+                    /** @description Whether a cache may keep the answer. */
+                    "Cache-Control": "public, max-age=300";
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "keys": [
+                     *         {
+                     *           "kid": "ZH6BuTWDeXsCMtSdYH_5ad0nGMfEAY29sfZzacLiUq0",
+                     *           "use": "sig",
+                     *           "alg": "ES256",
+                     *           "kty": "EC",
+                     *           "crv": "P-256",
+                     *           "x": "57Omf96oCpnLWuAWO4a_7nwHnAtZJMAlgpz3GtoyF-s",
+                     *           "y": "h887VP58k18eWOu_iWOrJQLvckYhEd8EloADe2TKZkY"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["KeySet"];
+                };
+            };
+            /** @description What If-None-Match holds is still good. */
+            304: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Always `*`: pages of every origin may read the public keys. */
+                    "Access-Control-Allow-Origin"?: string;
+                    /** @description Whether a cache may keep the answer. */
+                    "Cache-Control": "public, max-age=300";
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    list_events: {
+        parameters: {
+            query?: {
+                /** @description Items a page. */
+                limit?: number;
+                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                cursor?: string;
+                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                page?: number;
+                /** @description Only events after this moment. */
+                created_after?: string;
+                /** @description Only events before this moment. */
+                created_before?: string;
+                /** @description Sort key; '-' in front for descending. */
+                sort?: "created_at" | "-created_at";
+                /** @description Only events of this kind. */
+                event?: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+                /** @description Only events about this user, who may be gone. */
+                user_id?: number;
+                /** @description Only what this user did, to whomever. */
+                actor_id?: number;
+            };
+            header?: {
+                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the list. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": 1,
+                     *           "event": "logged_in",
+                     *           "created_at": "2026-01-31T12:00:00.000000Z",
+                     *           "actor": "self",
+                     *           "session_id": 1,
+                     *           "detail": null,
+                     *           "ip": "203.0.113.7",
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
+                     *           "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978",
+                     *           "user_id": 1,
+                     *           "actor_id": 1,
+                     *           "email_hash": null
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "limit": 20,
+                     *         "next_cursor": "bm90IGEgcmVhbCBjdXJzb3I",
+                     *         "prev_cursor": null
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AuditEventPage"];
+                };
+            };
+            /** @description What If-None-Match holds is still good. */
+            304: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            406: components["responses"]["NotAcceptable"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    list_own_events: {
+        parameters: {
+            query?: {
+                /** @description Items a page. */
+                limit?: number;
+                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                cursor?: string;
+                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                page?: number;
+                /** @description Only events after this moment. */
+                created_after?: string;
+                /** @description Only events before this moment. */
+                created_before?: string;
+                /** @description Sort key; '-' in front for descending. */
+                sort?: "created_at" | "-created_at";
+            };
+            header?: {
+                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of the list. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": 1,
+                     *           "event": "logged_in",
+                     *           "created_at": "2026-01-31T12:00:00.000000Z",
+                     *           "actor": "self",
+                     *           "session_id": 1,
+                     *           "detail": null,
+                     *           "ip": "203.0.113.7",
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
+                     *           "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "limit": 20,
+                     *         "next_cursor": "bm90IGEgcmVhbCBjdXJzb3I",
+                     *         "prev_cursor": null
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["OwnEventPage"];
+                };
+            };
+            /** @description What If-None-Match holds is still good. */
+            304: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            406: components["responses"]["NotAcceptable"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
     log_in: {
         parameters: {
             query?: never;
@@ -1490,7 +2087,8 @@ export interface operations {
                 /**
                  * @example {
                  *       "email": "alice@example.com",
-                 *       "password": "correct horse battery"
+                 *       "password": "correct horse battery",
+                 *       "cookie": false
                  *     }
                  */
                 "application/json": components["schemas"]["Login"];
@@ -1504,6 +2102,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description The refresh token, where it comes as the cookie. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };
@@ -1512,6 +2112,7 @@ export interface operations {
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
                      *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
                      *       "refresh_expires_in": 604800,
@@ -1580,7 +2181,10 @@ export interface operations {
     log_out: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+                "X-CSRF-TOKEN"?: components["parameters"]["X-CSRF-TOKEN"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -1602,6 +2206,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };
@@ -1829,7 +2435,10 @@ export interface operations {
     refresh: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+                "X-CSRF-TOKEN"?: components["parameters"]["X-CSRF-TOKEN"];
+            };
             path?: never;
             cookie?: never;
         };
@@ -1837,10 +2446,11 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"
+                 *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                 *       "cookie": false
                  *     }
                  */
-                "application/json": components["schemas"]["RefreshToken"];
+                "application/json": components["schemas"]["Refresh"];
             };
         };
         responses: {
@@ -1851,6 +2461,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description The refresh token, where it comes as the cookie. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };
@@ -1859,6 +2471,7 @@ export interface operations {
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
                      *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
                      *       "refresh_expires_in": 604800
@@ -1926,7 +2539,8 @@ export interface operations {
                  * @example {
                  *       "email": "alice@example.com",
                  *       "name": "Alice",
-                 *       "password": "correct horse battery"
+                 *       "password": "correct horse battery",
+                 *       "cookie": false
                  *     }
                  */
                 "application/json": components["schemas"]["Registration"];
@@ -1941,6 +2555,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description The refresh token, where it comes as the cookie. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };
@@ -1949,6 +2565,7 @@ export interface operations {
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
                      *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
                      *       "refresh_expires_in": 604800,
@@ -2150,6 +2767,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };
@@ -2224,6 +2843,8 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
                 };

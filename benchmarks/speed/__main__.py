@@ -1,0 +1,207 @@
+"""Measure Gatepost beside the bare limit, in alternating rounds: `make bench`, `make bench-check`.
+
+Prints medians and ratios, and writes them to docs/performance.md and benchmarks/speed/figures.json. With --check
+nothing is written: what was measured is held to figures.json, and the command fails when a ratio is worse by 15 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+from benchmarks.speed.report import Figures, Plan, as_page, find_regressions
+from benchmarks.speed.servers import (
+    PASSWORD,
+    Target,
+    call,
+    command,
+    gatepost,
+    limit,
+    statements_of,
+    worker_megabytes,
+)
+from benchmarks.speed.wrk import Load, Run, run
+from tests.services.gunicorn import GatepostServer
+from tests.services.postgres import PostgresServer
+
+FIGURES = Path(__file__).with_name("figures.json")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+API = "/api/v1"
+EMAIL = "bench@example.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An endpoint of Gatepost, what of the limit it is divided by, and its method and route in the log."""
+
+    ours: Load
+    base: Load | None
+    route: str
+
+
+def make_cases(server: GatepostServer, posts: int) -> list[Case]:
+    """Return what is measured; every request that names a user carries a token of one."""
+    _, session, _ = call(server.port, "POST", f"{API}/auth/login", {"email": EMAIL, "password": PASSWORD})
+    token = session["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    with_body = bearer | {"Content-Type": "application/json"}
+    text = json.dumps({"title": "t" * 60, "content": "c" * 400})
+    _, _, headers = call(server.port, "POST", f"{API}/posts", json.loads(text), token)
+    own, tag = headers["location"], headers["etag"]
+    # The oldest posts are the last page of the list; the cursor back from them is one near its end.
+    _, oldest, _ = call(server.port, "GET", f"{API}/posts?sort=created_at&limit=20")
+    deep = f"{API}/posts?sort=created_at&cursor={_near_the_end(server.port, oldest['pagination']['next_cursor'])}"
+    listing = Load("list", f"{API}/posts")
+    one = Load("one post", f"{API}/posts/{{id}}", ids=posts)
+    me = Load("me", f"{API}/auth/me", headers=bearer)
+    create = Load("create", f"{API}/posts", "POST", text, with_body)
+    post_route = f"{API}/posts/<id:post_id>"
+    return [
+        Case(Load("health", "/health"), Load("health", "/health"), "GET /health"),
+        Case(listing, listing, f"GET {API}/posts"),
+        Case(replace(listing, name="deep list", target=deep), listing, f"GET {API}/posts"),
+        Case(one, one, f"GET {post_route}"),
+        Case(Load("one post, 304", own, headers={"If-None-Match": tag}), one, f"GET {post_route}"),
+        Case(me, me, f"GET {API}/auth/me"),
+        Case(create, create, f"POST {API}/posts"),
+        Case(replace(create, name="update", method="PATCH", target=own), create, f"PATCH {post_route}"),
+        Case(
+            Load("login", f"{API}/auth/login", "POST", json.dumps({"email": EMAIL, "password": PASSWORD}), with_body),
+            None,
+            f"POST {API}/auth/login",
+        ),
+    ]
+
+
+def _near_the_end(port: int, cursor: str) -> str:
+    """Walk a little, so that the cursor is one that a reader of the list would have."""
+    for _ in range(3):
+        _, page, _ = call(port, "GET", f"{API}/posts?sort=created_at&cursor={cursor}")
+        cursor = page["pagination"]["next_cursor"]
+    return cursor
+
+
+def measure(server: GatepostServer, base: Target | None, plan: Plan, posts: int) -> dict[str, Figures]:
+    """Run every case in alternating rounds and return the medians."""
+    ours = Target("gatepost", server.url, server.pid)
+    cases = [case for case in make_cases(server, posts) if not plan.only or case.ours.name in plan.only]
+    found: dict[str, list[tuple[Run, Run | None]]] = {case.ours.name: [] for case in cases}
+    for number in range(plan.rounds + 1):
+        for case in cases:
+            seconds = plan.seconds if number else 1
+            pair = _one_round(case, ours, base, plan.connections, seconds, ours_first=number % 2 == 0)
+            if number:  # the first warms up
+                found[case.ours.name].append(pair)
+    counts = statements_of(server.log_text())
+    return {case.ours.name: _medians(found[case.ours.name], counts.get(case.route)) for case in cases}
+
+
+def _one_round(
+    case: Case, ours: Target, base: Target | None, connections: int, seconds: int, *, ours_first: bool
+) -> tuple[Run, Run | None]:
+    runs: dict[str, Run] = {}
+    pairs = [(ours, case.ours)]
+    if base is not None and case.base is not None:
+        pairs.insert(len(pairs) if ours_first else 0, (base, case.base))
+    for target, load in pairs:
+        runs[target.name] = run(target.url, load, pid=target.pid, connections=connections, seconds=seconds)
+    return runs[ours.name], runs.get(base.name) if base else None
+
+
+def _medians(pairs: list[tuple[Run, Run | None]], statements: int | None) -> Figures:
+    both = [(ours, base) for ours, base in pairs if base is not None]
+    return Figures(
+        per_second=statistics.median(ours.per_second for ours, _ in pairs),
+        p50_ms=statistics.median(ours.p50_ms for ours, _ in pairs),
+        p99_ms=statistics.median(ours.p99_ms for ours, _ in pairs),
+        cpu_us=statistics.median(ours.cpu_us for ours, _ in pairs),
+        statements=statements,
+        ratio=statistics.median(ours.per_second / base.per_second for ours, base in both) if both else None,
+        cpu_ratio=statistics.median(ours.cpu_us / base.cpu_us for ours, base in both) if both else None,
+    )
+
+
+@contextmanager
+def database(kind: str, posts: int) -> Iterator[str]:
+    """Make a database of 1,000 users and `posts` posts, one more user to be, and statistics on them."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"sqlite:///{Path(folder) / 'speed.db'}"
+            _fill(url, posts)
+            yield url
+        return
+    with PostgresServer() as server:
+        url = server.create_database("speed")
+        _fill(url, posts)
+        yield url
+
+
+def _fill(url: str, posts: int) -> None:
+    command(url, "db", "upgrade")
+    command(url, "seed", "--users", "1000", "--posts", str(posts))
+    command(url, "users", "create-admin", "--email", EMAIL, "--name", "Bench")
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
+    with engine.begin() as connection:
+        # Whichever id is asked for at random must be there for anyone.
+        connection.execute(text("UPDATE posts SET status = 'published', published_at = created_at"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE" if engine.dialect.name == "postgresql" else "ANALYZE"))
+    engine.dispose()
+
+
+def main() -> None:
+    """Measure, then print, write or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare with figures.json instead of writing it")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--posts", type=int, default=100_000)
+    parser.add_argument("--only", default="", help="names of endpoints, with commas")
+    parser.add_argument("--databases", default="postgresql,sqlite")
+    options = parser.parse_args()
+    only = frozenset(filter(None, options.only.split(",")))
+    plan = Plan(options.rounds, options.seconds, options.connections, only)
+    figures: dict[str, dict[str, Figures]] = {}
+    memory: dict[str, float] = {}
+    for kind in options.databases.split(","):
+        with database(kind, options.posts) as url, gatepost(url) as server:
+            if kind == "sqlite":
+                figures[kind] = measure(server, None, plan, options.posts)
+            else:
+                with limit(url) as base:
+                    figures[kind] = measure(server, base, plan, options.posts)
+            memory[kind] = worker_megabytes(server)
+    page = as_page(figures, memory, plan, options.posts)
+    print(page)
+    if options.check:
+        sys.exit(find_regressions(figures, FIGURES))
+    if not only:
+        FIGURES.write_text(json.dumps({k: {n: vars_of(f) for n, f in v.items()} for k, v in figures.items()}, indent=1))
+        _write_page(page)
+
+
+def vars_of(figures: Figures) -> Mapping[str, Any]:
+    """Return figures as JSON can hold them."""
+    return {name: getattr(figures, name) for name in Figures.__slots__}
+
+
+def _write_page(table: str) -> None:
+    begin, end = "<!-- figures -->\n", "<!-- end of figures -->"
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(begin)
+    PAGE.write_text(head + begin + table + end + rest.partition(end)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The servers that are compared: Gatepost as production runs it, and the bare limit beside it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.services import LOOPBACK, free_port
+from tests.services.gunicorn import ROOT, GatepostServer
+from tests.services.process import ServerProcess, bare_environment, private_folder
+
+WORKERS, THREADS = "2", "4"
+SECRET = secrets.token_urlsafe(48)
+PASSWORD = "correct horse battery staple"
+_SQL_COUNT = re.compile(r'"route":"([^"]+)".*"sql_count":(\d+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server that runs."""
+
+    name: str
+    url: str
+    pid: int
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """Return the settings of production: limits counted, every request logged as JSON, everything measured."""
+    return {
+        "DATABASE_URL": database_url,
+        "JWT_SECRET_KEY": SECRET,
+        "LOG_FORMAT": "json",
+        "WEB_CONCURRENCY": WORKERS,
+        "WEB_THREADS": THREADS,
+        # Counted like any other, but all requests come from one address here.
+        "RATELIMIT_DEFAULT": "1000000000 per minute",
+        "RATELIMIT_LOGIN_ACCOUNT": "1000000000 per minute",
+        "RATELIMIT_LOGIN_ADDRESS": "1000000000 per minute",
+        "MAX_SESSIONS_PER_USER": "100",
+        # A session's token is sent over and over.
+        "ACCESS_TOKEN_MINUTES": "600",
+    }
+
+
+def command(database_url: str, *arguments: str) -> str:
+    """Run one `flask --app run` command as an operator does, and return what it printed."""
+    env = {**bare_environment(), **environment(database_url), "APP_ENV": "testing"}
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "run", *arguments],
+        cwd=ROOT,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+        input=f"{PASSWORD}\n{PASSWORD}\n",
+    )
+    return done.stdout
+
+
+@contextmanager
+def gatepost(database_url: str, **settings: str) -> Iterator[GatepostServer]:
+    """Serve Gatepost on this database."""
+    with GatepostServer({**environment(database_url), **settings}) as server:
+        yield server
+
+
+@contextmanager
+def limit(database_url: str) -> Iterator[Target]:
+    """Serve the bare limit on this database."""
+    folder, port = private_folder("limit"), free_port()
+    process = ServerProcess("The limit", folder / "log", signal.SIGTERM)
+    url = f"http://{LOOPBACK}:{port}"
+    options = ["--workers", WORKERS, "--threads", THREADS, "--worker-class", "gthread", "--preload"]
+    process.start(
+        [
+            *(sys.executable, "-m", "gunicorn", "--bind", f"{LOOPBACK}:{port}", *options, "--no-control-socket"),
+            "benchmarks.speed.limit:application",
+        ],
+        lambda: answers(port),
+        timeout_seconds=30,
+        cwd=ROOT,
+        env={**bare_environment(), "LIMIT_DATABASE_URL": database_url, "LIMIT_SECRET_KEY": SECRET},
+    )
+    try:
+        yield Target("limit", url, process.pid)
+    finally:
+        process.kill()
+
+
+def answers(port: int) -> bool:
+    """Whether something on this port answers /health."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def call(port: int, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any, dict[str, str]]:
+    """Send one request; returns status, JSON and headers."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        data = answer.read()
+        return answer.status, json.loads(data) if data else None, {k.lower(): v for k, v in answer.getheaders()}
+    finally:
+        connection.close()
+
+
+def statements_of(log: str) -> dict[str, int]:
+    """Return how many SQL statements the last request of each route took, from the request log."""
+    return {route: int(count) for route, count in _SQL_COUNT.findall(log)}
+
+
+def worker_megabytes(server: GatepostServer) -> float:
+    """Return the largest worker's resident memory, of which it shares some with the master."""
+    return max(psutil.Process(pid).memory_info().rss for pid in server.worker_pids()) / 2**20
+
+
+def machine() -> str:
+    """Return what a reader must know of where figures come from."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    model = next(
+        (
+            line.partition(": ")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "unknown processor",
+    )
+    return f"{os.cpu_count()} cores ({model}), Python {python}"
