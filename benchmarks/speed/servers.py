@@ -91,8 +91,14 @@ def limit(database_url: str) -> Iterator[Target]:
         ],
         lambda: answers(port),
         timeout_seconds=30,
-        cwd=ROOT,
-        env={**bare_environment(), "LIMIT_DATABASE_URL": database_url, "LIMIT_SECRET_KEY": SECRET},
+        # Elsewhere, or gunicorn would find Gatepost's own gunicorn.conf.py.
+        cwd=folder,
+        env={
+            **bare_environment(),
+            "PYTHONPATH": str(ROOT),
+            "LIMIT_DATABASE_URL": database_url,
+            "LIMIT_SECRET_KEY": SECRET,
+        },
     )
     try:
         yield Target("limit", url, process.pid)
