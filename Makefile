@@ -58,7 +58,7 @@ openapi: venv ## Write docs/openapi.json again and generate the TypeScript clien
 bench-login: venv ## Compare the times of refused logins, which must not tell why
 	$(VENV_PYTHON) -m benchmarks.login_timing
 
-.PHONY: bench bench-check
+.PHONY: bench bench-check bench-profile
 bench: venv ## Measure the service beside a bare WSGI function; write docs/performance.md. Needs a quiet machine
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.speed $(ARGS)
@@ -66,6 +66,10 @@ bench: venv ## Measure the service beside a bare WSGI function; write docs/perfo
 bench-check: venv ## The same, held to the figures written last; fails when something got slower by 15 %
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.speed --check $(ARGS)
+
+bench-profile: venv ## Show where the CPU of a request goes, layer by layer; ARGS="--limit" for the limit too
+	@$(VENV_PYTHON) -m tools.services wrk
+	@$(VENV_PYTHON) -m benchmarks.speed.profile $(ARGS)
 
 soak: venv ## Refresh one token by twenty at once a thousand times, look for stale rights, write docs/soak.md
 	@$(VENV_PYTHON) -m benchmarks.soak $(ARGS)

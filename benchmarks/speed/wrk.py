@@ -76,6 +76,8 @@ def run(url: str, load: Load, *, pid: int, connections: int, seconds: int) -> Ru
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process and its children have used, in seconds."""
+    """Return the CPU time that a process and its children have used, those that have ended too, in seconds."""
     master = psutil.Process(pid)
-    return sum(sum(process.cpu_times()[:2]) for process in (master, *master.children(recursive=True)))
+    ended = master.cpu_times()
+    living = sum(sum(process.cpu_times()[:2]) for process in (master, *master.children(recursive=True)))
+    return living + ended.children_user + ended.children_system
