@@ -1,14 +1,15 @@
 """Which pages of other origins may ask, and read the answers: those of CORS_ORIGINS (the Fetch standard).
 
-Owns the CORS headers of the application; the server below it writes the same by app/headers.py.
+Owns the CORS headers of the application but for `Vary: Origin`, which every answer has (app/ops/door.py); the server
+below it writes the same by app/headers.py.
 """
 
 from __future__ import annotations
 
 import re
 
-from flask import Flask, Response
-from flask_cors import CORS
+from flask import Flask, Response, request
+from flask_cors.core import get_cors_options, set_cors_headers
 
 from app.headers import EXPOSED_HEADERS
 from app.settings import Settings
@@ -17,27 +18,11 @@ PREFLIGHT_SECONDS = 600
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Answer preflights, and put the headers on every answer."""
-
-    @app.after_request
-    def vary(response: Response) -> Response:
-        # Also where no Origin came, or a cache would give that answer to a page that needs the headers of CORS.
-        response.vary.add("Origin")
-        return response
-
-    @app.after_request
-    def allow_credentials(response: Response) -> Response:
-        # Not by the extension, which would let the origins that a `*` admits use a visitor's cookie too.
-        allowed = response.headers.get("Access-Control-Allow-Origin")
-        if allowed is not None and allowed != "*" and allowed in settings.cors_origins:
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        return response
-
-    CORS(
-        app,
-        origins=[_exactly(origin) for origin in settings.cors_origins],
-        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=[
+    """Answer preflights, and put the headers on every answer to a page of another origin."""
+    rules = {
+        "origins": [_exactly(origin) for origin in settings.cors_origins],
+        "methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        "allow_headers": [
             "Authorization",
             "Content-Type",
             "If-Match",
@@ -46,12 +31,24 @@ def init_app(app: Flask, settings: Settings) -> None:
             "X-CSRF-TOKEN",
             "X-Request-ID",
         ],
-        expose_headers=list(EXPOSED_HEADERS),
-        max_age=PREFLIGHT_SECONDS,
-        vary_header=False,
-        # Without this a request with no Origin would be told of one.
-        always_send=False,
-    )
+        "expose_headers": list(EXPOSED_HEADERS),
+        "max_age": PREFLIGHT_SECONDS,
+        "vary_header": False,
+        "always_send": False,
+    }
+    options = get_cors_options(app, rules)
+
+    @app.after_request
+    def allow(response: Response) -> Response:
+        # The extension itself would do a good deal for each request before it sees that nobody asks.
+        if "HTTP_ORIGIN" not in request.environ:
+            return response
+        set_cors_headers(response, options)
+        # Not by the extension, which would let the origins that a `*` admits use a visitor's cookie too.
+        allowed = response.headers.get("Access-Control-Allow-Origin")
+        if allowed is not None and allowed != "*" and allowed in settings.cors_origins:
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+        return response
 
 
 def _exactly(origin: str) -> re.Pattern[str]:

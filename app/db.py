@@ -6,14 +6,14 @@ Must not know any feature. How the drivers are held to their deadlines is in app
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, DateTime, Integer, MetaData, Row, String, UniqueConstraint
+from sqlalchemy import BigInteger, Connection, DateTime, Engine, Integer, MetaData, Row, String, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase
@@ -21,12 +21,15 @@ from sqlalchemy.sql import Executable
 from sqlalchemy.types import TypeDecorator
 
 from app.engine import engine_options, install_engine_events, watch_for_silence, without_transactions
+from app.reads import Reader, is_once
 from app.settings import Settings
 
-T = TypeVar("T")
 # Ids are positive 64-bit integers (contract, section 1).
 MAX_ID = 2**63 - 1
 RETRY_WITHIN_SECONDS = 0.25
+# Reads run without BEGIN and ROLLBACK round trips, over the writers' pool: by an engine, or straight by the driver.
+READING_ENGINE = "gatepost.reading_engine"
+READER = "gatepost.reader"
 
 
 class Base(DeclarativeBase):
@@ -78,41 +81,64 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         install_engine_events(db.engine, settings)
+        app.extensions[READING_ENGINE] = without_transactions(db.engine)
+        reader = app.extensions[READER] = Reader(db.engine)
         if not settings.uses_sqlite:
-            watch_for_silence(db.engine)
-        # Reads run without BEGIN and ROLLBACK round trips, over the same pool.
-        app.extensions["gatepost.reader"] = without_transactions(db.engine)
+            reader.failed = watch_for_silence(db.engine)
 
 
 def fetch_all(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
     """Return every row of a read, in the open transaction if there is one, else outside of any."""
-    return _read(lambda c: c.execute(statement, parameters).all())
+    rows: Sequence[Row[Any]] = _read(statement, parameters, only_first=False)
+    return rows
 
 
 def fetch_one(statement: Executable, **parameters: Any) -> Row[Any] | None:
     """Return the first row of a read, or None; where it runs is as for `fetch_all`."""
-    return _read(lambda c: c.execute(statement, parameters).first())
+    row: Row[Any] | None = _read(statement, parameters, only_first=True)
+    return row
 
 
-def _read(run: Callable[[Connection], T]) -> T:
+def write_one(statement: Executable, **parameters: Any) -> Row[Any]:
+    """Return the only row of a statement that writes and returns, in the open transaction if there is one.
+
+    Else it is a transaction of its own, in one round trip, and never tried again: it may have been carried out.
+    Raises IntegrityError and the like.
+    """
     if in_transaction():
-        return run(db.session.connection())
+        row: Row[Any] = db.session.connection().execute(statement, parameters).one()
+        return row
+    alone: Row[Any] = _run_alone(statement, parameters, only_first=True)
+    return alone
+
+
+def _read(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
+    if in_transaction():
+        return _rows_of(db.session.connection(), statement, parameters, only_first=only_first)
     started = time.monotonic()
     try:
-        with _reader() as connection:
-            return run(connection)
+        return _run_alone(statement, parameters, only_first=only_first)
     except DBAPIError as error:
         # A connection that died in the pool says nothing of the database: a read may be tried on a new one. But not
         # after a wait, which would be doubled.
         if not error.connection_invalidated or time.monotonic() - started > RETRY_WITHIN_SECONDS:
             raise
-    with _reader() as connection:
-        return run(connection)
+    return _run_alone(statement, parameters, only_first=only_first)
 
 
-def _reader() -> Connection:
-    connection: Connection = current_app.extensions["gatepost.reader"].connect()
-    return connection
+def _run_alone(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
+    extensions = current_app.extensions
+    reader: Reader | None = extensions[READER]
+    if reader is not None and is_once(statement):
+        return reader.first(statement, parameters) if only_first else reader.all(statement, parameters)
+    engine: Engine = extensions[READING_ENGINE]
+    with engine.connect() as connection:
+        return _rows_of(connection, statement, parameters, only_first=only_first)
+
+
+def _rows_of(connection: Connection, statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
+    found = connection.execute(statement, parameters)
+    return found.first() if only_first else found.all()
 
 
 def in_transaction() -> bool:

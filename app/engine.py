@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,15 @@ def install_engine_events(engine: Engine, settings: Settings) -> None:
     event.listen(engine, "checkout", _refuse_dead_connection)
 
 
-def watch_for_silence(engine: Engine) -> None:
-    """Let the requests that use `engine` share the wait for a database that sends nothing."""
+def watch_for_silence(engine: Engine) -> Callable[[BaseException], None]:
+    """Let the requests that use `engine` share the wait for a database that sends nothing.
+
+    Returns what must be told of the driver's errors that don't come by the engine.
+    """
     watch = SilenceWatch()
     event.listen(engine, "do_connect", watch.connect)
-    event.listen(engine, "handle_error", watch.notice)
+    event.listen(engine, "handle_error", lambda context: watch.notice(context.original_exception))
+    return watch.notice
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

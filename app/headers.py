@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -61,4 +61,4 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]
 
 def request_id_of(sent: str | None) -> str:
     """Return the caller's id for a request if it is fit for headers and logs, else a new one."""
-    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()

@@ -21,6 +21,7 @@ from app.clock import utc_now
 from app.db import Base, UtcDateTime, db, fetch_one
 from app.engine import is_table_missing
 from app.errors import Maintenance
+from app.reads import once
 
 # A state older than FRESH is asked for again by one request while the others go by it; one older than STALE
 # is waited for: so a switch is obeyed within a second whatever the load is.
@@ -66,7 +67,7 @@ _COLUMNS = (
 _ENSURE_ROW = text(
     "INSERT INTO service_context (id, updated_at) VALUES (:id, :now) ON CONFLICT (id) DO NOTHING RETURNING id"
 ).bindparams(bindparam("now", type_=UtcDateTime))
-_STATE = select(*_COLUMNS).where(ServiceContext.id == ONLY_ROW)
+_STATE = once(select(*_COLUMNS).where(ServiceContext.id == ONLY_ROW))
 
 
 def read_state() -> State:

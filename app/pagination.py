@@ -23,6 +23,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.db import fetch_all, fetch_one
 from app.errors import ValidationFailed
 from app.fields import Choice, InputSchema, QueryInteger
+from app.reads import once
 from app.signing import DIGEST_BYTES, Signer
 
 DEFAULT_LIMIT = 20
@@ -122,12 +123,14 @@ def _walk(statement: Select[*tuple[Any, ...]], columns: Columns, order: str, *, 
         statement = statement.where(here < place if descending else here > place)
     statement = statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
     statement = statement.limit(bindparam("row_limit", type_=Integer()))
-    return statement.offset(bindparam("row_offset", type_=Integer())) if way == "page" else statement
+    if way == "page":
+        statement = statement.offset(bindparam("row_offset", type_=Integer()))
+    return once(statement)
 
 
 @lru_cache(maxsize=64)
 def _count(statement: Select[*tuple[Any, ...]]) -> Select[int]:
-    return select(func.count()).select_from(statement.subquery())
+    return once(select(func.count()).select_from(statement.subquery()))
 
 
 def _by_page(

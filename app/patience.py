@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
-from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine import Dialect
 
 log = logging.getLogger("gatepost.database")
 # How long a request that comes in a silence may look for its end: the first one, by a try of its own, and those that
@@ -115,9 +115,9 @@ class SilenceWatch:
             self._begin()
             raise
 
-    def notice(self, context: ExceptionContext) -> None:
-        """Watch out for deadlines that pass on open connections (SQLAlchemy's event handle_error)."""
-        if isinstance(context.original_exception, DeadlinePassed):
+    def notice(self, error: BaseException) -> None:
+        """Watch out for deadlines that pass on open connections, among the driver's errors."""
+        if isinstance(error, DeadlinePassed):
             self._begin()
 
     def _has_ended(self, connect: Callable[[], Any]) -> bool:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from flask import Flask
 
-from app.db import db
+from app.db import READER, db
 from app.settings import ConfigurationError
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -55,4 +55,6 @@ def _instrument(app: Flask) -> None:
             # The instrumentation names older versions only; tests see that it works with the locked one.
             skip_dep_check=True,
         )
+    # Spans come of the engine's events.
+    app.extensions[READER] = None
     app.extensions["gatepost.tracer_provider"] = provider

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
 from sqlalchemy import event
 
-from app.db import db
+from app.db import READER, db
 
 
 @contextmanager
@@ -24,10 +24,18 @@ def counted(app: Flask) -> Iterator[list[str]]:
         if "service_context" not in statement:
             seen.append(statement)
 
+    def note_alone(statement: str) -> str:
+        note(None, None, statement)
+        return before(statement)
+
     with app.app_context():
         engine = db.engine
+    reader = app.extensions[READER]
+    before: Callable[[str], str] = reader.before
     event.listen(engine, "before_cursor_execute", note)
+    reader.before = note_alone
     try:
         yield seen
     finally:
+        reader.before = before
         event.remove(engine, "before_cursor_execute", note)

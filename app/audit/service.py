@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from flask import current_app, g, has_request_context
-from sqlalchemy import Row, Select, delete, insert, select, tuple_
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.audit.models import AuthEvent
 from app.client import client_address, client_user_agent
@@ -38,6 +40,15 @@ OWN_COLUMNS = (
     AuthEvent.request_id,
 )
 COLUMNS = (*OWN_COLUMNS, AuthEvent.user_id, AuthEvent.actor_id, AuthEvent.email_hash)
+Columns = tuple[InstrumentedAttribute[Any], ...]
+# What a list may be narrowed by, and what an event must then be; each value is the parameter of that name.
+FILTERS = {
+    "event": AuthEvent.event == bindparam("event"),
+    "user_id": AuthEvent.user_id == bindparam("user_id"),
+    "actor_id": AuthEvent.actor_id == bindparam("actor_id"),
+    "created_after": AuthEvent.created_at > bindparam("created_after"),
+    "created_before": AuthEvent.created_at < bindparam("created_before"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,34 +148,25 @@ def _hash_unknown(user_id: int | None, email_key: str | None) -> str | None:
 
 def list_events(query: Mapping[str, Any]) -> Page:
     """Return a page of everyone's events."""
-    statement = _filtered(select(*COLUMNS), query)
-    for name in ("event", "user_id", "actor_id"):
-        if name in query:
-            statement = statement.where(getattr(AuthEvent, name) == query[name])
-    return _page(statement, query)
+    return _page(COLUMNS, query, {})
 
 
 def list_own_events(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of the events about the caller."""
-    page = _page(_filtered(_about(caller.id), query), query)
+    page = _page(OWN_COLUMNS, query, {"user_id": caller.id})
     return replace(page, items=[_as_shown_to_user(row) for row in page.items])
 
 
-def _about(user_id: int) -> Select[*tuple[Any, ...]]:
-    statement: Select[*tuple[Any, ...]] = select(*OWN_COLUMNS)
-    return statement.where(AuthEvent.user_id == user_id)
+def _page(columns: Columns, query: Mapping[str, Any], filters: Mapping[str, Any]) -> Page:
+    filters = {**{name: query[name] for name in FILTERS if name in query}, **filters}
+    statement = _filtered_by(columns, frozenset(filters))
+    return paginate(statement, query, keys={"created_at": AuthEvent.created_at}, id_column=AuthEvent.id, **filters)
 
 
-def _filtered(statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
-    if "created_after" in query:
-        statement = statement.where(AuthEvent.created_at > query["created_after"])
-    if "created_before" in query:
-        statement = statement.where(AuthEvent.created_at < query["created_before"])
-    return statement
-
-
-def _page(statement: Select[*tuple[Any, ...]], query: Mapping[str, Any]) -> Page:
-    return paginate(statement, query, keys={"created_at": AuthEvent.created_at}, id_column=AuthEvent.id)
+@cache
+def _filtered_by(columns: Columns, names: frozenset[str]) -> Select[*tuple[Any, ...]]:
+    """Return the events that the filters of these names let through, one statement for each set of names."""
+    return select(*columns).where(*(FILTERS[name] for name in sorted(names)))
 
 
 def _as_shown_to_user(row: Row[Any]) -> OwnEvent:
@@ -181,7 +183,7 @@ def _as_shown_to_user(row: Row[Any]) -> OwnEvent:
 def export(user_id: int) -> Iterator[dict[str, Any]]:
     """Give everything that happened to a user, as they may see it, in batches so that no single statement runs long."""
     place = (AuthEvent.created_at, AuthEvent.id)
-    statement = _about(user_id).order_by(*place).limit(EXPORT_BATCH)
+    statement = select(*OWN_COLUMNS).where(AuthEvent.user_id == user_id).order_by(*place).limit(EXPORT_BATCH)
     rows = fetch_all(statement)
     while rows:
         for row in rows:

@@ -19,6 +19,7 @@ from app.guards import Caller
 from app.maintenance import require_service
 from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
 from app.ratelimit import LimitName, RateLimits, address_key
+from app.reads import once
 from app.users.models import User
 from app.users.schemas import fold
 from app.users.service import create_user, is_email_taken
@@ -114,7 +115,7 @@ def _wrong_password(caller: Caller, failure: str | None) -> Problem:
     return ValidationFailed({"current_password": ["Is not your password."]})
 
 
-_CREDENTIALS = select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
+_CREDENTIALS = once(select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key")))
 
 
 def _judge(credentials: Row[Any] | None, email: str, password: str, client: Client) -> str | None:

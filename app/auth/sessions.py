@@ -23,6 +23,7 @@ from app.errors import Problem, TokenRevoked
 from app.fields import format_timestamp
 from app.guards import Caller
 from app.pagination import Page, paginate
+from app.reads import once
 from app.settings import Settings
 from app.users.models import User
 
@@ -57,7 +58,7 @@ def _is_live(now: Any) -> ColumnElement[bool]:
 
 
 # The one query that every authenticated request makes: session and user at once, by primary keys.
-_CALLER = (
+_CALLER = once(
     select(
         User.id,
         User.name,

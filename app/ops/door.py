@@ -1,21 +1,80 @@
-"""What every request passes on its way in and out: its id, the limit, the headers of every answer.
+"""What every request passes on its way in and out: its id, the limit, the headers of every answer, its line in the log.
 
 Must not know any feature.
 """
 
 from __future__ import annotations
 
-from flask import Flask, Response, g, request
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request, Response, g, request
 from werkzeug.datastructures import MIMEAccept
 
 from app.errors import NotAcceptable
 from app.headers import request_id_of, security_headers
 from app.http import empty
-from app.ratelimit import LimitName, RateLimits, address_key
+from app.ops import logs, measures
+from app.ratelimit import LimitName, RateLimits, Window, address_key
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Probes must get their answer however busy the address they come from is.
 UNLIMITED_PATHS = frozenset({"/health", "/health/ready", "/metrics"})
+Headers = list[tuple[str, str]]
+
+
+class Door:
+    """The way into Flask and out of it, as WSGI has it: each header costs Flask and Werkzeug five times as much.
+
+    Inside of it `g` has the request's id, the prefix of the service and, once counted, the window of the limit.
+    """
+
+    def __init__(self, inside: WSGIApplication) -> None:
+        self._inside = inside
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Let a request in, and see to it that its answer has what every answer has."""
+        started = time.perf_counter()
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+            # Flask's context is there until its answer is on the way.
+            self._leave(environ["werkzeug.request"], int(status[:3]), headers, started)
+            return start_response(status, headers, exc_info)
+
+        with measures.in_flight():
+            return self._inside(environ, start)
+
+    def _leave(self, request: Request, status: int, headers: Headers, started: float) -> None:
+        context: Any = g._get_current_object()
+        add_headers(headers, context.request_id, request.scheme, context.get("window"))
+        seconds = time.perf_counter() - started
+        problem = context.get("problem")
+        measures.count(request, status, seconds, problem)
+        logs.write_request(request, status, seconds, problem, context.get("caller"))
+
+
+def add_headers(headers: Headers, request_id: str, scheme: str, window: Window | None) -> None:
+    """Add what is not there yet: an answer that needs another policy than every other brings it."""
+    names = {name.lower() for name, _ in headers}
+    headers.append(("X-Request-ID", request_id))
+    if "cache-control" not in names:
+        headers.append(("Cache-Control", "no-store"))
+    headers += [(name, value) for name, value in security_headers(scheme).items() if name.lower() not in names]
+    # A refusal by another limit tells of that one.
+    if window is not None and "x-ratelimit-limit" not in names:
+        headers.append(("X-RateLimit-Limit", str(window.limit)))
+        headers.append(("X-RateLimit-Remaining", str(window.remaining)))
+        headers.append(("X-RateLimit-Reset", str(window.reset_seconds)))
+    # Also where no Origin came, or a cache would give that answer to a page that needs the headers of CORS.
+    if "vary" not in names:
+        headers.append(("Vary", "Origin"))
+        return
+    at = next(index for index, (name, _) in enumerate(headers) if name.lower() == "vary")
+    headers[at] = ("Vary", f"{headers[at][1]}, Origin")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -25,32 +84,20 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def enter() -> Response | None:
+        environ = request.environ
         g.service_prefix = prefix
-        g.request_id = request_id_of(request.environ.get("HTTP_X_REQUEST_ID"))
-        if request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ:
+        g.request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
+        is_options = environ["REQUEST_METHOD"] == "OPTIONS"
+        if is_options and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
             # A browser must see the request itself fail, a 404 say, not what it asks beforehand.
             return empty()
-        if request.method == "OPTIONS" or not is_limited(request.path.removeprefix(prefix)):
+        if is_options or not is_limited(request.path.removeprefix(prefix)):
             return None
         g.window = limits.hit(LimitName.DEFAULT, address_key(request.remote_addr or ""))
         _require_json_accepted()
         return None
 
-    @app.after_request
-    def leave(response: Response) -> Response:
-        headers = response.headers
-        headers["X-Request-ID"] = g.request_id
-        headers.setdefault("Cache-Control", "no-store")
-        # A page that needs more than nothing brings a policy of its own.
-        for name, value in security_headers(request.scheme).items():
-            headers.setdefault(name, value)
-        window = g.get("window")
-        # A refusal by another limit tells of that one.
-        if window is not None and "X-RateLimit-Limit" not in headers:
-            headers["X-RateLimit-Limit"] = str(window.limit)
-            headers["X-RateLimit-Remaining"] = str(window.remaining)
-            headers["X-RateLimit-Reset"] = str(window.reset_seconds)
-        return response
+    app.wsgi_app = Door(app.wsgi_app)  # type: ignore[method-assign]
 
 
 def _require_json_accepted() -> None:

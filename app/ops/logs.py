@@ -7,15 +7,16 @@ import logging
 import re
 import sys
 import textwrap
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from concurrent_log_handler import ConcurrentRotatingFileHandler
-from flask import Flask, Response, g, has_request_context, request
+from flask import Flask, Request, g, has_request_context
 
+from app.guards import Caller
 from app.ops.measures import statements
 from app.settings import Settings
 
@@ -33,33 +34,33 @@ _SECRETS = re.compile(
 _SECRET_NAME = re.compile(f"{_NAMES}|authorization|cookie", re.IGNORECASE)
 _BARE = re.compile(r"[^\s\"'=\\]+")
 REDACTED = "[redacted]"
+# A name, what follows it, and one character: "token=x".
+SHORTEST_SECRET = 7
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Send every log line through one handler, and write one for each request."""
+    """Send every log line through one handler."""
     configure(settings)
 
-    @app.after_request
-    def finish(response: Response) -> Response:
-        if log.isEnabledFor(logging.INFO):
-            log.info("request", extra=_request_fields(response))
-        return response
 
-
-def _request_fields(response: Response) -> dict[str, Any]:
-    caller = g.get("caller")
-    return {
+def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
+    """Write the line of a request that was answered."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    fields = {
         "method": request.method,
-        "route": str(request.url_rule) if request.url_rule else None,
-        "status": response.status_code,
-        "duration_ms": round((time.perf_counter() - g.started) * 1000, 2),
+        "route": request.url_rule.rule if request.url_rule else None,
+        "status": status,
+        "duration_ms": round(seconds * 1000, 2),
         "sql_count": statements.count,
         "sql_ms": round(statements.seconds * 1000, 2),
-        "code": g.get("problem"),
+        "code": problem,
         "user_id": caller.id if caller else None,
         "session_id": caller.session_id if caller else None,
         "ip": request.remote_addr,
     }
+    # Not by log.info: where the call is in the code, which it would find out, is the same for all of these.
+    log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, "request", (), None, extra=fields))
 
 
 def configure(settings: Settings) -> None:
@@ -77,20 +78,29 @@ def configure(settings: Settings) -> None:
     root.propagate = False
 
 
+@lru_cache(maxsize=256)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
 def redact(text: str) -> str:
     """Return `text` without anything that has the shape of a secret."""
+    if len(text) < SHORTEST_SECRET:
+        return text
     return _SECRETS.sub(lambda match: f"{match['name'] or match['key'] or ''}{REDACTED}", text)
 
 
 def _redacted(value: Any) -> Any:
     """Return a value of a log line as JSON can hold it, without secrets at any depth."""
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {str(k): REDACTED if _SECRET_NAME.search(str(k)) else _redacted(v) for k, v in value.items()}
+        return {str(k): REDACTED if _is_secret(str(k)) else _redacted(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_redacted(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+    return redact(str(value))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     }
     if has_request_context() and "request_id" in g:
         fields["request_id"] = g.request_id
-    return fields | {name: REDACTED if _SECRET_NAME.search(name) else _redacted(extra[name]) for name in extra}
+    return fields | {name: REDACTED if _is_secret(name) else _redacted(extra[name]) for name in extra}
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from flask import Flask, Response, g, has_request_context, request
+from flask import Flask, Request, g, has_request_context
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import Pool
 
 from app import metrics
-from app.db import db
+from app.db import READER, db
 from app.errors import KINDS
 from app.ops import probes
 from app.ratelimit import LimitName
+from app.reads import Reader
 from app.settings import Settings
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -39,29 +42,28 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Measure requests and statements of this application."""
     _begin_at_zero()
     with app.app_context():
-        _watch_statements(db.engine, tag=not settings.uses_sqlite)
+        _watch_statements(db.engine, app.extensions[READER], tag=not settings.uses_sqlite)
         _watch_pool(db.engine.pool, settings.db_pool_size)
 
-    @app.before_request
-    def begin() -> None:
-        g.started = time.perf_counter()
-        statements.count, statements.seconds = 0, 0.0
-        metrics.IN_FLIGHT.inc()
-        g.in_flight = True
 
-    @app.after_request
-    def count(response: Response) -> Response:
-        method = request.method if request.method in KNOWN_METHODS else "other"
-        route = request.url_rule.rule if request.url_rule else "none"
-        metrics.count_request(method, route, response.status_code, time.perf_counter() - g.started)
-        if problem := g.get("problem"):
-            metrics.PROBLEMS.labels(problem).inc()
-        return response
+@contextmanager
+def in_flight() -> Iterator[None]:
+    """Count a request as being answered, and its statements from none."""
+    statements.count, statements.seconds = 0, 0.0
+    metrics.IN_FLIGHT.inc()
+    try:
+        yield
+    finally:
+        metrics.IN_FLIGHT.dec()
 
-    @app.teardown_request
-    def end(error: BaseException | None) -> None:
-        if g.pop("in_flight", False):
-            metrics.IN_FLIGHT.dec()
+
+def count(request: Request, status: int, seconds: float, problem: str | None) -> None:
+    """Count an answer, and the code of the problem that it tells of."""
+    method = request.method if request.method in KNOWN_METHODS else "other"
+    route = request.url_rule.rule if request.url_rule else "none"
+    metrics.count_request(method, route, status, seconds)
+    if problem:
+        metrics.PROBLEMS.labels(problem).inc()
 
 
 def _begin_at_zero() -> None:
@@ -81,13 +83,16 @@ def measure_readiness() -> None:
             metrics.PARTS.labels(part).set(found[part] in probes.WELL)
 
 
-def _watch_statements(engine: Engine, *, tag: bool) -> None:
-    def before(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> tuple[str, Any]:
+def _watch_statements(engine: Engine, reader: Reader | None, *, tag: bool) -> None:
+    def begin(statement: str) -> str:
         statements.started = time.perf_counter()
         if tag and has_request_context():
             # PostgreSQL shows it in pg_stat_activity and in its log; the id's alphabet can't end a comment.
-            statement = f"{statement} /* request_id={g.get('request_id', '')} */"
-        return statement, parameters
+            return f"{statement} /* request_id={g.get('request_id', '')} */"
+        return statement
+
+    def before(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> tuple[str, Any]:
+        return begin(statement), parameters
 
     def after(*_: Any) -> None:
         statements.count += 1
@@ -98,6 +103,8 @@ def _watch_statements(engine: Engine, *, tag: bool) -> None:
         if context.statement is not None:
             after()
 
+    if reader is not None:
+        reader.before, reader.after = begin, after
     event.listen(engine, "before_cursor_execute", before, retval=True)
     event.listen(engine, "after_cursor_execute", after)
     event.listen(engine, "handle_error", fail)

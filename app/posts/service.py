@@ -8,16 +8,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import utc_now
-from app.db import db, fetch_all, fetch_one, violates
+from app.db import db, fetch_all, fetch_one, violates, write_one
 from app.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
 from app.fields import format_timestamp
 from app.guards import Caller
 from app.pagination import Page, paginate
 from app.posts.models import Post
+from app.reads import once
 from app.users.models import User
 from app.users.service import get_user
 
@@ -34,7 +35,12 @@ _POSTS = select(
     Post.author_id,
     User.name.label("author_name"),
 ).join(User, User.id == Post.author_id)
-_POST = _POSTS.where(Post.id == bindparam("post_id"))
+_POST = once(_POSTS.where(Post.id == bindparam("post_id")))
+_NEW_POST = once(
+    insert(Post)
+    .values({column: bindparam(f"new_{column.key}") for column in Post.__table__.columns if column.key != "id"})
+    .returning(Post.id)
+)
 # What a list may be narrowed by, and what a row must then be; each value is the parameter of that name.
 FILTERS = {
     "author_id": Post.author_id == bindparam("author_id"),
@@ -114,23 +120,23 @@ def _filtered_by(names: frozenset[str]) -> Select[*tuple[Any, ...]]:
 def create_post(author: Caller, title: str, content: str, status: str) -> WrittenPost:
     """Add a post. Raises TokenRevoked when its author was deleted since the request was let in."""
     now = utc_now()
-    post = Post(
-        author_id=author.id,
-        title=title,
-        content=content,
-        status=status,
-        published_at=now if status == "published" else None,
-        created_at=now,
-        updated_at=now,
-    )
-    db.session.add(post)
+    published_at = now if status == "published" else None
     try:
-        db.session.flush()
+        row = write_one(
+            _NEW_POST,
+            new_author_id=author.id,
+            new_title=title,
+            new_content=content,
+            new_status=status,
+            new_published_at=published_at,
+            new_created_at=now,
+            new_updated_at=now,
+        )
     except IntegrityError as error:
         if violates(error, "fk_posts_author_id_users"):
             raise TokenRevoked from error
         raise
-    return _written(post, author.name)
+    return WrittenPost(row.id, title, content, status, published_at, now, now, author.id, author.name)
 
 
 def get_post_for_change(caller: Caller, post_id: int) -> Post:

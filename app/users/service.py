@@ -15,6 +15,7 @@ from app.db import db, fetch_all, fetch_one, violates
 from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound
 from app.guards import Caller
 from app.pagination import Page, paginate
+from app.reads import once
 from app.users.events import user_disabled
 from app.users.models import User
 from app.users.schemas import fold
@@ -41,7 +42,7 @@ _USERS_FOUND = _USERS.where(User.name_key.like(bindparam("pattern"), escape="/")
 _USERS_FOUND_BY_ADMIN = _USERS.where(
     or_(*(column.like(bindparam("pattern"), escape="/") for column in (User.name_key, User.email_key)))
 )
-_USER = _USERS.where(User.id == bindparam("user_id"))
+_USER = once(_USERS.where(User.id == bindparam("user_id")))
 
 
 def create_user(email: str, name: str, password_hash: str, role: str = "user") -> User:
