@@ -201,7 +201,8 @@ class Endpoint:
 
     def _answer_page(self, page: Page, caller: Caller | None) -> Response:
         schema = self.answer.schemas[0]
-        items = [dump(item, schema) for item in page.items]
+        show = compiled(schema)
+        items = [dump(item, schema) if isinstance(item, Shaped) else show(item) for item in page.items]
         content = as_json({"items": items, "pagination": page.pagination})
         headers = self._headers(caller) | {"ETag": etag_of(content, weak=True)}
         if page.links:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from flask import current_app, request
@@ -30,6 +30,7 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 _PURPOSE = b"cursor"
+PLACES = ("page", "cursor")
 # The sort key and the id, which makes the order a total one.
 Columns = tuple[InstrumentedAttribute[Any], InstrumentedAttribute[Any]]
 
@@ -152,7 +153,7 @@ def _by_page(
     return Page(
         rows,
         {"limit": limit, "page": page, "pages": pages, "total": total},
-        {rel: _url(page=number) for rel, number in numbers.items()},
+        {rel: _url("page", number) for rel, number in numbers.items()},
     )
 
 
@@ -182,7 +183,7 @@ def _by_cursor(
     return Page(
         rows,
         {"limit": limit, "next_cursor": cursors["next"], "prev_cursor": cursors["prev"]},
-        {rel: _url(cursor=value) for rel, value in cursors.items() if value},
+        {rel: _url("cursor", value) for rel, value in cursors.items() if value},
     )
 
 
@@ -220,9 +221,14 @@ def _signer() -> Signer:
     return signer
 
 
-def _url(**changes: Any) -> str:
-    """The target of this request with other parameters. Relative, so that no Host header can send a client away."""
-    parameters = {**request.args.to_dict(), **{k: str(v) for k, v in changes.items()}}
-    if "cursor" in changes:
-        parameters.pop("page", None)
-    return f"{request.script_root}{request.path}?{urlencode(parameters)}"
+def _url(name: str, value: object) -> str:
+    """The target of this request with another place. Relative, so that no Host header can send a client away."""
+    others = _other_parameters(request.environ.get("QUERY_STRING", ""))
+    return f"{request.script_root}{request.path}?{others}{name}={value}"
+
+
+@lru_cache(maxsize=256)
+def _other_parameters(query: str) -> str:
+    """Return a query string, which was valid, without the place in the list, and ready for one to be put behind it."""
+    pairs = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in PLACES]
+    return f"{urlencode(pairs)}&" if pairs else ""

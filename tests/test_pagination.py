@@ -312,7 +312,7 @@ def test_pages_are_linked(client: FlaskClient, fill: Fill, page: int, expected: 
     fill(5)
     response = client.get(f"{POSTS}?limit=2&page={page}&sort=title")
     assert links(response) == {
-        relation: f"{POSTS}?limit=2&page={number}&sort=title" for relation, number in expected.items()
+        relation: f"{POSTS}?limit=2&sort=title&page={number}" for relation, number in expected.items()
     }
 
 

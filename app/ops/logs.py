@@ -34,6 +34,8 @@ _SECRETS = re.compile(
 _SECRET_NAME = re.compile(f"{_NAMES}|authorization|cookie", re.IGNORECASE)
 _BARE = re.compile(r"[^\s\"'=\\]+")
 REDACTED = "[redacted]"
+# The attribute of a record whose members are known to hold no secret, and to be what JSON can hold.
+CLEAN = "gatepost_clean"
 # A name, what follows it, and one character: "token=x".
 SHORTEST_SECRET = 7
 
@@ -41,6 +43,8 @@ SHORTEST_SECRET = 7
 def init_app(app: Flask, settings: Settings) -> None:
     """Send every log line through one handler."""
     configure(settings)
+    # Each record would find out what no line shows (the logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
@@ -48,7 +52,7 @@ def write_request(request: Request, status: int, seconds: float, problem: str | 
     if not log.isEnabledFor(logging.INFO):
         return
     fields = {
-        "method": request.method,
+        "method": redact(request.method),
         "route": request.url_rule.rule if request.url_rule else None,
         "status": status,
         "duration_ms": round(seconds * 1000, 2),
@@ -57,10 +61,12 @@ def write_request(request: Request, status: int, seconds: float, problem: str | 
         "code": problem,
         "user_id": caller.id if caller else None,
         "session_id": caller.session_id if caller else None,
-        "ip": request.remote_addr,
+        "ip": redact(request.remote_addr or "") or None,
     }
-    # Not by log.info: where the call is in the code, which it would find out, is the same for all of these.
-    log.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, "request", (), None, extra=fields))
+    # Not by log.info, which finds out where it was called; and with no member for the formatter to look at twice.
+    record = log.makeRecord(log.name, logging.INFO, __file__, 0, "request", (), None)
+    setattr(record, CLEAN, {name: value for name, value in fields.items() if value is not None})
+    log.handle(record)
 
 
 def configure(settings: Settings) -> None:
@@ -104,7 +110,6 @@ def _redacted(value: Any) -> Any:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and v is not None}
     fields = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),
@@ -113,6 +118,10 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     }
     if has_request_context() and "request_id" in g:
         fields["request_id"] = g.request_id
+    clean: dict[str, Any] | None = getattr(record, CLEAN, None)
+    if clean is not None:
+        return fields | clean
+    extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and v is not None}
     return fields | {name: REDACTED if _is_secret(name) else _redacted(extra[name]) for name in extra}
 
 

@@ -1,0 +1,171 @@
+"""Statements that go straight through the driver, beside SQLAlchemy's own way."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import bindparam, insert, literal, literal_column, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+
+from app.db import READER, READING_ENGINE, db, fetch_all, fetch_one, transaction, write_one
+from app.posts.models import Post
+from app.reads import Reader, once
+from app.users.models import User
+from tests.conftest import Person
+
+USERS = select(User.id, User.created_at, User.email_verified, User.role, User.bio.label("about")).order_by(User.id)
+ONE = once(USERS.where(User.id == bindparam("user_id"), User.role == "user"))
+
+
+@pytest.fixture
+def reader(app: Flask) -> Iterator[Reader]:
+    with app.app_context():
+        yield app.extensions[READER]
+        db.session.remove()
+
+
+def ask_sqlalchemy(app: Flask, statement: Any, **parameters: Any) -> list[Any]:
+    """The rows by SQLAlchemy's own way."""
+    with app.extensions[READING_ENGINE].connect() as connection:
+        return list(connection.execute(statement, parameters).all())
+
+
+def test_rows_are_those_of_sqlalchemy(app: Flask, reader: Reader, alice: Person, bob: Person) -> None:
+    everyone = once(USERS)
+    theirs = ask_sqlalchemy(app, USERS)
+    ours = reader.all(everyone, {})
+    assert len(ours) >= 2
+    assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
+    assert [dict(row._mapping) for row in ours] == [dict(row._mapping) for row in theirs]
+    assert ours[0].created_at.tzinfo is not None
+    assert (ours[0].about, type(ours[0].email_verified)) == ("", bool)
+
+
+def test_values_of_the_statement_and_of_the_call_are_sent(reader: Reader, alice: Person, carol: Person) -> None:
+    row: Any = fetch_one(ONE, user_id=alice.id)
+    assert row.id == alice.id
+    assert fetch_one(ONE, user_id=carol.id) is None  # an administrator
+    assert [row.id for row in fetch_all(ONE, user_id=alice.id)] == [alice.id]
+
+
+def test_percent_signs_and_quotes_are_values_like_others(reader: Reader) -> None:
+    echo = once(select(literal("100 %s '").label("fixed"), bindparam("sent", type_=Post.title.type).label("sent")))
+    assert tuple(reader.first(echo, {"sent": "%(x)s ' -- ?"})) == ("100 %s '", "%(x)s ' -- ?")
+
+
+def test_in_a_transaction_what_it_wrote_is_read(app: Flask, alice: Person) -> None:
+    with app.app_context(), transaction():
+        db.session.execute(text("UPDATE users SET bio = 'new' WHERE id = :id"), {"id": alice.id})
+        row: Any = fetch_one(ONE, user_id=alice.id)
+        assert row.about == "new"
+        db.session.rollback()
+        row = fetch_one(ONE, user_id=alice.id)
+        assert row.about == ""
+
+
+def test_a_refused_write_has_sqlalchemys_exception(reader: Reader, alice: Person) -> None:
+    again = once(
+        insert(User)
+        .values({column: bindparam(f"new_{column.key}") for column in User.__table__.columns if column.key != "id"})
+        .returning(User.id)
+    )
+    with transaction():
+        found = db.session.execute(select(User.__table__).where(User.id == alice.id)).one()._mapping
+    with pytest.raises(IntegrityError) as refusal:
+        write_one(again, **{f"new_{name}": value for name, value in found.items() if name != "id"})
+    assert found["password_hash"] not in str(refusal.value)
+    assert refusal.value.hide_parameters
+    assert fetch_one(ONE, user_id=alice.id) is not None
+
+
+def test_a_statement_that_fails_leaves_the_connection_usable(reader: Reader, alice: Person) -> None:
+    broken = once(select(literal_column("nothing_of_this_name").label("found")))
+    for _ in range(20):
+        with pytest.raises((ProgrammingError, OperationalError)) as error:
+            reader.first(broken, {})
+        assert not error.value.connection_invalidated
+    assert reader.first(ONE, {"user_id": alice.id}) is not None
+
+
+class Dying:
+    """A reader whose connections break at the first statements."""
+
+    def __init__(self, reader: Reader, times: int) -> None:
+        self.reader, self.left, self.seen = reader, times, 0
+
+    def __call__(self, connection: Any, text: str, values: Any, fetch: Any) -> Any:
+        self.seen += 1
+        if self.left:
+            self.left -= 1
+            raise self.error()
+        return Reader._execute(self.reader, connection, text, values, fetch)
+
+    def error(self) -> Exception:
+        """What the driver says of a connection that has ended."""
+        dbapi: Any = db.engine.dialect.loaded_dbapi
+        ended = {"sqlite": "Cannot operate on a closed database.", "postgresql": "server closed the connection"}
+        error: Exception = (dbapi.ProgrammingError if db.engine.name == "sqlite" else dbapi.OperationalError)(
+            ended[db.engine.name]
+        )
+        return error
+
+
+def test_a_read_is_tried_again_on_a_new_connection(
+    reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = Dying(reader, 1)
+    monkeypatch.setattr(reader, "_execute", dying)
+    assert fetch_one(ONE, user_id=alice.id) is not None
+    assert dying.seen == 2
+
+
+def test_a_write_is_not_tried_again(reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying = Dying(reader, 1)
+    monkeypatch.setattr(reader, "_execute", dying)
+    with pytest.raises(DBAPIError) as error:
+        write_one(ONE, user_id=alice.id)
+    assert error.value.connection_invalidated
+    assert dying.seen == 1
+
+
+def test_a_connection_is_given_back_whatever_happens(
+    reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_execute", stop)
+        for _ in range(20):
+            with pytest.raises(KeyboardInterrupt):
+                reader.first(ONE, {"user_id": alice.id})
+    assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert reader.first(ONE, {"user_id": alice.id}) is not None
+
+
+def test_a_transaction_after_a_read_is_one(reader: Reader, alice: Person) -> None:
+    """The connection that a read has used begins transactions again."""
+    for _ in range(3):
+        assert reader.first(ONE, {"user_id": alice.id}) is not None
+        db.session.execute(text("UPDATE users SET bio = 'lost' WHERE id = :id"), {"id": alice.id})
+        db.session.rollback()
+    row = reader.first(ONE, {"user_id": alice.id})
+    assert row.about == ""
+
+
+def test_a_statement_whose_text_depends_on_values_is_refused(reader: Reader) -> None:
+    some = once(select(User.id).where(User.id.in_(bindparam("ids", expanding=True))))
+    with pytest.raises(ValueError, match="depends on its values"):
+        reader.all(some, {"ids": [1, 2]})
+
+
+def test_statements_that_are_gone_are_not_kept(reader: Reader) -> None:
+    before = len(reader._written)
+    for number in range(50):
+        reader.all(once(USERS.limit(number + 1)), {})
+    gc.collect()
+    assert len(reader._written) <= before + 1
