@@ -17,9 +17,21 @@ from app import metrics
 from app.wire import END_OF_HEAD
 
 HAS_BODY = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t:]", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
 # The answer that touches nothing has a thread that nothing can hold up; the others may wait for a database.
 PROBE_THREADS = {"/health": 1, "/health/ready": 2, "/metrics": 1}
+# What hashes a password keeps a core busy for as long as hundreds of reads: one at a time in each worker, however many
+# come at once. The rest wait here, and hold no thread that a read could have.
+HASHING = ("/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/password")
+HASHING_THREADS = 1
 SHED_LOG_SECONDS = 5.0
+
+
+def _is_whole(arrived: bytes) -> bool:
+    """Whether these bytes are a request with all of its body, whose length it tells."""
+    head, end, body = arrived.partition(END_OF_HEAD)
+    length = CONTENT_LENGTH.search(head + b"\r\n")
+    return bool(end) and length is not None and len(body) == int(length[1])
 
 
 class Lane:
@@ -52,10 +64,12 @@ class LaneWorker(ThreadWorker):
     def get_thread_pool(self) -> ThreadPoolExecutor:
         self.lane = Lane(self.cfg.threads)
         probes = {path: Lane(threads) for path, threads in PROBE_THREADS.items()}
-        self.lanes = [self.lane, *probes.values()]
+        hashing = Lane(HASHING_THREADS)
+        self.lanes = [self.lane, *probes.values(), hashing]
         self.probe_lanes = {
             f"{prefix}{path}".encode(): lane for path, lane in probes.items() for prefix in ("", self.probe_prefix)
         }
+        self.hashing_lanes = {f"{self.probe_prefix}{path}".encode(): hashing for path in HASHING}
         return self.lane.pool
 
     # Arriving
@@ -88,20 +102,30 @@ class LaneWorker(ThreadWorker):
             self._take(conn, lane)
 
     def _find_lane(self, conn: Any) -> Lane | None:
-        """Return where a request may go; None if too many wait there, or the client has gone."""
-        lane = self.lane
-        if lane.in_hand < lane.threads:
-            return lane
+        """Return where a request may go; None if too many wait there, or the client has gone.
+
+        What is read here the thread need not read.
+        """
         try:
-            head = conn.parser.unreader.read_arrived()
+            arrived = conn.parser.unreader.read_arrived()
         except OSError:
             return None
-        if head.startswith((b"GET ", b"HEAD ")) and head.endswith(END_OF_HEAD) and not HAS_BODY.search(head):
-            # Such a request can't hold up its thread, so none but a probe's target matters.
-            lane = self.probe_lanes.get(head.split(b" ", 2)[1], lane)
+        lane = self._lane_of(arrived)
         # A head that is not whole yet can't be answered; a connection sends one at a time, so these are few.
-        has_room = len(lane.waiting) < self.max_queued or END_OF_HEAD not in head
+        has_room = lane.in_hand < lane.threads or len(lane.waiting) < self.max_queued or END_OF_HEAD not in arrived
         return lane if has_room else None
+
+    def _lane_of(self, arrived: bytes) -> Lane:
+        """Return the lane of a request by its method and target, if it is all here: else it might hold up a thread."""
+        if arrived.startswith((b"GET ", b"HEAD ")):
+            probe = self.probe_lanes.get(arrived.split(b" ", 2)[1])
+            if probe is not None and arrived.endswith(END_OF_HEAD) and not HAS_BODY.search(arrived):
+                return probe
+        elif arrived.startswith(b"POST "):
+            hashing = self.hashing_lanes.get(arrived.split(b" ", 2)[1])
+            if hashing is not None and _is_whole(arrived):
+                return hashing
+        return self.lane
 
     def _take(self, conn: Any, lane: Lane) -> None:
         if lane.in_hand < lane.threads:

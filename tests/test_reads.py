@@ -83,7 +83,7 @@ def test_a_refused_write_has_sqlalchemys_exception(reader: Reader, alice: Person
 
 
 def test_a_statement_that_fails_leaves_the_connection_usable(reader: Reader, alice: Person) -> None:
-    broken = once(select(literal_column("nothing_of_this_name").label("found")))
+    broken: Any = once(select(literal_column("nothing_of_this_name").label("found")))
     for _ in range(20):
         with pytest.raises((ProgrammingError, OperationalError)) as error:
             reader.first(broken, {})

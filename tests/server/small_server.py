@@ -40,7 +40,7 @@ def app(request):
         return Response(str(len(request.get_data())))
     if request.path == "/sleep":
         time.sleep(float(request.args.get("seconds", 1)))
-    if request.path == "/health/ready":
+    if request.path in ("/health/ready", "/example/api/v1/auth/login"):
         time.sleep(float(request.headers.get("X-Seconds", 0)))
     if request.path == "/draining":
         return Response(f"{os.getpid()} {is_draining()}")

@@ -235,3 +235,51 @@ def test_flood_is_answered_whole_and_probes_with_it(tmp_path: Path) -> None:
         assert total > 2 * answers[200]
         assert sorted(probes)[len(probes) // 2] < 0.1
         assert "Traceback" not in server.process.log_text()
+
+
+LOGIN = "POST /example/api/v1/auth/login HTTP/1.1"
+
+
+def send_login(client: socket.socket, seconds: float, body: bytes = b"{}") -> None:
+    """Send what hashes a password for so long."""
+    client.sendall(request(LOGIN, f"X-Seconds: {seconds}", f"Content-Length: {len(body)}", CLOSE) + body)
+
+
+def test_passwords_are_hashed_one_after_the_other_and_nobody_else_waits(small_queue: Server) -> None:
+    """Two threads, of which logins hold none."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(small_queue.connect()) for _ in range(3)]
+        began = time.monotonic()
+        for client in clients:
+            send_login(client, 0.4)
+            time.sleep(0.02)
+        for _ in range(3):
+            answer, seconds = timed(small_queue, request(GET, CLOSE))
+            assert answer.status == 200
+            assert seconds < 0.3
+        assert [read_answer(read_to_end(client))[0].status for client in clients] == [200] * 3
+        assert time.monotonic() - began > 3 * 0.4
+
+
+def test_logins_have_a_queue_of_their_own(small_queue: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(small_queue.connect()) for _ in range(5)]
+        for client in clients:
+            send_login(client, 0.3)
+            time.sleep(0.05)
+        statuses = Counter(read_answer(read_to_end(client))[0].status for client in clients)
+        # One is hashed, two wait.
+        assert statuses == {200: 3, 503: 2}
+
+
+def test_login_that_is_not_all_here_holds_up_no_other(small_queue: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for headers in (["Content-Length: 9"], [CHUNKED]):
+            slow = stack.enter_context(small_queue.connect())
+            slow.sendall(request(LOGIN, *headers))
+        time.sleep(0.1)
+        client = stack.enter_context(small_queue.connect())
+        began = time.monotonic()
+        send_login(client, 0)
+        assert read_answer(read_to_end(client))[0].status == 200
+        assert time.monotonic() - began < AT_ONCE
