@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import CO_COROUTINE
 from typing import Any
 
 from flask import Flask, Response
@@ -10,7 +11,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import audit, auth, cli, cors, db, error_handlers, ops, passwords, posts, tracing, users
-from app.http import IdConverter
+from app.http import Endpoint, IdConverter
 from app.ratelimit import RateLimits
 from app.settings import Settings, load_settings
 from app.signing import Signer
@@ -20,11 +21,13 @@ FEATURES = (users, auth, posts, audit, ops)
 
 
 class Gatepost(Flask):
-    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML, and no coroutines."""
+    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as it is: Flask would look anew at each hook and view, in every request."""
-        return func
+        """Return a function that runs to its end: Flask asks for each hook and view in every request, at length."""
+        code = getattr(func, "__code__", None)
+        is_plain = isinstance(func, Endpoint) or (code is not None and not code.co_flags & CO_COROUTINE)
+        return func if is_plain else super().ensure_sync(func)
 
     def make_default_options_response(self) -> Response:
         """Answer OPTIONS with the exact Allow of the resource."""
