@@ -20,10 +20,9 @@ from typing import Any, ClassVar
 
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import wsgi
 from gunicorn.workers.gthread import TConn
 
-from app import drain
+from app import drain, sending
 from app.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
 from app.headers import cors_headers, forwarded_scheme, request_id_of, security_headers
 from app.lanes import LaneWorker
@@ -95,8 +94,7 @@ class ProblemWorker(LaneWorker, LingeringWorker):
         super().check_config(cfg, log)
 
     def init_process(self) -> None:
-        # gunicorn has no setting for the name it gives itself in every response.
-        wsgi.SERVER = wsgi.SERVER_SOFTWARE = "gatepost"  # type: ignore[attr-defined]
+        sending.take_over()
         # How long a busy thread keeps the interpreter from the others, the main loop among them.
         sys.setswitchinterval(0.001)
         super().init_process()

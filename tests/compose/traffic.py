@@ -6,41 +6,30 @@ import http.client
 import json
 import select
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.compose.deployment import Deployment
 from tests.conftest import API
+from tests.crowd import CLIENTS, Crowd
 from tests.services import LOOPBACK
 
-CLIENTS = 4
 PAUSE_SECONDS = 0.05
 FAILED = 0
 
 
-class Traffic:
+class Traffic(Crowd):
     """Clients that keep their connections, and read and write in turn."""
 
     def __init__(self, deployment: Deployment) -> None:
-        self.statuses: Counter[tuple[str, int]] = Counter()
         self.acknowledged: list[str] = []
         self.connections = 0
         self.repeated = 0
         self._deployment = deployment
         self._token = deployment.register()["access_token"]
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        """Let the clients finish what they have begun."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__()
 
     def check(self) -> None:
         """Assert that nothing failed, and that every acknowledged write is there once."""
@@ -51,10 +40,10 @@ class Traffic:
         assert self.connections < len(self.acknowledged) / 5
         assert self.repeated <= CLIENTS
 
-    def _work(self, number: int) -> None:
+    def work_as(self, number: int) -> None:
         connection = http.client.HTTPConnection(LOOPBACK, self._deployment.port, timeout=30)
         count = 0
-        while not self._over.wait(PAUSE_SECONDS):
+        while not self.over.wait(PAUSE_SECONDS):
             count += 1
             title = f"{number}-{count}"
             self._note("GET", self._ask(connection, "GET", f"{API}/posts?limit=1"), "")

@@ -9,9 +9,8 @@ import sys
 
 from tests.conftest import BACKENDS
 from tests.fuzzing.plan import CALLERS
-from tests.fuzzing.runs import Outcome, Share, fuzz, postgres_for
+from tests.fuzzing.runs import CI_SHARE, Outcome, Share, fuzz, postgres_for
 
-CI_SHARE = Share(examples=70, seed=20260131)
 LONG_EXAMPLES = 500
 
 

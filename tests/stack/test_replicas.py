@@ -7,7 +7,6 @@ import json
 import signal
 import ssl
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from app.headers import SECURITY_HEADERS
+from tests.crowd import CLIENTS, Crowd
 from tests.services import LOOPBACK
 from tests.services.nginx import COMES_AND_GOES, NginxServer
 from tests.services.process import is_alive
@@ -25,7 +25,6 @@ from tests.services.process import send as send_signal
 from tests.stack.conftest import API, Front, Stack
 from tests.stack.wire import Application, call, eventually
 
-CLIENTS = 4
 # As start.sh has it.
 FORGET_ROUNDS = 5
 
@@ -233,24 +232,15 @@ class TestCertificate:
         assert call(nginx.port, "GET", "/x").status == 200
 
 
-class Load:
+class Load(Crowd):
     """Clients that keep their connections, each reading and writing in turn, and what they were told."""
 
     def __init__(self, stack: Stack) -> None:
-        self.statuses: Counter[tuple[str, int]] = Counter()
         self.written: list[str] = []
+        self.cut_off: list[str] = []
         self._stack = stack
         self._token = stack.register()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        """Let the clients finish."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__()
 
     def work(self, requests: int = 40) -> None:
         """Wait until so many more requests were answered."""
@@ -259,8 +249,9 @@ class Load:
 
     def check_that_reads_succeed_and_writes_are_single(self, unknown: int) -> None:
         """Check that all reads were answered, and all writes or with the status that says that it is `unknown`."""
-        assert {status for method, status in self.statuses if method == "GET"} == {200}, self.statuses
-        assert {status for method, status in self.statuses if method == "POST"} <= {201, unknown}, self.statuses
+        told = (self.statuses, self.cut_off)
+        assert {status for method, status in self.statuses if method == "GET"} == {200}, told
+        assert {status for method, status in self.statuses if method == "POST"} <= {201, unknown}, told
         found = Counter(self.titles())
         assert max(found.values()) == 1
         assert found.keys() >= set(self.written)
@@ -279,10 +270,10 @@ class Load:
     def _author(self) -> int:
         return int(self._stack.call("GET", "/auth/me", token=self._token).json()["id"])
 
-    def _run(self, number: int) -> None:
+    def work_as(self, number: int) -> None:
         connection = http.client.HTTPConnection(LOOPBACK, self._stack.nginx.port, timeout=30)
         count = 0
-        while not self._over.is_set():
+        while not self.over.is_set():
             count += 1
             title = f"{number}-{count}"
             self._count("GET", self._ask(connection, "GET", f"{API}/posts?limit=1"))
@@ -302,7 +293,8 @@ class Load:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
+            self.cut_off.append(f"{method}: {error!r}")
             connection.close()
             return 0
         return response.status
