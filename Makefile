@@ -17,7 +17,7 @@ LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --ge
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: ## Serve on http://127.0.0.1:8000, with SQLite; sets everything up the first time
 	@exec $(BOOTSTRAP) run
@@ -70,6 +70,17 @@ bench-check: venv ## The same, held to the figures written last; fails when some
 bench-profile: venv ## Show where the CPU of a request goes, layer by layer; ARGS="--limit" for the limit too
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.speed.profile $(ARGS)
+
+.PHONY: bench-scale bench-overload soak-memory
+bench-scale: venv ## Compare lists' last pages with their first, many rows with few; ARGS="--posts 10000000" for all of it
+	@$(VENV_PYTHON) -m benchmarks.scale $(ARGS)
+
+bench-overload: venv ## Send three times what the service can serve, logins without end beside reads, and time its start
+	@$(VENV_PYTHON) -m benchmarks.overload $(ARGS)
+
+soak-memory: venv ## Watch the workers' memory under a mix of requests for an hour; ARGS="--seconds 300" for less
+	@$(VENV_PYTHON) -m tools.services wrk
+	@$(VENV_PYTHON) -m benchmarks.memory $(ARGS)
 
 soak: venv ## Refresh one token by twenty at once a thousand times, look for stale rights, write docs/soak.md
 	@$(VENV_PYTHON) -m benchmarks.soak $(ARGS)

@@ -142,9 +142,15 @@ def schema(connection: Connection) -> dict[str, Any]:
             "foreign": sorted(inspector.get_foreign_keys(table), key=str),
             "unique": sorted(inspector.get_unique_constraints(table), key=str),
             "checks": sorted(inspector.get_check_constraints(table), key=str),
-            "indexes": sorted(inspector.get_indexes(table), key=str),
+            "indexes": sorted((_comparable(index) for index in inspector.get_indexes(table)), key=str),
         }
     return described
+
+
+def _comparable(index: Any) -> dict[str, Any]:
+    """An index with the condition of a partial one as text: SQLAlchemy gives clauses, each equal to itself alone."""
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return {**index, "dialect_options": options}
 
 
 def tables(connection: Connection) -> set[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Select, and_, bindparam, insert, literal_column, select
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import utc_now
@@ -44,7 +44,8 @@ _NEW_POST = once(
 # What a list may be narrowed by, and what a row must then be; each value is the parameter of that name.
 FILTERS = {
     "author_id": Post.author_id == bindparam("author_id"),
-    "drafts_of": Post.author_id == bindparam("drafts_of"),
+    # Named literally, for the indexes that hold drafts alone.
+    "drafts_of": and_(Post.author_id == bindparam("drafts_of"), Post.status == literal_column("'draft'")),
     "status": Post.status == bindparam("status"),
     "created_after": Post.created_at > bindparam("created_after"),
     "created_before": Post.created_at < bindparam("created_before"),
@@ -104,6 +105,8 @@ def list_posts_of(caller: Caller | None, author_id: int, query: Mapping[str, Any
         raise AuthenticationRequired if caller is None else Forbidden
     if status is not None:
         filters["status"] = status
+    if status == "draft":
+        filters["drafts_of"] = author_id
     return _list(query, filters)
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,18 @@ def call(port: int, method: str, path: str, body: Any = None, token: str = "") -
         return answer.status, json.loads(data) if data else None, {k.lower(): v for k, v in answer.getheaders()}
     finally:
         connection.close()
+
+
+def log_in(port: int, email: str) -> dict[str, Any]:
+    """Sign in; returns the session with its tokens."""
+    session: dict[str, Any] = call(port, "POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})[1]
+    return session
+
+
+def refresh_tokens(port: int, email: str, count: int) -> tuple[str, ...]:
+    """Return the refresh tokens of so many new sessions."""
+    with ThreadPoolExecutor(4) as pool:
+        return tuple(pool.map(lambda _: str(log_in(port, email)["refresh_token"]), range(count)))
 
 
 def statements_of(log: str) -> dict[str, int]:

@@ -22,7 +22,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A request to send over and over; `{id}` in the target is a random id from 1 to `ids`."""
+    """A request to send over and over; `{id}` in the target is a random id from 1 to `ids`.
+
+    With `tokens`, one refresh token a connection, `{token}` in the body is a session's newest.
+    """
 
     name: str
     target: str
@@ -30,6 +33,7 @@ class Load:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ids: int = 1
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ def run(url: str, load: Load, *, pid: int, connections: int, seconds: int) -> Ru
         "BODY": load.body,
         "HEADERS": "\n".join(f"{name}: {value}" for name, value in load.headers.items()),
         "IDS": str(load.ids),
+        "TOKENS": "\n".join(load.tokens),
     }
     amount = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     command = [str(program.path), *amount, "-s", str(SCRIPT), url]

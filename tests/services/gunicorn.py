@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -25,10 +25,14 @@ STOP_SECONDS = 45
 
 
 class GatepostServer:
-    """A running Gatepost; a context manager. It knows only `env` and these defaults, no `.env`."""
+    """A running Gatepost; a context manager. It knows only `env` and these defaults, no `.env`.
 
-    def __init__(self, env: Mapping[str, str], application: str = "run:app") -> None:
+    `options` are gunicorn's own, which overrule its file.
+    """
+
+    def __init__(self, env: Mapping[str, str], application: str = "run:app", *, options: Sequence[str] = ()) -> None:
         self._application = application
+        self._options = options
         self._folder = private_folder("app")
         self._port = free_port()
         self._process = ServerProcess("Gatepost", self._folder / "log", signal.SIGTERM)
@@ -88,7 +92,7 @@ class GatepostServer:
     def start(self) -> None:
         """Start the server, again after stop or kill: same port, same settings."""
         self._process.start(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._application],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *self._options, self._application],
             self._is_ready,
             timeout_seconds=START_SECONDS,
             cwd=ROOT,

@@ -1,0 +1,191 @@
+"""Compare the last page of every list with its first, and many rows with few: `make bench-scale`.
+
+Prints Markdown tables: medians of requests in turn, in one process without a network, so that what the database takes
+is not lost in what else a request takes. Fails when a list's last page takes more than 1.3 times its first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from benchmarks.scale.rows import AUTHOR, EDGE, PASSWORD, PUBLISHER, Filler
+from benchmarks.scale.watch import Cost, Watched
+from benchmarks.speed.servers import machine
+from tests.conftest import migrate
+from tests.services.postgres import PostgresServer
+
+FEW_USERS, FEW_POSTS = 1000, 1000
+BOUND = 1.3
+PAGES_BACK = 5
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """A list in one order: what it shows to whom, and where its last page begins."""
+
+    name: str
+    path: str
+    caller: int | None
+    last: str = ""
+
+
+def lists() -> list[List]:
+    """Return every list that grows with the data, in every order."""
+    kinds = [
+        ("posts", "/posts?", None, ("created_at", "updated_at", "title")),
+        ("posts of an author", f"/users/{AUTHOR}/posts?", None, ("created_at", "updated_at", "title")),
+        ("own drafts", "/posts?status=draft&", AUTHOR, ("created_at", "updated_at", "title")),
+        ("few own drafts", "/posts?status=draft&", PUBLISHER, ("created_at", "updated_at", "title")),
+        ("own posts and drafts", f"/users/{AUTHOR}/posts?", AUTHOR, ("created_at", "updated_at", "title")),
+        ("users", "/users?", AUTHOR, ("created_at", "name")),
+    ]
+    return [
+        List(f"{name}, `{sign}{key}`", f"{path}sort={sign}{key}", caller)
+        for name, path, caller, keys in kinds
+        for key in keys
+        for sign in ("-", "")
+    ]
+
+
+def walk(watched: Watched, token: str, found: List) -> List:
+    """Return a list with the address of its last page, of a database that has the edges alone."""
+    path = found.path
+    while True:
+        page = watched.call("GET", path, token)[0].get_json()["pagination"]
+        if page["next_cursor"] is None:
+            return List(found.name, found.path, found.caller, path)
+        path = f"{found.path}&cursor={page['next_cursor']}"
+
+
+def step_back(watched: Watched, token: str, path: str, found: List) -> str:
+    """Return the address of a page some pages before the one at `path`, but not of the first."""
+    before = path
+    for _ in range(PAGES_BACK + 1):
+        page = watched.call("GET", path, token)[0].get_json()["pagination"]
+        if page["prev_cursor"] is None:
+            break
+        before, path = path, f"{found.path}&cursor={page['prev_cursor']}"
+    return before
+
+
+@contextmanager
+def filled(server: PostgresServer, name: str, users: int, posts: int) -> Iterator[tuple[Watched, list[List]]]:
+    """Make a database of this size; gives the application on it, and where its lists end."""
+    url = server.create_database(name)
+    migrate(url)
+    filler = Filler(url)
+    filler.write_edges()
+    watched = Watched(url)
+    tokens = tokens_of_callers(watched)
+    ends = [walk(watched, tokens[one.caller], one) for one in lists()]
+    began = time.monotonic()
+    filler.write_bulk(users, posts)
+    seconds = time.monotonic() - began
+    print(f"{name}: {users:,} users, {posts:,} posts, {filler.size_of()}, in {seconds:.0f} s", file=sys.stderr)
+    filler.close()
+    try:
+        yield watched, ends
+    finally:
+        watched.close()
+
+
+def tokens_of_callers(watched: Watched) -> dict[int | None, str]:
+    """Return an access token of each caller of a list; of nobody, an empty one."""
+    return {None: "", **{number: sign_in(watched, number)[0] for number in (AUTHOR, PUBLISHER)}}
+
+
+def sign_in(watched: Watched, number: int) -> tuple[str, str, Cost]:
+    """Sign a user in; returns both tokens and the cost."""
+    body = {"email": f"u{number}@example.com", "password": PASSWORD}
+    response, cost = watched.call("POST", "/auth/login", json=body)
+    return response.get_json()["access_token"], response.get_json()["refresh_token"], cost
+
+
+def compare_lists(few: Watched, many: Watched, ends: list[List], rounds: int) -> bool:
+    """Print the table of the lists; returns whether all keep to the bound."""
+    tokens = {watched: tokens_of_callers(watched) for watched in (few, many)}
+    print("| list, order | first page of few | first page | near the end | last page | last : first | SQL | index |")
+    print("|---|---|---|---|---|---|---|---|")
+    is_kept = True
+    for one in ends:
+        token = {watched: tokens[watched][one.caller] for watched in (few, many)}
+        near = step_back(many, token[many], one.last, one)
+        places = {
+            "few": (few, one.path),
+            "first": (many, one.path),
+            "near": (many, near),
+            "last": (many, one.last),
+        }
+        costs: dict[str, list[Cost]] = {place: [] for place in places}
+        for number in range(rounds + 5):
+            for place, (watched, path) in places.items():
+                cost = watched.call("GET", path, token[watched])[1]
+                if number >= 5:
+                    costs[place].append(cost)
+        total = {place: statistics.median(cost.total for cost in found) for place, found in costs.items()}
+        sql = {place: statistics.median(cost.sql for cost in found) for place, found in costs.items()}
+        plans = dict.fromkeys(
+            str(many.plan_of_list(places[place][1], token[many])) for place in ("first", "near", "last")
+        )
+        ratio = _ratio(costs["last"], costs["first"])
+        print(
+            f"| {one.name} | {total['few']:.2f} | {total['first']:.2f} | {total['near']:.2f} | {total['last']:.2f} "
+            f"| {ratio:.2f} | {sql['first']:.2f} → {sql['last']:.2f} | {' / '.join(plans)} |",
+            flush=True,
+        )
+        is_kept = is_kept and max(ratio, _ratio(costs["near"], costs["first"])) <= BOUND
+    return is_kept
+
+
+def _ratio(ones: list[Cost], others: list[Cost]) -> float:
+    """Return the median ratio of neighbours in time, so that what disturbs the machine disturbs both."""
+    return statistics.median(one.rest / other.rest for one, other in zip(ones, others, strict=True))
+
+
+def compare_sessions(few: Watched, many: Watched, users: int, rounds: int) -> None:
+    """Print the table of signing in, of refreshing and of being recognised."""
+    chosen = random.Random(1)  # the same users each time
+    costs: dict[tuple[str, Watched], list[Cost]] = {}
+    for _ in range(rounds):
+        for watched, count in ((few, FEW_USERS), (many, users)):
+            number = chosen.randint(2 * EDGE + 1, count)
+            access, refresh, cost = sign_in(watched, number)
+            _, rotated = watched.call("POST", "/auth/refresh", json={"refresh_token": refresh})
+            _, me = watched.call("GET", "/auth/me", access)
+            for name, found in (("login but for Argon2", cost), ("refresh", rotated), ("me", me)):
+                costs.setdefault((name, watched), []).append(found)
+    print(f"\n| | with {FEW_USERS:,} | with {users:,} | ratio | SQL |\n|---|---|---|---|---|")
+    for name in ("login but for Argon2", "refresh", "me"):
+        rest = [statistics.median(cost.rest for cost in costs[name, watched]) for watched in (few, many)]
+        ratio = _ratio(costs[name, many], costs[name, few])
+        sql = [statistics.median(cost.sql for cost in costs[name, watched]) for watched in (few, many)]
+        print(f"| {name} | {rest[0]:.2f} | {rest[1]:.2f} | {ratio:.2f} | {sql[0]:.2f} → {sql[1]:.2f} |")
+
+
+def main() -> int:
+    """Fill two databases and compare; 1 if a list gets slower towards its end."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--posts", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=1_000_000, help="as many sessions too")
+    parser.add_argument("--rounds", type=int, default=100)
+    options = parser.parse_args()
+    with (
+        PostgresServer() as server,
+        filled(server, "few", FEW_USERS, FEW_POSTS) as (few, _),
+        filled(server, "many", options.users, options.posts) as (many, ends),
+    ):
+        print(f"{machine()}; {options.posts:,} posts; {options.rounds} requests each, in turn; medians in ms.\n")
+        is_kept = compare_lists(few, many, ends, options.rounds)
+        compare_sessions(few, many, options.users, options.rounds)
+    return 0 if is_kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
