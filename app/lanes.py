@@ -5,6 +5,7 @@ Owns the way of a request from the poller to a thread. Must not know what is in 
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import deque
@@ -25,6 +26,8 @@ PROBE_THREADS = {"/health": 1, "/health/ready": 2, "/metrics": 1}
 HASHING = ("/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/password")
 HASHING_THREADS = 1
 SHED_LOG_SECONDS = 5.0
+BURST_SECONDS = 0.1
+CALM_SECONDS = 1.0
 
 
 def _is_whole(arrived: bytes) -> bool:
@@ -37,6 +40,9 @@ def _is_whole(arrived: bytes) -> bool:
 class Lane:
     """Threads for one kind of request, and the requests they have in hand or before them.
 
+    As many may wait as a burst brings. Where more keep coming than can be served, a long queue helps nobody: each
+    request would wait in all of it. There, until the storm is over, but as many wait as there are threads.
+
     The main loop alone touches it, and hands out one request for each free thread. Were the threads to
     help themselves, they would contend with it for the interpreter's lock without end, and refusals and
     probes would come last; so, threads that outrun the main loop pause until it has caught up.
@@ -47,6 +53,26 @@ class Lane:
         self.pool = ThreadPoolExecutor(threads)
         self.in_hand = 0
         self.waiting: deque[tuple[float, Any]] = deque()
+        # When a request last found the queue full, and since when that goes on.
+        self.overflowed_at = self.overflows_since = -math.inf
+
+    def has_room(self, max_queued: int) -> bool:
+        """Whether one more request may wait here, or need not."""
+        if self.in_hand < self.threads:
+            return True
+        bound = min(self.threads, max_queued) if self.is_in_storm() else max_queued
+        if len(self.waiting) < bound:
+            return True
+        now = time.monotonic()
+        if now - self.overflowed_at > CALM_SECONDS:
+            self.overflows_since = now
+        self.overflowed_at = now
+        return False
+
+    def is_in_storm(self) -> bool:
+        """Whether requests have been finding the queue full for longer than a burst lasts, and still do."""
+        is_recent = time.monotonic() - self.overflowed_at <= CALM_SECONDS
+        return is_recent and self.overflowed_at - self.overflows_since >= BURST_SECONDS
 
 
 class LaneWorker(ThreadWorker):
@@ -112,8 +138,7 @@ class LaneWorker(ThreadWorker):
             return None
         lane = self._lane_of(arrived)
         # A head that is not whole yet can't be answered; a connection sends one at a time, so these are few.
-        has_room = lane.in_hand < lane.threads or len(lane.waiting) < self.max_queued or END_OF_HEAD not in arrived
-        return lane if has_room else None
+        return lane if lane.has_room(self.max_queued) or END_OF_HEAD not in arrived else None
 
     def _lane_of(self, arrived: bytes) -> Lane:
         """Return the lane of a request by its method and target, if it is all here: else it might hold up a thread."""
@@ -164,7 +189,10 @@ class LaneWorker(ThreadWorker):
     def _turn_away_overdue(self) -> None:
         overdue = time.monotonic() - self.max_queue_seconds
         for lane in self.lanes:
-            while lane.waiting and lane.waiting[0][0] <= overdue:
+            # In a storm, those that have waited longest are worth least: their clients have given up first.
+            surplus = len(lane.waiting) - lane.threads if lane.is_in_storm() else 0
+            while lane.waiting and (surplus > 0 or lane.waiting[0][0] <= overdue):
+                surplus -= 1
                 conn = lane.waiting.popleft()[1]
                 self._finish_here(conn, is_kept=self._turn_away(conn))
 

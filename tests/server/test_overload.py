@@ -283,3 +283,40 @@ def test_login_that_is_not_all_here_holds_up_no_other(small_queue: Server) -> No
         send_login(client, 0)
         assert read_answer(read_to_end(client))[0].status == 200
         assert time.monotonic() - began < AT_ONCE
+
+
+def test_in_a_storm_what_is_accepted_has_not_waited_long(tmp_path: Path) -> None:
+    """60 clients, two threads, 50 ms each: in the whole queue of 40 a request would wait for a second."""
+    waits: list[tuple[float, float]] = []
+    began = time.monotonic()
+    finished = threading.Event()
+
+    def ask_again_and_again(server: Server) -> None:
+        with server.connect() as client:
+            while not finished.is_set():
+                sent = time.monotonic()
+                client.sendall(request("GET /sleep?seconds=0.05 HTTP/1.1"))
+                if receive(client).status == 200:
+                    waits.append((sent - began, time.monotonic() - sent))
+                else:
+                    time.sleep(0.02)
+
+    with serving(tmp_path, MAX_QUEUED_REQUESTS="40") as server:
+        began = time.monotonic()
+        threads = [threading.Thread(target=ask_again_and_again, args=(server,)) for _ in range(60)]
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+        finished.set()
+        for thread in threads:
+            thread.join()
+        in_storm = sorted(wait for at, wait in waits if at > 1)
+        assert len(in_storm) > 20
+        assert in_storm[len(in_storm) // 2] < 0.5
+        # It is over: a burst may wait again, all of it.
+        time.sleep(1.2)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(30)]
+            for client in clients:
+                client.sendall(request("GET /sleep?seconds=0.01 HTTP/1.1", CLOSE))
+            assert {read_answer(read_to_end(client))[0].status for client in clients} == {200}
