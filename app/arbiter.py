@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -104,6 +105,9 @@ def pre_fork(arbiter: Arbiter, worker: ProblemWorker) -> None:
     """
     taken = {other.slot for other in arbiter.WORKERS.values() if isinstance(other, ProblemWorker)}
     worker.slot = min(set(range(len(taken) + 1)) - taken)
+    # What is there now stays for good. A collection in the worker would look at each object of it, and writing its
+    # mark there copy the page that until then all processes shared.
+    gc.freeze()
     signal.pthread_sigmask(signal.SIG_BLOCK, worker.SIGNALS)
 
 

@@ -25,7 +25,6 @@ from app import metrics
 from app.errors import RateLimited
 from app.limits_breaker import Breaker
 from app.limits_file import counter_path
-from app.limits_redis import RedisCounters
 from app.limits_store import MAP_BYTES, Count, LmdbStorage
 
 if TYPE_CHECKING:
@@ -100,26 +99,30 @@ class RateLimits:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules = {name: _Rule.read(settings, name) for name in LimitName}
         self._stores: list[tuple[Counters, Breaker]] = []
+        self._redis: Breaker | None = None
         self._memory: MemoryCounters | None = None
         self._enabled = settings.ratelimit_enabled
         if not self._enabled:
             return
         if settings.redis_url:
-            self._add(RedisCounters(settings.redis_url), "Redis server", REDIS_REST_SECONDS)
+            # Where there is no Redis, its client would cost each start a tenth of a second, and 8 MB.
+            from app.limits_redis import RedisCounters
+
+            self._redis = self._add(RedisCounters(settings.redis_url), "Redis server", REDIS_REST_SECONDS)
         path = counter_path(settings.ratelimit_dir, _without_password(settings.database_url), MAP_BYTES)
         self._add(LmdbStorage(path, clock=clock), "shared file", FILE_REST_SECONDS)
 
-    def _add(self, store: Counters, label: str, rest_seconds: float) -> None:
+    def _add(self, store: Counters, label: str, rest_seconds: float) -> Breaker:
         # Not a mere ping: a server that is full, or forbids scripts, answers that.
         breaker = Breaker(label, rest_seconds, lambda: store.take("probe", 1, 1))
         self._stores.append((store, breaker))
+        return breaker
 
     def redis_state(self) -> str | None:
         """Return "ok" or "unavailable" for the Redis that is configured, None where there is none."""
-        for store, breaker in self._stores:
-            if isinstance(store, RedisCounters):
-                return "ok" if breaker.works() else "unavailable"
-        return None
+        if self._redis is None:
+            return None
+        return "ok" if self._redis.works() else "unavailable"
 
     def hit(self, name: LimitName, *key: str) -> Window | None:
         """Count one call, unless limits are off. Raises RateLimited if the window was full."""
