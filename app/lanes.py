@@ -142,14 +142,15 @@ class LaneWorker(ThreadWorker):
 
     def _lane_of(self, arrived: bytes) -> Lane:
         """Return the lane of a request by its method and target, if it is all here: else it might hold up a thread."""
-        if arrived.startswith((b"GET ", b"HEAD ")):
-            probe = self.probe_lanes.get(arrived.split(b" ", 2)[1])
-            if probe is not None and arrived.endswith(END_OF_HEAD) and not HAS_BODY.search(arrived):
-                return probe
-        elif arrived.startswith(b"POST "):
+        if arrived.startswith(b"POST "):
             hashing = self.hashing_lanes.get(arrived.split(b" ", 2)[1])
             if hashing is not None and _is_whole(arrived):
                 return hashing
+        elif self.lane.in_hand >= self.lane.threads and arrived.startswith((b"GET ", b"HEAD ")):
+            # While there are other threads, probes need not wait for each other.
+            probe = self.probe_lanes.get(arrived.split(b" ", 2)[1])
+            if probe is not None and arrived.endswith(END_OF_HEAD) and not HAS_BODY.search(arrived):
+                return probe
         return self.lane
 
     def _take(self, conn: Any, lane: Lane) -> None:

@@ -43,8 +43,6 @@ SHORTEST_SECRET = 7
 def init_app(app: Flask, settings: Settings) -> None:
     """Send every log line through one handler."""
     configure(settings)
-    # Each record would find out what no line shows (the logging HOWTO, "Optimization").
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
