@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from concurrent_log_handler import ConcurrentRotatingFileHandler
 from flask import Flask, Request, g, has_request_context
 
 from app.guards import Caller
@@ -71,6 +70,9 @@ def configure(settings: Settings) -> None:
     """Replace the handlers of the process by one, on standard output or LOG_FILE."""
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if settings.log_file:
+        # It brings much along, a client of Redis among it, that is not needed elsewhere.
+        from concurrent_log_handler import ConcurrentRotatingFileHandler
+
         # All workers write to it: whoever finds it full moves it out of the way of all, under a lock between them.
         handler = ConcurrentRotatingFileHandler(
             settings.log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8"
