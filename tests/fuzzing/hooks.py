@@ -107,10 +107,15 @@ def after_call(context: HookContext, case: Case[Any], response: Response) -> Non
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Know the password, and leave the service open: closed, it would answer all else of the run with 503."""
+    """Know the password, and leave the service open: closed, it would answer all else of the run with 503.
+
+    And write integers as such: to JSON Schema 1.0 is one, to the contract it is not, and no schema can say so.
+    """
     if not isinstance(body, dict):
         return body
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {
+        name: int(value) for name, value in body.items() if isinstance(value, float) and value.is_integer()
+    }
     if body.get("maintenance") is True:
         changes["maintenance"] = False
     if isinstance(body.get("current_password"), str) and len(body["current_password"]) % 2:

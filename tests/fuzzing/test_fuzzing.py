@@ -44,6 +44,8 @@ def test_the_service_is_left_open_and_the_password_known() -> None:
     context = Mock()
     assert map_body(context, {"maintenance": True, "message": "x"}) == {"maintenance": False, "message": "x"}
     assert map_body(context, {"current_password": "odd", "new_password": "y"})["current_password"] == PASSWORD
+    spelt_out = map_body(context, {"retry_after": 193.0, "title": 0.5})
+    assert repr(spelt_out) == repr({"retry_after": 193, "title": 0.5})
     others: list[Any] = [[], "text", {"maintenance": "true"}, {"current_password": "even"}, None]
     for body in others:
         assert map_body(context, body) == body
