@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from benchmarks.speed.servers import (
     statements_of,
     worker_megabytes,
 )
-from benchmarks.speed.wrk import Load, Run, run
+from benchmarks.speed.wrk import Failed, Load, Run, run
 from tests.services.gunicorn import GatepostServer
 from tests.services.postgres import PostgresServer
 
@@ -106,6 +106,10 @@ def measure(server: GatepostServer, base: Target | None, plan: Plan, posts: int)
     """Run every case in alternating rounds and return the medians."""
     ours = Target("gatepost", server.url, server.pid)
     cases = [case for case in make_cases(server, posts) if not plan.only or case.ours.name in plan.only]
+    if base is None:
+        # On SQLite 64 that write without a pause wait for each other until some are refused; and a refresh that is
+        # refused leaves the load without the token of its session.
+        cases = [case for case in cases if case.ours.name != "refresh"]
     found: dict[str, list[tuple[Run, Run | None]]] = {case.ours.name: [] for case in cases}
     for number in range(plan.rounds + 1):
         for case in cases:
@@ -196,13 +200,16 @@ def main() -> None:
     figures: dict[str, dict[str, Figures]] = {}
     memory: dict[str, float] = {}
     for kind in options.databases.split(","):
-        with database(kind, options.posts) as url, gatepost(url) as server:
-            if kind == "sqlite":
-                figures[kind] = measure(server, None, plan, options.posts)
-            else:
-                with limit(url) as base:
+        try:
+            with database(kind, options.posts) as url, gatepost(url) as server:
+                # The limit knows PostgreSQL alone.
+                with nullcontext() if kind == "sqlite" else limit(url) as base:
                     figures[kind] = measure(server, base, plan, options.posts)
-            memory[kind] = worker_megabytes(server)
+                memory[kind] = worker_megabytes(server)
+        except Failed:
+            # What was measured until then took minutes.
+            print(as_page(figures, memory, plan, options.posts))
+            raise
     page = as_page(figures, memory, plan, options.posts)
     print(page)
     if options.check:
