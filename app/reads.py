@@ -22,7 +22,7 @@ ONCE = "gatepost_once"
 def once(statement: Statement) -> Statement:
     """Mark a statement that is built once and run often: what it takes to run it is kept for good.
 
-    All that differs from one run to the next must be a `bindparam` with a name.
+    All that differs from one run to the next must be a `bindparam` with a name. A run that lacks one is a KeyError.
     """
     marked: Statement = statement.execution_options(**{ONCE: True})
     return marked
@@ -43,7 +43,12 @@ class _Written:
             raise ValueError("A statement whose text depends on its values can't be written once.")
         self.text = str(compiled)
         self._order: Sequence[str] | None = compiled.positiontup
-        self._given: Mapping[str, Any] = compiled.construct_params(_check=False)
+        # Without those that a call must give: one that is forgotten must not become NULL.
+        self._given: Mapping[str, Any] = {
+            name: value
+            for name, value in compiled.construct_params(_check=False).items()
+            if not compiled.binds[name].required
+        }
         self._in: Mapping[str, Convert] = compiled._bind_processors
         columns = compiled._result_columns
         self._row = _row_class([column.keyname for column in columns])
@@ -51,7 +56,7 @@ class _Written:
         self._out: list[Convert | None] | None = found if any(found) else None
 
     def values(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the parameters as the driver takes them."""
+        """Return the parameters as the driver takes them. Raises KeyError for one that is not given."""
         values = {**self._given, **parameters}
         for name, convert in self._in.items():
             values[name] = convert(values[name])

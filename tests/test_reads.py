@@ -52,6 +52,12 @@ def test_values_of_the_statement_and_of_the_call_are_sent(reader: Reader, alice:
     assert [row.id for row in fetch_all(ONE, user_id=alice.id)] == [alice.id]
 
 
+def test_a_value_that_is_forgotten_is_no_null(reader: Reader, alice: Person) -> None:
+    with pytest.raises(KeyError, match="user_id"):
+        reader.first(ONE, {})
+    assert reader.first(ONE, {"user_id": alice.id}) is not None
+
+
 def test_percent_signs_and_quotes_are_values_like_others(reader: Reader) -> None:
     echo = once(select(literal("100 %s '").label("fixed"), bindparam("sent", type_=Post.title.type).label("sent")))
     assert tuple(reader.first(echo, {"sent": "%(x)s ' -- ?"})) == ("100 %s '", "%(x)s ' -- ?")
