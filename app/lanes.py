@@ -138,7 +138,7 @@ class LaneWorker(ThreadWorker):
             return None
         lane = self._lane_of(arrived)
         # A head that is not whole yet can't be answered; a connection sends one at a time, so these are few.
-        return lane if lane.has_room(self.max_queued) or END_OF_HEAD not in arrived else None
+        return lane if END_OF_HEAD not in arrived or lane.has_room(self.max_queued) else None
 
     def _lane_of(self, arrived: bytes) -> Lane:
         """Return the lane of a request by its method and target, if it is all here: else it might hold up a thread."""

@@ -22,11 +22,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.scale.rows import PASSWORD, Filler
+from benchmarks.scale.rows import PASSWORD, filled
 from benchmarks.speed.servers import call, environment, machine
-from tests.conftest import migrate
 from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
 from tools.services import locate
 
 SCRIPT = Path(__file__).with_name("mix.lua")
@@ -55,15 +53,9 @@ class Sample:
 @contextmanager
 def served(max_requests: int) -> Iterator[GatepostServer]:
     """Serve Gatepost on PostgreSQL with some data; workers leave after `max_requests`, of which 0 is never."""
-    with PostgresServer() as postgres:
-        url = postgres.create_database("memory")
-        migrate(url)
-        filler = Filler(url)
-        filler.write_edges()
-        filler.write_bulk(USERS, POSTS)
-        filler.close()
-        with GatepostServer(environment(url), options=("--max-requests", str(max_requests))) as server:
-            yield server
+    options = ("--max-requests", str(max_requests))
+    with filled("memory", USERS, POSTS) as url, GatepostServer(environment(url), options=options) as server:
+        yield server
 
 
 def send_mix(server: GatepostServer, seconds: int) -> dict[str, int]:

@@ -12,15 +12,11 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from benchmarks.overload.clients import Answer, at_rate, in_turn, percentile, probing, run
-from benchmarks.scale.rows import PASSWORD, Filler
+from benchmarks.scale.rows import PASSWORD, filled
 from benchmarks.speed.servers import call, environment, machine
-from tests.conftest import migrate
 from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
 
 USERS, POSTS = 1000, 20_000
 API = "/api/v1"
@@ -50,19 +46,6 @@ HEALTH = head("GET", "/health")
 def login(number: int) -> dict[str, str]:
     """Return the body of one user's login."""
     return {"email": f"u{number}@example.com", "password": PASSWORD}
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """A PostgreSQL with some data; gives its URL."""
-    with PostgresServer() as postgres:
-        url = postgres.create_database("overload")
-        migrate(url)
-        filler = Filler(url)
-        filler.write_edges()
-        filler.write_bulk(USERS, POSTS)
-        filler.close()
-        yield url
 
 
 async def served_a_second(port: int, seconds: float, connections: int = 32) -> float:
@@ -190,7 +173,7 @@ def main() -> int:
     settings = dict(pair.split("=", 1) for pair in options.set)
     print(f"{machine()}; two workers of four threads; PostgreSQL; {POSTS:,} posts; {options.seconds:.0f} s each.\n")
     kept = []
-    with database() as url:
+    with filled("overload", USERS, POSTS) as url:
         with GatepostServer({**environment(url), **settings}) as server:
             capacity = 0.0
             if "overload" in only:

@@ -6,11 +6,15 @@ can be had by walking a list of a few pages, and is still good when there are mi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
 
 from app.passwords import hash_password
+from tests.conftest import migrate
+from tests.services.postgres import PostgresServer
 
 PASSWORD = "correct horse battery staple"  # of accounts that live as long as the measurement
 # Rows at each end of every order: one page and a half of the default length, so that three pages make all of them.
@@ -109,3 +113,16 @@ class Filler:
     def size_of(self) -> str:
         """How large the database is, in words."""
         return str(self._run("SELECT pg_size_pretty(pg_database_size(current_database()))")[0][0])
+
+
+@contextmanager
+def filled(name: str, users: int, posts: int) -> Iterator[str]:
+    """A PostgreSQL with a database of this name, which has so many users and posts; gives its URL."""
+    with PostgresServer() as postgres:
+        url = postgres.create_database(name)
+        migrate(url)
+        filler = Filler(url)
+        filler.write_edges()
+        filler.write_bulk(users, posts)
+        filler.close()
+        yield url

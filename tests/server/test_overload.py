@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from app import create_app
+from app.lanes import HASHING
+from tests.conftest import settings_for
 from tests.server.small_server import (
     CHUNKED,
     GET,
@@ -259,6 +262,12 @@ def test_passwords_are_hashed_one_after_the_other_and_nobody_else_waits(small_qu
             assert seconds < 0.3
         assert [read_answer(read_to_end(client))[0].status for client in clients] == [200] * 3
         assert time.monotonic() - began > 3 * 0.4
+
+
+def test_what_has_the_hashing_thread_is_what_the_application_serves(tmp_path: Path) -> None:
+    app = create_app(settings_for(f"sqlite:///{tmp_path / 'gatepost.db'}"))
+    posts = {str(rule) for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    assert set(HASHING) <= posts
 
 
 def test_logins_have_a_queue_of_their_own(small_queue: Server) -> None:
