@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.ops import problem_pages
 from app.ops.docs import POLICY
 from tests.conftest import Person, problem, settings_for
 
@@ -79,3 +80,19 @@ def test_it_can_be_switched_off() -> None:
 def test_no_other_path_leads_to_a_file(offline: FlaskClient, prefix: str) -> None:
     for path in ("/docs/", "/docs/page.html", "/docs/../openapi.json", "/docs/swagger-ui.js", "/docs/__init__.py"):
         assert offline.get(prefix + path).status_code == 404, path
+
+
+def test_the_policies_of_pages_name_this_origin_alone_and_run_nothing_inline() -> None:
+    allowed = {
+        "style-src": {"'self'"},
+        "script-src": {"'self'"},
+        "connect-src": {"'self'"},
+        "img-src": {"'self'", "data:"},
+    }
+    for policy in (POLICY, problem_pages.POLICY):
+        directives = {name: set(sources) for name, *sources in (part.split() for part in policy.split(";"))}
+        for closed in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+            assert directives.pop(closed) == {"'none'"}
+        for name, sources in directives.items():
+            hashes = {source for source in sources if source.startswith("'sha256-")}
+            assert sources - hashes <= allowed[name], name
