@@ -19,7 +19,7 @@ from app.ratelimit import RateLimits
 from app.settings import Settings
 
 # The whole answer is promised within a second.
-PROBE_SECONDS = 0.8
+PROBE_SECONDS = 0.7
 SQLITE_PROBE_SECONDS = 0.35
 PROBE_ENGINE = "gatepost.probe"
 # What `database`, `migrations` and `redis` say when nothing has to be done about them.
