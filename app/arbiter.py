@@ -22,7 +22,7 @@ from gunicorn.arbiter import Arbiter
 from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 
-from app import drain, metrics
+from app import drain, metrics, shares
 from app.serve import startup_settings
 from app.server import ProblemWorker
 
@@ -143,3 +143,4 @@ def _engines_of(application: Flask) -> list[Engine]:
 def child_exit(arbiter: Arbiter, worker: ProblemWorker) -> None:
     """Forget what a worker that has ended had in hand."""
     metrics.release_slot(worker.slot)
+    shares.withdraw(worker.slot)

@@ -9,31 +9,29 @@ import errno
 import logging
 import mmap
 import os
-import selectors
 import signal
 import socket
 import struct
 import sys
 import time
-from functools import partial
 from typing import Any, ClassVar
 
 from gunicorn import util
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn
 
-from app import drain, sending
-from app.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
-from app.headers import cors_headers, forwarded_scheme, request_id_of, security_headers
-from app.lanes import LaneWorker
-from app.lingering import LingeringWorker
+from app import drain, sending, shares
+from app.errors import Problem
 from app.ops import logs
-from app.refusals import Refused, fields_of, refusal
 from app.serve import startup_settings
+from app.serving import ServingWorker
 from app.wire import StrictParser
 
 # The errors of accept() that pass when other connections have closed.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Those of a connection whose client has left.
+GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
 class ServerLogger(Logger):
@@ -55,7 +53,11 @@ class Connection(TConn):
         super().__init__(worker.cfg, sock, client, server)
         self.worker = worker
         self.parser = StrictParser(worker.cfg, sock, client)
+        self.fd = sock.fileno()
+        self.home: dict[Any, bool] = worker.silent
         self.discarded = 0
+        # Reads do not wait unless they say so; only a write may, and not for long.
+        sock.setblocking(True)
         # The kernel's timeout counts from the last progress; Python's would bound a whole response.
         stall = struct.pack("ll", self.write_stall_seconds, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, stall)
@@ -67,16 +69,20 @@ class Connection(TConn):
             util.close(self.sock)
 
 
-class ProblemWorker(LaneWorker, LingeringWorker):
+class ProblemWorker(ServingWorker):
     """gunicorn's threaded worker, without its habits that an application can't mend."""
 
     # How long a connection may be open before its first byte.
     first_byte_seconds: ClassVar[float] = 15.0
     accepts_at_once: ClassVar[int] = 16
+    # How long a new connection is left to siblings that have fewer; and for how long none is, if they let it be.
+    stand_back_seconds: ClassVar[float] = 0.05
+    unaided_seconds: ClassVar[float] = 0.2
     # How long a SIGTERM that is not the master's may be one that the master got as well.
     stray_signal_seconds: ClassVar[float] = 1.0
     # The number that gunicorn.conf.py gives it, which no other living worker has.
     slot: int
+    _accepting: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,6 +90,7 @@ class ProblemWorker(LaneWorker, LingeringWorker):
         # Memory that master and worker share: the mark that this worker is to end.
         self.dismissal = mmap.mmap(-1, 1)
         self.stray_signal_at: float | None = None
+        self.stands_back_until = self.unaided_until = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -123,12 +130,6 @@ class ProblemWorker(LaneWorker, LingeringWorker):
         if since is not None and time.monotonic() - since >= self.stray_signal_seconds and not drain.is_draining():
             self.alive = False
 
-    def _cap_keepalive(self, deadline: float) -> None:
-        """Give connections with no request on them until `deadline`, when the worker stops."""
-        super()._cap_keepalive(deadline)  # type: ignore[misc]
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout or deadline, deadline)
-
     # Opening
 
     def accept(self, listener: Any) -> None:
@@ -138,9 +139,32 @@ class ProblemWorker(LaneWorker, LingeringWorker):
         probes among them, would wait for seconds before anyone looked at them. A worker with time takes
         one, so that its siblings get their share.
         """
-        for _ in range(self.accepts_at_once if self.lane.waiting else 1):
-            if self.nr_conns >= self.worker_connections or not self._accept_one(listener):
+        for _ in range(self.accepts_at_once if self.is_watching else 1):
+            if self._leaves_to_siblings() or self.nr_conns >= self.worker_connections or not self._accept_one(listener):
                 break
+
+    def _leaves_to_siblings(self) -> bool:
+        now = time.monotonic()
+        if now < self.unaided_until or not shares.is_ahead(self.nr_conns):
+            return False
+        if self.stands_back_until:
+            # It was there before: the siblings are busy, or stuck.
+            self.stands_back_until = 0.0
+            self.unaided_until = now + self.unaided_seconds
+            return False
+        self.stands_back_until = now + self.stand_back_seconds
+        self.set_accept_enabled(False)
+        return True
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        if self.stands_back_until:
+            timeout = min(timeout or 0.0, max(self.stands_back_until - time.monotonic(), 0.0))
+        super().wait_for_and_dispatch_events(timeout)
+        if self._accepting:
+            # Whatever was there when it came back has been dealt with.
+            self.stands_back_until = 0.0
+        if not self.is_closed:
+            shares.announce(self.slot, self.nr_conns)
 
     def _accept_one(self, listener: Any) -> bool:
         """Take a connection if there is one, and let it wait for its first byte without a thread.
@@ -159,17 +183,16 @@ class ProblemWorker(LaneWorker, LingeringWorker):
             return False
         conn = Connection(self, sock, client, listener.getsockname())
         self.nr_conns += 1
-        conn.timeout = time.monotonic() + self.first_byte_seconds
-        self.pending_conns.append(conn)
-        self.poller.register(sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.welcome(conn, self.first_byte_seconds)
         return True
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Turn accepting on or off; a stopping worker first takes what is queued already."""
-        if self.is_closed:
+        if self.is_closed or (enabled and time.monotonic() < self.stands_back_until):
             return
         if not enabled and not self.alive:
             self.is_closed = True
+            shares.withdraw(self.slot)
             self._take_backlog()
         super().set_accept_enabled(enabled)
         if self.is_closed:
@@ -184,8 +207,26 @@ class ProblemWorker(LaneWorker, LingeringWorker):
 
     # Serving
 
+    def handle(self, conn: Any) -> bool:
+        """Serve the request that is next on a connection; return whether another may follow.
+
+        Without what gunicorn does for TLS and HTTP/2, and two system calls for each request.
+        """
+        request = None
+        try:
+            request = next(conn.parser)
+            return self._keepalive_after(conn, self.handle_request(request, conn))
+        except (StopIteration, NoMoreData):
+            pass
+        except OSError as error:
+            if error.errno not in GONE:
+                self.log.exception("Socket error processing request.")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # each gets an answer
+            self.handle_error(request, conn.sock, conn.client, error)
+        return False
+
     def handle_request(self, req: Any, conn: TConn) -> bool:
-        if drain.is_draining():
+        if drain.is_draining() or len(self.kept) >= self.max_keepalived:
             req.force_close()
         try:
             return bool(super().handle_request(req, conn))
@@ -199,50 +240,3 @@ class ProblemWorker(LaneWorker, LingeringWorker):
             return bool(super()._keepalive_after(conn, keepalive))  # type: ignore[misc]
         except (Problem, OSError):
             return False
-
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer what the application could not as it would have; log no byte of the request."""
-        if isinstance(exc, Refused):
-            fields, head_only = fields_of(exc.head), exc.head.startswith(b"HEAD ")
-            problem, reason = exc.problem, str(exc)
-        else:
-            fields = {name.lower(): value for name, value in getattr(req, "headers", ())}
-            head_only = getattr(req, "method", None) == "HEAD"
-            # A body that the application read, and let the error pass; else its own doing.
-            problem = exc if isinstance(exc, Problem) else InternalError()
-            reason = type(exc).__name__
-        document, data = self._problem_bytes(problem, fields, with_body=not head_only)
-        shown = {name: document[name] for name in ("status", "code", "request_id")}
-        log = self.log.exception if isinstance(problem, InternalError) else self.log.info
-        log("request refused", extra={**shown, "reason": reason, "ip": addr and addr[0]})
-        try:
-            util.write_nonblock(client, data)
-        except OSError:
-            self.log.debug("The client did not wait for its refusal.")
-
-    def refuse_overloaded(self, conn: Any) -> bool:
-        try:
-            request = conn.parser.parse_arrived()
-        except Refused as refused:
-            if isinstance(refused.problem, RequestTimeout):
-                refused.problem = Overloaded()
-            self.handle_error(None, conn.sock, conn.client, refused)
-            return False
-        is_kept = request.discard_arrived_body() and self._can_keep(request, conn)
-        fields = {name.lower(): value for name, value in request.headers}
-        data = self._problem_bytes(Overloaded(), fields, with_body=request.method != "HEAD", is_kept=is_kept)[1]
-        util.write_nonblock(conn.sock, data)
-        return is_kept
-
-    def _can_keep(self, request: Any, conn: Any) -> bool:
-        # Not with a next request here already: its client floods.
-        ends = request.should_close() or conn.parser.unreader.buf.getvalue() or drain.is_draining()
-        return self.alive and not ends and len(self.keepalived_conns) < self.max_keepalived
-
-    def _problem_bytes(self, problem: Problem, fields: dict[str, str], **options: bool) -> tuple[dict[str, Any], bytes]:
-        settings = startup_settings()
-        document = problem_document(problem, request_id_of(fields.get("x-request-id")), settings.service_prefix)
-        scheme = forwarded_scheme(fields.get("x-forwarded-proto"), settings.trusted_proxies)
-        headers = problem.headers() | security_headers(scheme)
-        headers |= cors_headers(fields.get("origin"), settings.cors_origins)
-        return document, refusal(document, headers, **options)

@@ -41,10 +41,15 @@ class DeadlineUnreader(SocketUnreader):
         self.head: bytearray | None = None
         self.deadline = 0.0
         self.may_wait = True
+        # Whether the client will send no more.
+        self.is_at_end = False
+        # When the first bytes of a request came, while the rest of it is awaited.
+        self.began = 0.0
 
     def begin_head(self) -> None:
         """Start the clock of a new request, of which the buffer may hold the beginning."""
         self.head = bytearray(self.buf.getvalue())
+        self.began = 0.0
         self.deadline = time.monotonic() + self.head_seconds
 
     def begin_body(self) -> None:
@@ -83,11 +88,19 @@ class DeadlineUnreader(SocketUnreader):
             data = self.sock.recv(MAX_HEAD_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return self.buf.getvalue()
+        self.is_at_end = not data
         self.buf.seek(0, os.SEEK_END)
         self.buf.write(data)
         if not self.buf.tell():
             raise ConnectionResetError
         return self.buf.getvalue()
+
+    def rest_is_due(self) -> float:
+        """Return by when more must have come of a request whose first bytes are here (by the monotonic clock)."""
+        now = time.monotonic()
+        self.began = self.began or now
+        is_in_body = END_OF_HEAD in self.buf.getvalue()
+        return min(now + self.idle_seconds, self.began + (self.body_seconds if is_in_body else self.head_seconds))
 
     def read_rest_of_head(self, seconds: float = 0.5) -> bytes:
         """Return the head with what else of it comes within `seconds`: Origin comes late in it."""
