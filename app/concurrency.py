@@ -52,6 +52,11 @@ class Turnstile:
             self._resting.release()
         return called > 0
 
+    def open_for_good(self) -> None:
+        """Let everyone through from now on, whatever was going on."""
+        self.allowed = self.threads
+        self._resting.release(self.threads)
+
     def adjust(self) -> None:
         """See how the process fares while requests wait; called many times a second."""
         now = time.monotonic()

@@ -16,8 +16,11 @@ from app.wire import END_OF_HEAD, MAX_HEAD_BYTES
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
 HAS_BODY = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t:]", re.IGNORECASE)
-# Its client waits to be asked for the body, which the application's thread does.
-EXPECTS = re.compile(rb"\r\nexpect[ \t:]", re.IGNORECASE)
+# Its client waits to be asked for the body; or its length is told twice, which is refused.
+OPEN_ENDED = re.compile(rb"\r\n(?:expect|transfer-encoding)[ \t:]", re.IGNORECASE)
+FIRST_LINE = re.compile(rb"\S+ \S+ HTTP/1\.[01]\r")
+# What gunicorn.conf.py allows to the line of a request.
+MAX_LINE_BYTES = 8190
 # As much of a body as is awaited before the request has a thread.
 MAX_AWAITED_BYTES = 65_536
 # The answer that touches nothing has a thread that nothing can hold up; the others may wait for a database.
@@ -31,14 +34,22 @@ CALM_SECONDS = 1.0
 
 
 def is_complete(arrived: bytes) -> bool:
-    """Whether the thread that takes these bytes will not have to wait for more, or has to ask for it."""
-    if END_OF_HEAD not in arrived:
-        # So long a head is refused.
-        return len(arrived) > MAX_HEAD_BYTES
-    if arrived.startswith((b"GET ", b"HEAD ")):
+    """Whether the thread that takes these bytes need not wait for more of them; or must not, to ask or to refuse."""
+    end = arrived.find(END_OF_HEAD)
+    if end < 0:
+        return len(arrived) > MAX_HEAD_BYTES or not _may_become_request(arrived)
+    if not HAS_BODY.search(arrived, 0, end + 2):
         return True
     length, missing = _measure_body(arrived)
-    return missing <= 0 or length > MAX_AWAITED_BYTES or EXPECTS.search(arrived) is not None
+    return missing <= 0 or length > MAX_AWAITED_BYTES or OPEN_ENDED.search(arrived, 0, end + 2) is not None
+
+
+def _may_become_request(arrived: bytes) -> bool:
+    """Whether the first line, as far as it is here, can be that of a request; if not, its client is told at once."""
+    line, ended, _ = arrived.partition(b"\n")
+    if not ended:
+        return len(line) <= MAX_LINE_BYTES
+    return FIRST_LINE.fullmatch(line) is not None
 
 
 def _measure_body(arrived: bytes) -> tuple[int, int]:
@@ -70,7 +81,7 @@ class Line:
 
     def surplus(self) -> int:
         """How many more wait than may."""
-        return self.count() - (min(self.threads, self.max_waiting) if self.is_in_storm() else self.max_waiting)
+        return self.count() - (self.threads if self.is_in_storm() else self.max_waiting)
 
     def note_surplus(self) -> int:
         """Return the surplus, and keep in mind that there is one."""
@@ -83,7 +94,9 @@ class Line:
         return surplus
 
     def is_in_storm(self) -> bool:
-        """Whether there have been too many for longer than a burst lasts, and still are."""
+        """Whether there have been too many for longer than a burst lasts, and still are; where the line can shrink."""
+        if self.threads >= self.max_waiting:
+            return False
         is_recent = time.monotonic() - self.overflowed_at <= CALM_SECONDS
         return is_recent and self.overflowed_at - self.overflows_since >= BURST_SECONDS
 
@@ -120,12 +133,12 @@ class SharedLine(Line):
                     pass  # Another thread was quicker.
         return None
 
-    def take_surplus(self) -> tuple[float, Any] | None:
-        """Remove and return one that is too much here.
+    def take_surplus(self, free: int = 0) -> tuple[float, Any] | None:
+        """Remove and return one that is too much here, while so many threads are about to take one each.
 
         In a storm, those that have waited longest are worth least: their clients have given up first.
         """
-        if self.surplus() <= 0:
+        if self.surplus() <= free:
             return None
         if self.is_in_storm():
             return self.take()

@@ -5,14 +5,19 @@ Must not know accounts: who has which hash is the features' business.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
+T = TypeVar("T")
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 PRODUCT = "gatepost"
@@ -21,9 +26,32 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
 
 
+class _Hashing:
+    """The one thread of this process that hashes.
+
+    glibc keeps the 19 MiB that a hash takes for the thread that took them, for good; and each thread that hashes keeps
+    a core from those that serve.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: threads don't come along into a forked worker."""
+        self._thread = ThreadPoolExecutor(1, "argon2")
+
+    def run(self, hashing: Callable[..., T], *arguments: str) -> T:
+        """Return what `hashing` does, when those before it are done."""
+        return self._thread.submit(hashing, *arguments).result()
+
+
+_hashing = _Hashing()
+os.register_at_fork(after_in_child=_hashing.renew)
+
+
 def hash_password(password: str) -> str:
     """Return the encoded Argon2id hash of a password, with a salt of its own."""
-    return _HASHER.hash(_normalised(password))
+    return _hashing.run(_HASHER.hash, _normalised(password))
 
 
 def verify_password(password: str, encoded: str | None) -> bool:
@@ -33,7 +61,7 @@ def verify_password(password: str, encoded: str | None) -> bool:
     does not tell whether an account exists.
     """
     try:
-        _HASHER.verify(encoded or _dummy_hash(), _normalised(password))
+        _hashing.run(_HASHER.verify, encoded or _dummy_hash(), _normalised(password))
     except (VerificationError, InvalidHashError):
         return False
     return encoded is not None

@@ -103,7 +103,7 @@ class Readiness:
         return [(fd, has_ended) for fd, has_ended in found if fd != self._waker]
 
     def wake(self) -> None:
-        """Let a thread that waits return."""
+        """Let a thread that waits return, at least one for each call."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._woken, b"\0")
 
@@ -113,7 +113,8 @@ class Readiness:
         self.wake()
 
     def _sleep_again(self) -> None:
-        # What is left unread wakes the next thread too.
-        if not self._is_over:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._waker, 512)
+        # One byte for each call, so that two wake two threads. What is left unread at the end wakes the next one too.
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._waker, 0 if self._is_over else 1)
+        if self._is_over:
+            self.wake()

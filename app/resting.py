@@ -55,16 +55,17 @@ class RestingWorker(LingeringWorker):
 
     def claim(self, fd: int) -> Any:
         """Return the connection of this descriptor, if nobody else has taken it."""
-        conn = self.by_fd.get(fd)
+        conn: Any = self.by_fd.get(fd)
         return conn if conn is not None and conn.home.pop(conn, False) else None
 
     def rest(self, conn: Any, home: dict[Any, bool], timeout: float) -> None:
         """Let a connection wait until it can be read, among others of its kind."""
         # A worker that stops answers what is on its way, and no more.
-        is_stopping = not self.alive and home is not self.partial
-        conn.timeout = min(timeout, time.monotonic() + LINGER_AT_STOP_SECONDS) if is_stopping else timeout
+        conn.timeout = timeout
         conn.home = home
         home[conn] = True
+        if not self.alive and home is not self.partial:
+            conn.timeout = min(timeout, time.monotonic() + LINGER_AT_STOP_SECONDS)
         try:
             self.readiness.watch_again(conn.fd)
         except OSError:
@@ -75,6 +76,7 @@ class RestingWorker(LingeringWorker):
     def leave(self, conn: Any, *, is_kept: bool) -> None:
         """Do what follows an answer."""
         if is_kept:
+            conn.parser.unreader.may_wait = True
             self.rest(conn, self.kept, time.monotonic() + self.cfg.keepalive)
         else:
             self.forget(conn)
@@ -82,14 +84,19 @@ class RestingWorker(LingeringWorker):
 
     def forget(self, conn: Any) -> None:
         """Let nobody hear of this connection any more."""
-        self.readiness.forget(conn.fd)
-        self.by_fd.pop(conn.fd, None)
+        # gunicorn closes the socket of an answer that fails midway: by now another connection may have its descriptor.
+        fd = conn.fd
+        if conn.sock.fileno() == fd:
+            self.readiness.forget(fd)
+        if self.by_fd.get(fd) is conn:
+            del self.by_fd[fd]
 
     # In the main loop
 
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
-        conn.close(graceful=True)
+        if conn.sock.fileno() >= 0:
+            conn.close(graceful=True)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close the connections whose time is over, or all."""
@@ -99,8 +106,13 @@ class RestingWorker(LingeringWorker):
         self.expire_at = now + EXPIRY_SECONDS
         for home in (self.silent, self.kept, self.partial):
             for conn in list(home):
-                if (conn.timeout <= now or force) and home.pop(conn, False):
+                if not (conn.timeout <= now or force) or not home.pop(conn, False):
+                    continue
+                if conn.timeout <= now or force:
                     self.expire(conn)
+                else:
+                    # A thread has had it in between.
+                    self.rest(conn, home, conn.timeout)
 
     def expire(self, conn: Any) -> None:
         """Close a connection that has rested for too long."""

@@ -35,7 +35,7 @@ class ServingWorker(RefusingWorker):
         super().__init__(*args, **kwargs)
         self.free_threads: set[int] = set()
         self.is_watching = self.is_over = False
-        self.taken_before = 0
+        self.taken_before, self.taken_at = 0, 0.0
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         self.line = SharedLine(self.cfg.threads, self.max_queued)
@@ -44,13 +44,13 @@ class ServingWorker(RefusingWorker):
         return ThreadPoolExecutor(self.cfg.threads)
 
     def run(self) -> None:
-        for _ in range(self.cfg.threads):
-            self.tpool.submit(self._serve)
         try:
+            for _ in range(self.cfg.threads):
+                self.tpool.submit(self._serve)
             super().run()
         finally:
             self.is_over = True
-            self.turnstile.open()
+            self.turnstile.open_for_good()
             self.readiness.wake_all_for_good()
 
     # In the threads
@@ -64,14 +64,14 @@ class ServingWorker(RefusingWorker):
                 if conn is not None:
                     self.line.taken += 1
                     self._attend(conn, is_surplus=is_surplus)
-            except Exception:
+            except BaseException:  # the thread must go on
                 self.log.exception("A connection is lost.")
                 if conn is not None:
                     self.leave(conn, is_kept=False)
 
     def _take_next(self) -> tuple[Any, bool]:
         """Return a connection that has sent something, if one has, and whether there are too many of them."""
-        if found := self.line.take_surplus():
+        if found := self.line.take_surplus(free=1):
             return found[1], True
         me = threading.get_ident()
         # Before the look at the line: who adds to it wakes those that are free.
@@ -92,8 +92,7 @@ class ServingWorker(RefusingWorker):
 
     def _attend(self, conn: Any, *, is_surplus: bool = False) -> None:
         """Deal with what has come on a connection: serve it, refuse it, or wait for the rest of it."""
-        arrived = self._read(conn)
-        if arrived is None:
+        if (arrived := self._read(conn)) is None:
             return
         lane = self.lanes.find_hashing(arrived) or (self.lanes.find_probe(arrived) if is_surplus else None)
         if lane is not None:
@@ -120,6 +119,7 @@ class ServingWorker(RefusingWorker):
     def leave(self, conn: Any, *, is_kept: bool) -> None:
         if is_kept and conn.parser.unreader.buf.tell():
             # The next request came with this one: the kernel has nothing more to tell of.
+            conn.parser.unreader.may_wait = True
             self._line_up(conn)
         else:
             super().leave(conn, is_kept=is_kept)
@@ -153,10 +153,13 @@ class ServingWorker(RefusingWorker):
         lane.pool.submit(self._serve_in, lane, conn)
 
     def _serve_in(self, lane: Lane, conn: Any) -> None:
+        is_kept = False
         try:
-            self.leave(conn, is_kept=self.handle(conn))
-        finally:
-            self.method_queue.defer(self._leave_lane, lane)
+            is_kept = self.handle(conn)
+        except BaseException:  # as above
+            self.log.exception("A connection is lost.")
+        self.leave(conn, is_kept=is_kept)
+        self.method_queue.defer(self._leave_lane, lane)
 
     def _leave_lane(self, lane: Lane) -> None:
         lane.in_hand -= 1
@@ -167,11 +170,9 @@ class ServingWorker(RefusingWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         lanes = [lane for lane in self.lanes.all if lane.waiting]
-        if self.is_watching:
-            timeout = min(timeout or 0.0, WATCH_SECONDS)
-        elif lanes or self.partial or self.silent or not self.alive:
-            timeout = min(timeout or 0.0, EXPIRY_SECONDS)
-        super().wait_for_and_dispatch_events(timeout)
+        is_soon = lanes or self.partial or self.silent or not self.alive
+        soon = WATCH_SECONDS if self.is_watching else EXPIRY_SECONDS if is_soon else 1.0
+        super().wait_for_and_dispatch_events(min(timeout or 0.0, soon))
         if self.is_watching:
             self._watch()
         for lane in lanes:
@@ -196,8 +197,7 @@ class ServingWorker(RefusingWorker):
             if not has_left or self._read(conn) is not None:
                 line.unread.append((now, conn))
         line.note_surplus()
-        is_stuck = line.taken == self.taken_before
-        self.taken_before = line.taken
+        is_stuck = self._is_stuck(now)
         if not is_stuck:
             self.turnstile.adjust()
         elif self.turnstile.open():
@@ -207,6 +207,13 @@ class ServingWorker(RefusingWorker):
             while found := line.take_surplus():
                 self._attend(found[1], is_surplus=True)
         self._thin_out(line)
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether no thread has taken anything since a while ago."""
+        if now - self.taken_at < WATCH_SECONDS:
+            return False
+        before, self.taken_before, self.taken_at = self.taken_before, self.line.taken, now
+        return before == self.taken_before
 
     def _read_those_who_wait(self, seconds: float) -> None:
         """Send on the probes among those who have waited for so long; the others wait on."""
@@ -222,11 +229,9 @@ class ServingWorker(RefusingWorker):
             self._read_one_who_waits(conn, since)
 
     def _read_one_who_waits(self, conn: Any, since: float) -> None:
-        arrived = self._read(conn)
-        if arrived is None:
+        if (arrived := self._read(conn)) is None:
             return
-        lane = self.lanes.find_probe(arrived) or self.lanes.find_hashing(arrived)
-        if lane is not None:
+        if lane := self.lanes.find_probe(arrived) or self.lanes.find_hashing(arrived):
             self._enter_lane(conn, lane)
         else:
             self.line.waiting.append((since, conn))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 import struct
 
-MAX_WORKERS = 1024
+# More take no part: to look at many costs more than it brings.
+MAX_WORKERS = 64
 # So much more than a sibling is no reason to wait for it.
 MARGIN = 4
 _ABSENT = -1
@@ -32,6 +33,4 @@ def withdraw(slot: int) -> None:
 
 def is_ahead(connections: int) -> bool:
     """Whether a worker with so many has notably more than one that takes them too."""
-    if connections <= MARGIN:
-        return False
-    return any(_ABSENT < count < connections - MARGIN for count in _shared)
+    return connections > MARGIN and any(_ABSENT < count < connections - MARGIN for count in _shared)

@@ -33,6 +33,15 @@ from werkzeug.wrappers import Request, Response
 
 BIG = b"x" * 50_000_000
 
+
+class Abandoned(BaseException):
+    pass
+
+
+def half():
+    yield b"the first half"
+    raise ValueError("There is no second half.")
+
 @Request.application
 def app(request):
     request.max_content_length = 1 << 20
@@ -50,6 +59,10 @@ def app(request):
         return Response(BIG)
     if request.path == "/environ":
         return Response(repr({k: v for k, v in request.environ.items() if isinstance(v, str)}))
+    if request.path == "/half":
+        return Response(half())
+    if request.path == "/abandon":
+        raise Abandoned
     if request.path == "/fail":
         raise ValueError("the secret is in /etc/passwd")
     return Response("ok")

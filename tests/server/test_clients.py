@@ -19,6 +19,7 @@ from tests.server.small_server import (
     assert_refused,
     read_answer,
     read_to_end,
+    receive,
     request,
     serving,
 )
@@ -87,6 +88,53 @@ def test_silent_connections_hold_no_thread_and_are_closed(server: Server) -> Non
         assert {client.recv(1) for client in silent} == {b""}
 
 
+SLOW = [
+    b"GET / HTTP/1.1\r\nHo",
+    request(GET, "Content-Length: 10"),
+    request(POST, "Content-Length: 10", body="123"),
+    request(POST, "Content-Length: 60000", body="1" * 50_000),
+]
+
+
+@pytest.mark.parametrize("data", SLOW)
+def test_clients_that_are_slow_to_send_hold_no_thread(server: Server, data: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(server.connect()).sendall(data)
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert server.is_up()
+        assert time.monotonic() - began < STALL_SECONDS / 2
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [(b"nonsense\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\n", 400), (b"GET /" + b"a" * 9000, 414)],
+)
+def test_what_can_be_no_request_is_refused_before_it_is_whole(server: Server, data: bytes, status: int) -> None:
+    began = time.monotonic()
+    assert server.ask(data).status == status
+    assert time.monotonic() - began < STALL_SECONDS * 0.9
+
+
+def test_connection_that_was_late_once_may_send_in_parts_again(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        late = stack.enter_context(server.connect())
+        late.sendall(b"GET / HTTP/1.1\r\n")
+        holding = [stack.enter_context(server.connect()) for _ in range(2)]
+        for client in holding:
+            client.sendall(request("GET /sleep?seconds=2.5 HTTP/1.1"))
+        time.sleep(STALL_SECONDS + 0.7)
+        # Its time is over, but no thread was free to say so.
+        late.sendall(b"Host: h\r\n\r\n")
+        assert receive(late).status == 200
+        late.sendall(b"GET / HTTP/1.1\r\n")
+        time.sleep(0.2)
+        late.sendall(b"Host: h\r\n\r\n")
+        assert receive(late).status == 200
+        assert [receive(client).status for client in holding] == [200, 200]
+
+
 def test_clients_that_do_not_close_hold_up_nobody(server: Server) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(10):
@@ -134,6 +182,24 @@ def test_answer_before_the_upload_has_ended_reaches_the_client(server: Server) -
 def test_unread_garbled_body_brings_no_second_answer(server: Server, body: str) -> None:
     answer = server.ask(request("POST / HTTP/1.1", CHUNKED, body=body), half_close=True)
     assert (answer.status, answer.body) == (200, b"ok")
+
+
+def test_answer_that_fails_midway_is_cut_off_and_nothing_else(server: Server) -> None:
+    pids = server.ask(request("GET /draining HTTP/1.1", "Connection: close")).body
+    for _ in range(3):
+        with server.connect() as client:
+            client.sendall(request("GET /half HTTP/1.1"))
+            raw = read_to_end(client)
+        assert raw.endswith(b"the first half\r\n")
+    assert server.ask(request("GET /draining HTTP/1.1", "Connection: close")).body == pids
+
+
+def test_no_exception_takes_a_thread_away(server: Server) -> None:
+    for _ in range(3):
+        with server.connect() as client:
+            client.sendall(request("GET /abandon HTTP/1.1"))
+            assert read_to_end(client) == b""
+    assert server.is_up()
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

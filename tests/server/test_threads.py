@@ -1,0 +1,214 @@
+"""How many threads serve at once, and how connections come to workers and threads."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app import concurrency, shares
+from app.concurrency import LOOK_SECONDS, Turnstile
+from app.lanes import MAX_AWAITED_BYTES, is_complete
+from app.readiness import Readiness
+from tests.server.small_server import CHUNKED, GET, POST, receive, request, serving
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Threads:
+    """Threads that pass a turnstile over and over, each counting how often."""
+
+    def __init__(self, turnstile: Turnstile, count: int) -> None:
+        self.turnstile = turnstile
+        self.is_over = False
+        self.counts = [0] * count
+        self.threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, number: int) -> None:
+        while not self.is_over:
+            self.turnstile.pass_through()
+            self.counts[number] += 1
+            time.sleep(0.001)
+
+    def moving(self) -> int:
+        """Return how many of them go on."""
+        time.sleep(0.05)
+        before = list(self.counts)
+        time.sleep(0.1)
+        return sum(now > then for now, then in zip(self.counts, before, strict=True))
+
+    def end(self) -> None:
+        self.is_over = True
+        self.turnstile.open_for_good()
+        for thread in self.threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+def test_so_many_pass_as_may() -> None:
+    turnstile = Turnstile(4)
+    threads = Threads(turnstile, 4)
+    try:
+        assert threads.moving() == 4
+        for allowed in (2, 1, 3, 4, 1):
+            turnstile.open(allowed)
+            wait_until(lambda allowed=allowed: threads.moving() == allowed)  # type: ignore[misc]
+        assert turnstile.open()
+        assert not turnstile.open()
+        wait_until(lambda: threads.moving() == 4)
+        turnstile.open(1)
+    finally:
+        threads.end()
+
+
+def test_threads_stand_aside_while_the_processor_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [0.0]
+    clock = [100.0]
+    monkeypatch.setattr(concurrency, "_seconds_wanted", lambda: wanted[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    turnstile = Turnstile(4)
+
+    def after(share: float) -> int:
+        clock[0] += 1.01 * LOOK_SECONDS
+        wanted[0] += 1.01 * share * LOOK_SECONDS
+        turnstile.adjust()
+        return turnstile.allowed
+
+    after(0.0)
+    assert [after(1.3) for _ in range(4)] == [3, 2, 1, 1]
+    assert [after(0.8), after(0.5), after(0.8), after(0.95), after(0.1), after(0.1), after(0.1)] == [
+        1,
+        2,
+        2,
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert after(0.0) == 4
+    after(1.0)
+    # What happened while nobody looked says nothing about now.
+    clock[0] += 10
+    wanted[0] += 10
+    turnstile.adjust()
+    assert turnstile.allowed == 3
+
+
+def test_time_wanted_grows_with_work() -> None:
+    before = concurrency._seconds_wanted()
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    assert concurrency._seconds_wanted() - before > 0.05
+
+
+def test_worker_with_more_connections_is_ahead() -> None:
+    slots = (shares.MAX_WORKERS - 1, shares.MAX_WORKERS - 2)
+    try:
+        assert not shares.is_ahead(1000)
+        shares.announce(slots[0], 100)
+        shares.announce(slots[1], 10)
+        assert not shares.is_ahead(10 + shares.MARGIN)
+        assert shares.is_ahead(11 + shares.MARGIN)
+        shares.withdraw(slots[1])
+        assert not shares.is_ahead(100)
+        shares.announce(shares.MAX_WORKERS, 0)
+        assert not shares.is_ahead(100)
+    finally:
+        for slot in slots:
+            shares.withdraw(slot)
+
+
+def test_workers_share_the_connections_of_a_crowd(tmp_path: Path) -> None:
+    with serving(tmp_path, WEB_CONCURRENCY="2") as server:
+        clients = [server.connect() for _ in range(60)]
+        pids: Counter[bytes] = Counter()
+        for client in clients:
+            client.sendall(request("GET /draining HTTP/1.1"))
+            pids[receive(client).body.split()[0]] += 1
+        for client in clients:
+            client.close()
+    assert len(pids) == 2
+    assert min(pids.values()) >= 20
+
+
+COMPLETE = [
+    (request(GET), True),
+    (b"GET / HTTP/1.1\r\nHost: h\r\n", False),
+    (b"GE", False),
+    (request(GET, "Content-Length: 3"), False),
+    (request(GET, "Content-Length: 3", body="abc"), True),
+    (request(POST, "content-length:  3", body="ab"), False),
+    (request(POST, "content-length:  3", body="abc"), True),
+    (request(POST, "Content-Length: 3", "Expect: 100-continue"), True),
+    (request(POST, CHUNKED), True),
+    (request(POST, "Content-Length: 3", CHUNKED), True),
+    (request(POST, f"Content-Length: {MAX_AWAITED_BYTES}"), False),
+    (request(POST, f"Content-Length: {MAX_AWAITED_BYTES + 1}"), True),
+    (request(POST, "Content-Length: -3"), True),
+    (b"GET / HTTP/1.1\nHost: h\n\n", True),
+    (b"GET / HTTP/2.0\r\n", True),
+    (b"\x16\x03\x01", False),
+    (b"a" * 8190, False),
+    (b"a" * 8191, True),
+    (b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000, True),
+]
+
+
+@pytest.mark.parametrize(("arrived", "complete"), COMPLETE)
+def test_what_a_thread_need_not_wait_for(arrived: bytes, complete: bool) -> None:
+    assert is_complete(arrived) is complete
+
+
+def test_descriptor_is_told_of_once_until_it_is_watched_again() -> None:
+    readiness = Readiness()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        readiness.watch(ours.fileno())
+        assert readiness.look(10) == []
+        theirs.send(b"a")
+        assert readiness.wait() == ours.fileno()
+        assert readiness.look(10) == []
+        readiness.watch_again(ours.fileno())
+        assert readiness.look(10) == [(ours.fileno(), False)]
+        readiness.watch_again(ours.fileno())
+        theirs.shutdown(socket.SHUT_WR)
+        assert readiness.look(10) == [(ours.fileno(), True)]
+        readiness.forget(ours.fileno())
+        with pytest.raises(OSError, match="No such file"):
+            readiness.watch_again(ours.fileno())
+
+
+def test_each_call_wakes_a_thread_and_the_last_all() -> None:
+    readiness = Readiness()
+    woken: list[object] = []
+
+    def sleep() -> None:
+        woken.append(readiness.wait())
+
+    threads = [threading.Thread(target=sleep) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    # The kernel may tell a second thread of a byte before the first has read it.
+    readiness.wake()
+    wait_until(lambda: len(woken) >= 1)
+    readiness.wake()
+    readiness.wake()
+    wait_until(lambda: len(woken) >= 3)
+    readiness.wake_all_for_good()
+    for thread in threads:
+        thread.join(10)
+    assert woken == [None] * 8
+    assert readiness.wait() is None
