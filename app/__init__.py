@@ -7,10 +7,9 @@ from inspect import CO_COROUTINE
 from typing import Any
 
 from flask import Flask, Response
-from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import audit, auth, cli, cors, db, error_handlers, ops, passwords, posts, tracing, users
+from app import audit, auth, cli, cors, db, error_handlers, migrating, ops, passwords, posts, tracing, users
 from app.http import Endpoint, IdConverter
 from app.ratelimit import RateLimits
 from app.settings import Settings, load_settings
@@ -52,7 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     db.init_app(app, settings)
-    Migrate(app, db.db, directory=str(ops.MIGRATIONS), compare_type=True, render_as_batch=True)
+    migrating.init_app(app)
     # First of all hooks, so that a request refused by a later one has its span too.
     tracing.init_app(app)
     error_handlers.init_app(app)

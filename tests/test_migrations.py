@@ -20,16 +20,18 @@ from sqlalchemy import Connection, MetaData, Table, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
-from app import create_app
+from app import create_app, migrating
 from app.audit.models import AuthEvent
 from app.auth.models import Session
 from app.db import Base, db
 from app.idempotency import KeptAnswer
 from app.maintenance import ServiceContext
+from app.migrating import known_revisions, newest_revisions
 from app.posts.models import Post
 from app.users.models import User
 from tests.conftest import ROOT, settings_for
 from tests.services.postgres import PostgresServer
+from tests.services.process import bare_environment
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent)}
@@ -220,6 +222,50 @@ def test_there_is_one_line_of_revisions() -> None:
     for revision in script.walk_revisions():
         assert revision.doc
         assert not revision.is_merge_point
+    # What the probes compare a database with, as they read it without Alembic.
+    assert newest_revisions() == set(script.get_heads())
+    assert known_revisions() == {revision.revision for revision in script.walk_revisions()}
+
+
+def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    for name, says in {
+        "a": 'revision = "a"\ndown_revision = None\n',
+        "b": "revision: str = 'b'\ndown_revision: Union[str, Sequence[str], None] = 'a'\nbranch_labels = None\n",
+        "c": "revision = 'c'  # a third\ndown_revision = 'a'\n",
+        "d": "revision = 'd'\ndown_revision = ('b', 'c')\n",
+    }.items():
+        (versions / f"{name}.py").write_text(says)
+    monkeypatch.setattr(migrating, "MIGRATIONS", tmp_path)
+    cached = (known_revisions, newest_revisions, migrating._history)
+    for one in cached:
+        one.cache_clear()
+    try:
+        assert known_revisions() == {"a", "b", "c", "d"}
+        assert newest_revisions() == {"d"}
+    finally:
+        for one in cached:
+            one.cache_clear()
+
+
+def test_a_server_does_not_load_alembic(tmp_path: Path) -> None:
+    env = {
+        **bare_environment(),
+        "APP_ENV": "testing",
+        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
+        "RATELIMIT_DIR": str(tmp_path),
+    }
+    code = """
+import sys
+import run
+from app.passwords import warm_up
+warm_up()
+print({"alembic", "mako", "zxcvbn"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_an_upgrade_keeps_every_row(empty_app: Flask, look: Look) -> None:

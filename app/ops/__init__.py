@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from app.settings import Settings
-
-MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 from typing import Any
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import drain
 from app.engine import engine_options, install_engine_events, is_table_missing, postgres_arguments, without_transactions
+from app.migrating import known_revisions, newest_revisions
 from app.patience import patience
 from app.ratelimit import RateLimits
 from app.settings import Settings
@@ -80,25 +78,6 @@ def _ask_database(seconds: float) -> dict[str, Any]:
 
 def compare_schema(applied: set[str]) -> str:
     """Whether a schema with these revisions is the code's ("ok"), older ("pending") or newer ("ahead")."""
-    if applied == _heads():
+    if applied == newest_revisions():
         return "ok"
-    return "pending" if applied <= _known() else "ahead"
-
-
-@cache
-def _scripts() -> ScriptDirectory:
-    from app.ops import MIGRATIONS
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return ScriptDirectory.from_config(config)
-
-
-@cache
-def _heads() -> frozenset[str]:
-    return frozenset(_scripts().get_heads())
-
-
-@cache
-def _known() -> frozenset[str]:
-    return frozenset(script.revision for script in _scripts().walk_revisions())
+    return "pending" if applied <= known_revisions() else "ahead"
