@@ -17,6 +17,7 @@ import time
 from typing import Any, ClassVar
 
 from gunicorn import util
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn
@@ -32,6 +33,11 @@ from app.wire import StrictParser
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Those of a connection whose client has left.
 GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+
+
+def _settle(cfg: Config) -> None:
+    """Make the server's options plain attributes: each is looked up dozens of times a request, by three calls."""
+    vars(cfg).update({name: option.get() for name, option in cfg.settings.items() if not hasattr(type(cfg), name)})
 
 
 class ServerLogger(Logger):
@@ -101,7 +107,8 @@ class ProblemWorker(ServingWorker):
         super().check_config(cfg, log)
 
     def init_process(self) -> None:
-        sending.take_over()
+        _settle(self.cfg)
+        sending.take_over(self.cfg)
         # How long a busy thread keeps the interpreter from the others, the main loop among them.
         sys.setswitchinterval(0.001)
         super().init_process()

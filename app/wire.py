@@ -158,6 +158,11 @@ class StrictRequest(Request):
 
     body: Any
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        # Nobody is, for this server: the application's ProxyFix looks at forwarding headers. Else it would compare
+        # each caller's address with an empty list.
+        return False
+
     def set_body_reader(self) -> None:
         names = set()
         for name, value in self.headers:
@@ -195,6 +200,18 @@ class StrictParser(RequestParser):
     def __init__(self, cfg: Any, sock: socket.socket, address: Any) -> None:
         super().__init__(cfg, sock, address)
         self.unreader: DeadlineUnreader = DeadlineUnreader(sock)
+
+    def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:  # type: ignore[override]
+        """Read what the application left of a body; return whether it ended, so that another request may follow.
+
+        gunicorn sets the socket's timeout for that, and back again, also where nothing is left: two system calls.
+        """
+        body: Any = getattr(self.mesg, "body", None)
+        reader = getattr(body, "reader", None)
+        reader = reader.reader if isinstance(reader, CheckedReader) else reader
+        if isinstance(reader, LengthReader) and not reader.length and not body.failed:
+            return True
+        return bool(super().finish_body(deadline, max_bytes))
 
     def __next__(self) -> Request:
         self.unreader.begin_head()

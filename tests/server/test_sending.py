@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,3 +96,50 @@ def test_a_small_answer_of_the_server_is_one_segment(server: Server) -> None:
         (segments,) = struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), DATA_SEGS_IN)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert segments == 1
+
+
+HEADERS = [
+    ("Content-Type", "text/plain"),
+    ("Content-Length", " 5"),
+    ("X-Blank", "  a\t"),
+    ("X-Empty", ""),
+    ("X-Latin", "caf\xe9"),
+    ("Connection", "close"),
+    ("Keep-Alive", "timeout=5"),
+    ("Upgrade", "h2c"),
+    ("x-lower", "a, b"),
+]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        HEADERS,
+        HEADERS[:1],
+        [],
+        [("Content-Type", "a"), ("X", "\x7f")],
+        [("X Y", "a")],
+        [("X", "a\nSet-Cookie: b")],
+        [("X", "a\r\nb")],
+        [("X", "a\0")],
+        [("X", "\u2028")],
+        [("X", 1)],
+        [(1, "a")],
+        [("", "a")],
+    ],
+)
+def test_heads_are_as_gunicorn_writes_them(headers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.5)
+    outcomes = []
+    for kind in (wsgi.Response, WholeResponse):
+        sock = Socket()
+        request: Any = SimpleNamespace(method="GET", version=(1, 1), should_close=lambda: False)
+        response = kind(request, sock, SimpleNamespace(is_ssl=False, sendfile=False))  # type: ignore[arg-type]
+        try:
+            response.start_response("200 OK", list(headers))
+            response.write(b"12345")
+            response.close()
+            outcomes.append(b"".join(sock.sent))
+        except Exception as error:  # noqa: BLE001  # whatever gunicorn raises
+            outcomes.append(type(error).__name__.encode())
+    assert outcomes[0] == outcomes[1]
