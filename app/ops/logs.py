@@ -78,8 +78,6 @@ def configure(settings: Settings) -> None:
             settings.log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8"
         )
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    # What no line shows is not looked up for each: thread, process, task.
-    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
     root = logging.getLogger("gatepost")
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.lanes import LaneWorker
+from app.serving import ServingWorker
 from tests.faults.outage import REFUSED_WITHIN_SECONDS
 from tests.services import LOOPBACK
 from tests.services.nginx import NginxServer
@@ -328,7 +328,7 @@ class TestSilence:
     def test_the_defaults_leave_the_application_the_word(self) -> None:
         texts = dict(re.findall(r"(NGINX_APP_TIMEOUT|NGINX_RETRY_TIMEOUT):=(\d+)s", START))
         silence, retry = (int(texts[name]) for name in ("NGINX_APP_TIMEOUT", "NGINX_RETRY_TIMEOUT"))
-        queue_seconds = LaneWorker.max_queue_seconds
+        queue_seconds = ServingWorker.max_queue_seconds
         assert queue_seconds + REFUSED_WITHIN_SECONDS < silence < retry < 2 * silence
 
 
