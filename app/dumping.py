@@ -16,6 +16,7 @@ from marshmallow import Schema, fields, missing
 from app.fields import Inline, Timestamp, format_timestamp
 
 Dump = Callable[[Any], dict[str, Any]]
+MAX_KNOWN = 64
 _DUMP_HOOKS = frozenset({"pre_dump", "post_dump"})
 
 
@@ -32,10 +33,16 @@ def compiled(schema: Schema) -> Dump:
     except _NotUnderstood:
         return slow
 
+    # The classes of what has been shown: rows of some statements, and a dataclass or two.
+    known: set[type] = set()
+
     def dump(value: Any) -> dict[str, Any]:
         # Marshmallow looks for items before attributes, and leaves out what an object lacks.
-        if isinstance(value, Mapping):
-            return slow(value)
+        if value.__class__ not in known:
+            if isinstance(value, Mapping):
+                return slow(value)
+            if len(known) < MAX_KNOWN:
+                known.add(value.__class__)
         try:
             return quick(value)
         except AttributeError:

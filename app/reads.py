@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -51,7 +52,8 @@ class _Written:
         }
         self._in: Mapping[str, Convert] = compiled._bind_processors
         columns = compiled._result_columns
-        self._row = _row_class([column.keyname for column in columns])
+        # Without a look at how many values there are, which the statement says.
+        self._row = partial(tuple.__new__, _row_class([column.keyname for column in columns]))
         found = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._out: list[Convert | None] | None = found if any(found) else None
 
@@ -65,9 +67,9 @@ class _Written:
     def row(self, values: Sequence[Any]) -> Any:
         """Return what the driver gave as a row with named columns."""
         if self._out is None:
-            return self._row._make(values)
+            return self._row(values)
         pairs = zip(values, self._out, strict=True)
-        return self._row._make(value if convert is None else convert(value) for value, convert in pairs)
+        return self._row(value if convert is None else convert(value) for value, convert in pairs)
 
 
 def _row_class(names: Sequence[str]) -> Any:
