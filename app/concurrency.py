@@ -16,7 +16,7 @@ from pathlib import Path
 ENOUGH = 0.9
 TOO_LITTLE = 0.7
 LOOK_SECONDS = 0.05
-# Where Linux tells of a process's threads; elsewhere time on a processor alone is known.
+# Where Linux tells of a process's threads; elsewhere the whole process's time on a processor has to do.
 TASKS = Path("/proc/self/task")
 
 
@@ -29,8 +29,13 @@ class Turnstile:
         self._serving = threads
         self._lock = threading.Lock()
         self._resting = threading.Semaphore(0)
+        self._tasks: list[Path] = []
         self._looked_at = 0.0
         self._used = 0.0
+
+    def enter(self) -> None:
+        """Count the time of the calling thread; that of others, such as the one that hashes, is not asked for."""
+        self._tasks.append(TASKS / str(threading.get_native_id()) / "schedstat")
 
     def pass_through(self) -> None:
         """Return when the thread may serve, usually at once. Each of the threads calls this over and over."""
@@ -62,7 +67,7 @@ class Turnstile:
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
-        used = _seconds_wanted()
+        used = _seconds_wanted(self._tasks)
         share = (used - self._used) / (now - self._looked_at)
         is_recent = now - self._looked_at < 4 * LOOK_SECONDS
         self._looked_at, self._used = now, used
@@ -74,10 +79,10 @@ class Turnstile:
             self.open(self.allowed + 1)
 
 
-def _seconds_wanted() -> float:
-    """How long this process's threads have been on a processor, or waiting for one."""
+def _seconds_wanted(tasks: list[Path]) -> float:
+    """How long these threads have been on a processor, or waiting for one."""
     nanoseconds = 0
-    for path in TASKS.glob("*/schedstat"):
+    for path in tasks:
         try:
             on, waiting, _ = path.read_bytes().split()
             nanoseconds += int(on) + int(waiting)

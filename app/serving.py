@@ -56,6 +56,7 @@ class ServingWorker(RefusingWorker):
     # In the threads
 
     def _serve(self) -> None:
+        self.turnstile.enter()
         while not self.is_over:
             self.turnstile.pass_through()
             conn = None

@@ -26,7 +26,7 @@ from tests.services.process import ServerProcess, bare_environment, private_fold
 WORKERS, THREADS = "2", "4"
 SECRET = secrets.token_urlsafe(48)
 PASSWORD = "correct horse battery staple"
-_SQL_COUNT = re.compile(r'"route":"([^"]+)".*"sql_count":(\d+)')
+_SQL_COUNT = re.compile(r'"method":"(\w+)","route":"([^"]+)".*"sql_count":(\d+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ def refresh_tokens(port: int, email: str, count: int) -> tuple[str, ...]:
 
 
 def statements_of(log: str) -> dict[str, int]:
-    """Return how many SQL statements the last request of each route took, from the request log."""
-    return {route: int(count) for route, count in _SQL_COUNT.findall(log)}
+    """Return how many SQL statements the last request of each method and route took, from the request log."""
+    return {f"{method} {route}": int(count) for method, route, count in _SQL_COUNT.findall(log)}
 
 
 def worker_megabytes(server: GatepostServer) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -76,7 +77,7 @@ def test_so_many_pass_as_may() -> None:
 def test_threads_stand_aside_while_the_processor_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [0.0]
     clock = [100.0]
-    monkeypatch.setattr(concurrency, "_seconds_wanted", lambda: wanted[0])
+    monkeypatch.setattr(concurrency, "_seconds_wanted", lambda tasks: wanted[0])
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     turnstile = Turnstile(4)
 
@@ -106,12 +107,28 @@ def test_threads_stand_aside_while_the_processor_is_wanted(monkeypatch: pytest.M
     assert turnstile.allowed == 3
 
 
-def test_time_wanted_grows_with_work() -> None:
-    before = concurrency._seconds_wanted()
-    until = time.process_time() + 0.1
-    while time.process_time() < until:
-        pass
-    assert concurrency._seconds_wanted() - before > 0.05
+def test_time_wanted_is_that_of_the_threads_that_serve() -> None:
+    turnstile = Turnstile(1)
+    turnstile.enter()
+
+    def wanted_by(work: Callable[[], None]) -> float:
+        before = concurrency._seconds_wanted(turnstile._tasks)
+        work()
+        return concurrency._seconds_wanted(turnstile._tasks) - before
+
+    def work() -> None:
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+
+    def let_another_work() -> None:
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+
+    assert wanted_by(work) > 0.05
+    if sys.platform == "linux":
+        assert wanted_by(let_another_work) < 0.05
 
 
 def test_worker_with_more_connections_is_ahead() -> None:
