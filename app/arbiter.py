@@ -22,7 +22,7 @@ from gunicorn.arbiter import Arbiter
 from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 
-from app import drain, metrics, shares
+from app import drain, metrics, passwords, shares
 from app.serve import startup_settings
 from app.server import ProblemWorker
 
@@ -122,6 +122,7 @@ os.register_at_fork(after_in_parent=_let_signals_through)
 def post_fork(arbiter: Arbiter, worker: ProblemWorker) -> None:
     """Begin a worker's life: its own numbers, and no connection that its siblings have too."""
     metrics.use_slot(worker.slot)
+    passwords.hash_in_turn(worker.slot, worker.cfg.workers)
     application: Any = worker.app.wsgi()
     if isinstance(application, Flask):
         for engine in _engines_of(application):

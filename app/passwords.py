@@ -5,8 +5,11 @@ Must not know accounts: who has which hash is the features' business.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import tempfile
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
 T = TypeVar("T")
+# A worker waits for a sibling's hash so long, which is some twenty of them.
+MAX_TURN_SECONDS = 0.5
+TURN_LOOK_SECONDS = 0.002
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 PRODUCT = "gatepost"
@@ -29,22 +35,54 @@ _NOT_LETTERS = re.compile(r"[\W\d_]+")
 
 
 class _Hashing:
-    """The one thread of this process that hashes.
+    """The one thread of this process that hashes, in turn with those of its siblings.
 
     glibc keeps the 19 MiB that a hash takes for the thread that took them, for good; and each thread that hashes keeps
     a core from those that serve.
     """
 
     def __init__(self) -> None:
+        # Its bytes are locks that end with the process which has them; of the file itself nobody knows the name.
+        self._turns = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the process
+        self._turn: int | None = None
         self.renew()
 
     def renew(self) -> None:
         """Begin anew: threads don't come along into a forked worker."""
         self._thread = ThreadPoolExecutor(1, "argon2")
 
+    def share(self, turn: int) -> None:
+        """Hash in turn with the other processes of the same number, all forked from one that had this module."""
+        self._turn = turn
+
     def run(self, hashing: Callable[..., T], *arguments: str) -> T:
         """Return what `hashing` does, when those before it are done."""
-        return self._thread.submit(hashing, *arguments).result()
+        return self._thread.submit(self._run_in_turn, hashing, *arguments).result()
+
+    def _run_in_turn(self, hashing: Callable[..., T], *arguments: str) -> T:
+        if self._turn is None or not self._wait(self._turn):
+            return hashing(*arguments)
+        try:
+            return hashing(*arguments)
+        finally:
+            fcntl.lockf(self._turns, fcntl.LOCK_UN, 1, self._turn)
+
+    def _wait(self, turn: int) -> bool:
+        # Not without end: a process that is frozen keeps its turn.
+        until = time.monotonic() + MAX_TURN_SECONDS
+        while time.monotonic() < until:
+            try:
+                fcntl.lockf(self._turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, turn)
+            except OSError:
+                time.sleep(TURN_LOOK_SECONDS)
+            else:
+                return True
+        return False
+
+
+def hash_in_turn(slot: int, workers: int) -> None:
+    """Let half of so many workers hash at once, the one of this slot in its turn: other cores are for the rest."""
+    _hashing.share(slot % max(workers // 2, 1))
 
 
 _hashing = _Hashing()

@@ -82,8 +82,8 @@ class ProblemWorker(ServingWorker):
     first_byte_seconds: ClassVar[float] = 15.0
     accepts_at_once: ClassVar[int] = 16
     # How long a new connection is left to siblings that have fewer; and for how long none is, if they let it be.
-    stand_back_seconds: ClassVar[float] = 0.05
-    unaided_seconds: ClassVar[float] = 0.2
+    stand_back_seconds: ClassVar[float] = 0.01
+    unaided_seconds: ClassVar[float] = 0.1
     # How long a SIGTERM that is not the master's may be one that the master got as well.
     stray_signal_seconds: ClassVar[float] = 1.0
     # The number that gunicorn.conf.py gives it, which no other living worker has.

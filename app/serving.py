@@ -171,9 +171,8 @@ class ServingWorker(RefusingWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         lanes = [lane for lane in self.lanes.all if lane.waiting]
-        is_soon = lanes or self.partial or self.silent or not self.alive
-        soon = WATCH_SECONDS if self.is_watching else EXPIRY_SECONDS if is_soon else 1.0
-        super().wait_for_and_dispatch_events(min(timeout or 0.0, soon))
+        rarely = 1.0 if self.alive and not (lanes or self.partial or self.silent) else EXPIRY_SECONDS
+        super().wait_for_and_dispatch_events(min(timeout or 0.0, WATCH_SECONDS if self.is_watching else rarely))
         if self.is_watching:
             self._watch()
         for lane in lanes:

@@ -1,0 +1,67 @@
+"""How many workers hash a password at once: half of them, and no worker waits for one that hangs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+# So many processes, forked from one as workers are, which hash so often for so long; prints when each began and ended.
+SCRIPT = """
+import json, os, sys, time
+from app import passwords
+count, workers, times, seconds = json.loads(sys.argv[1])
+reader, writer = os.pipe()
+for slot in range(count):
+    if os.fork() == 0:
+        passwords.hash_in_turn(slot, workers)
+        def hashing():
+            began = time.monotonic()
+            time.sleep(seconds[slot])
+            return began, time.monotonic()
+        # They begin one after the other, so that it is known who has the turn.
+        time.sleep(0.1 * slot)
+        for _ in range(times):
+            os.write(writer, json.dumps([slot, *passwords._hashing.run(hashing)]).encode() + b"\\n")
+        os._exit(0)
+os.close(writer)
+for _ in range(count):
+    os.wait()
+sys.stdout.write(os.read(reader, 65_536).decode())
+"""
+
+
+def spans(count: int, workers: int, times: int, seconds: list[float]) -> list[tuple[int, float, float]]:
+    """Return slot, beginning and end of each hash, in order of the beginnings."""
+    arguments = json.dumps([count, workers, times, seconds])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, arguments], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    return sorted((tuple(json.loads(line)) for line in done.stdout.splitlines()), key=lambda span: span[1])
+
+
+def at_once(found: list[tuple[int, float, float]]) -> int:
+    """How many of these there were at most at one time."""
+    return max(sum(began <= moment < ended for _, began, ended in found) for _, moment, _ in found)
+
+
+def test_two_workers_hash_one_after_the_other() -> None:
+    found = spans(2, 2, 5, [0.02, 0.02])
+    assert len(found) == 10
+    assert at_once(found) == 1
+    assert {slot for slot, _, _ in found} == {0, 1}
+
+
+def test_half_of_four_workers_hash_at_once() -> None:
+    found = spans(4, 4, 4, [0.1] * 4)
+    assert len(found) == 16
+    assert at_once(found) == 2
+
+
+def test_a_worker_that_hangs_keeps_its_turn_and_holds_up_nobody_for_long() -> None:
+    (first, first_began, first_ended), (second, began, ended) = spans(2, 2, 1, [2.0, 0.0])
+    assert (first, second) == (0, 1)
+    assert 0.4 < began - first_began < 1.8
+    assert ended < first_ended
