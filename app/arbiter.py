@@ -74,6 +74,10 @@ def on_starting(arbiter: Arbiter) -> None:
     """Take the master over: gunicorn has no setting for its class."""
     arbiter.__class__ = DrainingArbiter
     keep_metrics_folder(Path(os.environ[metrics.MULTIPROCESS_DIR]))
+    try:
+        passwords.prepare_turns(arbiter.cfg.worker_tmp_dir)
+    except OSError as error:
+        log.warning("Workers hash passwords without regard to each other: %s", error)
 
 
 def keep_metrics_folder(folder: Path) -> None:

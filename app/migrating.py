@@ -74,8 +74,28 @@ def _history() -> dict[str, tuple[str, ...]]:
     """What each migration follows, as `revision` and `down_revision` of its file say."""
     history = {}
     for path in sorted((MIGRATIONS / "versions").glob("*.py")):
-        # Line by line: the syntax trees of all of them would be megabytes.
-        said = {name: ast.literal_eval(value) for name, value in _SAYS.findall(path.read_text(encoding="utf-8"))}
-        before = said["down_revision"]
-        history[said["revision"]] = (before,) if isinstance(before, str) else tuple(before or ())
+        # As Alembic does.
+        if path.name.startswith(("__init__", ".#")):
+            continue
+        said = _read(path.read_text(encoding="utf-8"))
+        if "revision" in said:
+            before = said.get("down_revision")
+            history[said["revision"]] = (before,) if isinstance(before, str) else tuple(before or ())
     return history
+
+
+def _read(source: str) -> dict[str, Any]:
+    # Lines are enough for nearly all files, and the syntax trees of all would be megabytes.
+    found = _SAYS.findall(source)
+    try:
+        if sorted(name for name, _ in found) == ["down_revision", "revision"]:
+            return {name: ast.literal_eval(value) for name, value in found}
+    except (SyntaxError, ValueError):
+        pass
+    said = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            if isinstance(target, ast.Name) and target.id in ("revision", "down_revision"):
+                said[target.id] = ast.literal_eval(statement.value)
+    return said

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -42,17 +42,21 @@ class _Hashing:
     """
 
     def __init__(self) -> None:
-        # Its bytes are locks that end with the process which has them; of the file itself nobody knows the name.
-        self._turns = tempfile.TemporaryFile()  # noqa: SIM115  # for as long as the process
-        self._turn: int | None = None
+        self._turns: IO[bytes] | None = None
+        self._turn = 0
         self.renew()
 
     def renew(self) -> None:
         """Begin anew: threads don't come along into a forked worker."""
         self._thread = ThreadPoolExecutor(1, "argon2")
 
+    def prepare(self, folder: str | None) -> None:
+        """Make what the processes that are forked from this one take turns by. Raises OSError."""
+        # Its bytes are locks that end with the process which has them; of the file itself nobody knows the name.
+        self._turns = self._turns or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # as long as the process
+
     def share(self, turn: int) -> None:
-        """Hash in turn with the other processes of the same number, all forked from one that had this module."""
+        """Hash in turn with the other processes of the same number."""
         self._turn = turn
 
     def run(self, hashing: Callable[..., T], *arguments: str) -> T:
@@ -60,24 +64,33 @@ class _Hashing:
         return self._thread.submit(self._run_in_turn, hashing, *arguments).result()
 
     def _run_in_turn(self, hashing: Callable[..., T], *arguments: str) -> T:
-        if self._turn is None or not self._wait(self._turn):
+        turns = self._turns
+        if turns is None or not self._wait(turns):
             return hashing(*arguments)
         try:
             return hashing(*arguments)
         finally:
-            fcntl.lockf(self._turns, fcntl.LOCK_UN, 1, self._turn)
+            fcntl.lockf(turns, fcntl.LOCK_UN, 1, self._turn)
 
-    def _wait(self, turn: int) -> bool:
+    def _wait(self, turns: IO[bytes]) -> bool:
         # Not without end: a process that is frozen keeps its turn.
         until = time.monotonic() + MAX_TURN_SECONDS
         while time.monotonic() < until:
             try:
-                fcntl.lockf(self._turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, turn)
-            except OSError:
+                fcntl.lockf(turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._turn)
+            except (BlockingIOError, PermissionError):
                 time.sleep(TURN_LOOK_SECONDS)
+            except OSError:
+                # This file system has no such locks.
+                return False
             else:
                 return True
         return False
+
+
+def prepare_turns(folder: str | None) -> None:
+    """Make what workers take turns by, before they are forked, in this folder or the usual one. Raises OSError."""
+    _hashing.prepare(folder)
 
 
 def hash_in_turn(slot: int, workers: int) -> None:

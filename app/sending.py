@@ -27,9 +27,11 @@ def take_over(cfg: Config) -> None:
     """Have gunicorn use this, and the service's own name: it has a setting for neither."""
     wsgi.SERVER = wsgi.SERVER_SOFTWARE = "gatepost"  # type: ignore[attr-defined]
     wsgi.Response = WholeResponse  # type: ignore[misc]
-    # The same for every request, and made anew for each, down to the logger that it looks up.
-    environ = dict(wsgi.base_environ(cfg))
-    wsgi.base_environ = lambda cfg: dict(environ)
+    if cfg.errorlog == "-":
+        # The same for every request, and made anew for each, down to the logger that it looks up. A file may be
+        # opened anew, at SIGUSR1.
+        environ = dict(wsgi.base_environ(cfg))
+        wsgi.base_environ = lambda cfg: dict(environ)
 
 
 @lru_cache(maxsize=1)

@@ -159,8 +159,8 @@ class ServingWorker(RefusingWorker):
             is_kept = self.handle(conn)
         except BaseException:  # as above
             self.log.exception("A connection is lost.")
-        self.leave(conn, is_kept=is_kept)
         self.method_queue.defer(self._leave_lane, lane)
+        self.leave(conn, is_kept=is_kept)
 
     def _leave_lane(self, lane: Lane) -> None:
         lane.in_hand -= 1

@@ -234,7 +234,10 @@ def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pyte
         "a": 'revision = "a"\ndown_revision = None\n',
         "b": "revision: str = 'b'\ndown_revision: Union[str, Sequence[str], None] = 'a'\nbranch_labels = None\n",
         "c": "revision = 'c'  # a third\ndown_revision = 'a'\n",
-        "d": "revision = 'd'\ndown_revision = ('b', 'c')\n",
+        "d": "revision = 'd'\ndown_revision = (\n    'b',\n    'c',\n)\n",
+        "e": '"""Says:\n\nrevision = "none"\n"""\nrevision = "e"\ndown_revision = "d"\n',
+        "__init__": "",
+        "helper": "def revise():\n    pass\n",
     }.items():
         (versions / f"{name}.py").write_text(says)
     monkeypatch.setattr(migrating, "MIGRATIONS", tmp_path)
@@ -242,8 +245,8 @@ def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pyte
     for one in cached:
         one.cache_clear()
     try:
-        assert known_revisions() == {"a", "b", "c", "d"}
-        assert newest_revisions() == {"d"}
+        assert known_revisions() == {"a", "b", "c", "d", "e"}
+        assert newest_revisions() == {"e"}
     finally:
         for one in cached:
             one.cache_clear()

@@ -13,6 +13,7 @@ SCRIPT = """
 import json, os, sys, time
 from app import passwords
 count, workers, times, seconds = json.loads(sys.argv[1])
+passwords.prepare_turns(None)
 reader, writer = os.pipe()
 for slot in range(count):
     if os.fork() == 0:

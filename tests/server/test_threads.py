@@ -178,8 +178,11 @@ COMPLETE = [
     (b"GET / HTTP/1.1\nHost: h\n\n", True),
     (b"GET / HTTP/2.0\r\n", True),
     (b"\x16\x03\x01", False),
-    (b"a" * 8190, False),
-    (b"a" * 8191, True),
+    (b"\r\n", False),
+    (b"\r\nGET / HT", False),
+    (b"\r\n\r\n\r\n", True),
+    (b"a" * 8192, False),
+    (b"a" * 8193, True),
     (b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000, True),
 ]
 
