@@ -216,6 +216,7 @@ class StrictParser(RequestParser):
     def __next__(self) -> Request:
         self.unreader.begin_head()
         try:
+            self._check_length()
             request = super().__next__()
         except (http.LimitRequestLine, http.LimitRequestHeaders) as error:
             raise Refused(error, self.unreader.read_rest_of_head()) from error
@@ -223,6 +224,12 @@ class StrictParser(RequestParser):
             raise Refused(error, bytes(self.unreader.head or b"")) from error
         self.unreader.begin_body()
         return request
+
+    def _check_length(self) -> None:
+        """Raise LimitRequestHeaders for too long a head that is here whole, so that no read will find it too long."""
+        head = self.unreader.head or b""
+        if len(head) > MAX_HEAD_BYTES and head.find(END_OF_HEAD, 0, MAX_HEAD_BYTES + len(END_OF_HEAD)) < 0:
+            raise http.LimitRequestHeaders("total")
 
     def parse_arrived(self) -> StrictRequest:
         """Return the next request without waiting. Raises OSError when the client has gone.

@@ -150,7 +150,7 @@ def test_the_proxy_s_word_on_tls_is_believed_as_far_as_it_is_trusted(
     is_tls = 0 < hops <= len(trusted) and trusted[-hops].strip() == "https"
     assert (HSTS in answer.headers) == is_tls
     assert (forwarded_scheme(forwarded, hops) == "https") == is_tls
-    monkeypatch.setattr("app.server.startup_settings", lambda: settings)
+    monkeypatch.setattr("app.refusing.startup_settings", lambda: settings)
     worker = cast("ProblemWorker", SimpleNamespace())
     fields = {name.lower(): value for name, value in sent.items()}
     data = ProblemWorker._problem_bytes(worker, Overloaded(), fields)[1]

@@ -151,7 +151,9 @@ def test_connection_opened_before_the_fork_is_left_to_the_master(
 ) -> None:
     monkeypatch.setattr(metrics, "use_slot", lambda slot: None)
     monkeypatch.setattr(logging.getLogger("gatepost"), "propagate", True)
-    worker = cast("Any", SimpleNamespace(slot=0, app=SimpleNamespace(wsgi=lambda: shared_app)))
+    worker = cast(
+        "Any", SimpleNamespace(slot=0, app=SimpleNamespace(wsgi=lambda: shared_app), cfg=SimpleNamespace(workers=2))
+    )
     with shared_app.app_context():
         db.engine.dispose()
         connection = db.engine.connect()
