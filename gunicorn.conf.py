@@ -36,6 +36,7 @@ if "app.metrics" not in sys.modules:
     make_metrics_folder()
 
 from app import arbiter  # noqa: E402
+from app.lanes import MAX_LINE_BYTES  # noqa: E402
 from app.serve import startup_settings  # noqa: E402
 from app.server import ProblemWorker, ServerLogger  # noqa: E402
 
@@ -66,7 +67,7 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 
 # A token in a URL or a header of 8 kB is nginx's limit too. Over it: 414 and 431.
-limit_request_line = 8190
+limit_request_line = MAX_LINE_BYTES
 limit_request_fields = 100
 limit_request_field_size = 8190
 

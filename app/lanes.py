@@ -19,7 +19,7 @@ HAS_BODY = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t:]", re.IGN
 # Its client waits to be asked for the body; or its length is told twice, which is refused.
 OPEN_ENDED = re.compile(rb"\r\n(?:expect|transfer-encoding)[ \t:]", re.IGNORECASE)
 FIRST_LINE = re.compile(rb"\S+ \S+ HTTP/1\.[01]\r")
-# What gunicorn.conf.py allows to the line of a request.
+# A request's first line may be so long, for gunicorn.conf.py too.
 MAX_LINE_BYTES = 8190
 # As much of a body as is awaited before the request has a thread.
 MAX_AWAITED_BYTES = 65_536

@@ -7,26 +7,15 @@ what is read.
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
-from app.lingering import Closing, LingeringWorker
+from app.lingering import LingeringWorker
 from app.readiness import Readiness
-from app.wire import StrictParser
 
 # How long a stopping worker keeps connections on which no request is: one may be on its way.
 LINGER_AT_STOP_SECONDS = 2.0
 # How often the main loop looks for connections whose time is over.
 EXPIRY_SECONDS = 0.2
-
-
-class Served(Closing, Protocol):
-    """A connection between requests, or with the beginning of one."""
-
-    fd: int
-    timeout: float
-    # The connections that it rests among; whoever removes it from there has it.
-    home: dict[Any, bool]
-    parser: StrictParser
 
 
 class RestingWorker(LingeringWorker):

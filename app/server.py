@@ -60,6 +60,7 @@ class Connection(TConn):
         self.worker = worker
         self.parser = StrictParser(worker.cfg, sock, client)
         self.fd = sock.fileno()
+        # The connections that it rests among; whoever removes it from there has it.
         self.home: dict[Any, bool] = worker.silent
         self.discarded = 0
         # Reads do not wait unless they say so; only a write may, and not for long.

@@ -22,7 +22,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app import arbiter, metrics
+from app import arbiter, metrics, passwords
 from app.db import db
 from app.server import ProblemWorker
 from tests.server.small_server import ROOT, SECRET
@@ -170,3 +170,28 @@ def test_connection_opened_before_the_fork_is_left_to_the_master(
         db.engine.dispose()
         arbiter.post_fork(cast("Any", None), worker)
         assert caplog.text == ""
+
+
+class StartingArbiter:
+    """What on_starting looks at, of a class that it may change."""
+
+    def __init__(self) -> None:
+        self.cfg = SimpleNamespace(worker_tmp_dir=None)
+
+
+@pytest.mark.parametrize(
+    ("slot", "workers", "turn"), [(0, 1, 0), (0, 2, 0), (1, 2, 0), (1, 4, 1), (2, 4, 0), (5, 4, 1)]
+)
+def test_workers_are_given_turns_at_hashing(
+    slot: int, workers: int, turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "use_slot", lambda slot: None)
+    monkeypatch.setattr(arbiter, "keep_metrics_folder", lambda folder: None)
+    monkeypatch.setenv(metrics.MULTIPROCESS_DIR, "")
+    monkeypatch.setattr(passwords, "_hashing", passwords._Hashing())
+    arbiter.on_starting(cast("Any", StartingArbiter()))
+    assert passwords._hashing._turns is not None
+    worker = SimpleNamespace(slot=slot, app=SimpleNamespace(wsgi=object), cfg=SimpleNamespace(workers=workers))
+    arbiter.post_fork(cast("Any", None), cast("Any", worker))
+    assert passwords._hashing._turn == turn
+    passwords._hashing._turns.close()
