@@ -264,3 +264,54 @@ def test_each_call_wakes_a_thread_and_the_last_all() -> None:
         thread.join(10)
     assert woken == [None] * 8
     assert readiness.wait() is None
+
+
+@pytest.mark.parametrize(
+    ("free", "waiting", "stuck", "done"),
+    [
+        (set(), 3, False, ["look", "adjust", "read", "thin out"]),
+        (set(), 3, True, ["look", "open"]),
+        ({1}, 3, False, ["wake"]),
+        ({1}, 0, False, ["open"]),
+    ],
+)
+def test_main_loop_looks_after_those_who_wait(free: set[int], waiting: int, stuck: bool, done: list[str]) -> None:
+    seen: list[str] = []
+
+    def note(what: str, answer: Any = None) -> Any:
+        seen.append(what)
+        return answer
+
+    worker: Any = SimpleNamespace(
+        free_threads=free,
+        is_watching=True,
+        line=SimpleNamespace(count=lambda: waiting, note_surplus=lambda: 0),
+        readiness=SimpleNamespace(look=lambda count: note("look", []), wake=lambda: note("wake")),
+        turnstile=SimpleNamespace(open=lambda: note("open", True), adjust=lambda: note("adjust")),
+        _is_stuck=lambda now: stuck,
+        _read_those_who_wait=lambda seconds: note("read"),
+        _thin_out=lambda line: note("thin out"),
+    )
+    ProblemWorker._watch(worker)
+    assert seen == done
+    assert worker.is_watching == (waiting > 0)
+
+
+@pytest.mark.parametrize(("leaves", "watching", "taken"), [(True, True, 0), (False, False, 1), (False, True, 16)])
+def test_a_worker_takes_no_connection_that_it_leaves_to_others(leaves: bool, watching: bool, taken: int) -> None:
+    accepted: list[object] = []
+
+    def accept_one(listener: object) -> bool:
+        accepted.append(listener)
+        return True
+
+    worker: Any = SimpleNamespace(
+        is_watching=watching,
+        accepts_at_once=ProblemWorker.accepts_at_once,
+        nr_conns=0,
+        worker_connections=1000,
+        _leaves_to_siblings=lambda: leaves,
+        _accept_one=accept_one,
+    )
+    ProblemWorker.accept(worker, object())
+    assert len(accepted) == taken
