@@ -99,22 +99,29 @@ def fetch_one(statement: Executable, **parameters: Any) -> Row[Any] | None:
     return row
 
 
-def write_one(statement: Executable, **parameters: Any) -> Row[Any]:
-    """Return the only row of a statement that writes and returns, in the open transaction if there is one.
+def write_one(statement: Executable, **parameters: Any) -> Any:
+    """Return the first row of a statement that writes and returns, None if it did not write: in the open transaction.
 
-    Else it is a transaction of its own, in one round trip, and never tried again: it may have been carried out.
+    Without one it is a transaction of its own, in one round trip, and never tried again: it may have been carried out.
     Raises IntegrityError and the like.
     """
-    if in_transaction():
-        row: Row[Any] = db.session.connection().execute(statement, parameters).one()
-        return row
-    alone: Row[Any] = _run_alone(statement, parameters, only_first=True)
-    return alone
+    run = _run_within if in_transaction() else _run_alone
+    return run(statement, parameters, only_first=True)
+
+
+def write(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
+    """Return what a statement returns that writes or locks, in the open transaction; begins one if there is none.
+
+    What the session holds back is written before. Raises IntegrityError and the like.
+    """
+    db.session.flush()
+    rows: Sequence[Row[Any]] = _run_within(statement, parameters, only_first=False)
+    return rows
 
 
 def _read(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
     if in_transaction():
-        return _rows_of(db.session.connection(), statement, parameters, only_first=only_first)
+        return _run_within(statement, parameters, only_first=only_first)
     started = time.monotonic()
     try:
         return _run_alone(statement, parameters, only_first=only_first)
@@ -127,17 +134,30 @@ def _read(statement: Executable, parameters: Mapping[str, Any], *, only_first: b
 
 
 def _run_alone(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
-    extensions = current_app.extensions
-    reader: Reader | None = extensions[READER]
-    if reader is not None and is_once(statement):
+    reader = _reader_of(statement)
+    if reader is not None:
         return reader.first(statement, parameters) if only_first else reader.all(statement, parameters)
-    engine: Engine = extensions[READING_ENGINE]
+    engine: Engine = current_app.extensions[READING_ENGINE]
     with engine.connect() as connection:
         return _rows_of(connection, statement, parameters, only_first=only_first)
 
 
+def _run_within(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
+    reader, connection = _reader_of(statement), db.session.connection()
+    if reader is None:
+        return _rows_of(connection, statement, parameters, only_first=only_first)
+    return (reader.first if only_first else reader.all)(statement, parameters, connection)
+
+
+def _reader_of(statement: Executable) -> Reader | None:
+    reader: Reader | None = current_app.extensions[READER]
+    return reader if is_once(statement) else None
+
+
 def _rows_of(connection: Connection, statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
     found = connection.execute(statement, parameters)
+    if not found.returns_rows:
+        return []
     return found.first() if only_first else found.all()
 
 

@@ -1,4 +1,4 @@
-"""Statements outside of transactions, straight through the driver: SQLAlchemy writes each once, and then steps aside.
+"""Statements straight through the driver: SQLAlchemy writes each once, and then steps aside.
 
 Owns the way from a Core statement that was built once to its rows. The pool, its events and the errors stay
 SQLAlchemy's; what it does anew for each execution costs more than driver and network do (docs/performance.md).
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, Executable
+from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
 Statement = TypeVar("Statement", bound=Executable)
@@ -79,7 +79,7 @@ def _row_class(names: Sequence[str]) -> Any:
 
 
 class Reader:
-    """Runs the statements of one engine that were built once, each by itself: it is its own transaction."""
+    """Runs the statements of one engine that were built once: within a transaction, or each by itself as its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -93,15 +93,18 @@ class Reader:
         self.after: Callable[[], None] = lambda: None
         self.failed: Callable[[BaseException], None] = lambda error: None
 
-    def all(self, statement: Executable, parameters: Mapping[str, Any]) -> list[Any]:
-        """Return all rows. Raises DBAPIError, and TimeoutError when no connection is free in time."""
-        written = self._write(statement)
-        return [written.row(values) for values in self._run(written, parameters, lambda cursor: cursor.fetchall())]
+    def all(self, statement: Executable, parameters: Mapping[str, Any], within: Connection | None = None) -> list[Any]:
+        """Return all rows, none of a statement that returns nothing, `within` the transaction of a connection if given.
 
-    def first(self, statement: Executable, parameters: Mapping[str, Any]) -> Any:
+        Raises DBAPIError, and TimeoutError when no connection is free in time.
+        """
+        written = self._write(statement)
+        return [written.row(values) for values in self._run(written, parameters, _all, within) or ()]
+
+    def first(self, statement: Executable, parameters: Mapping[str, Any], within: Connection | None = None) -> Any:
         """Return the first row, or None. Raises as `all` does."""
         written = self._write(statement)
-        values = self._run(written, parameters, lambda cursor: cursor.fetchone())
+        values = self._run(written, parameters, _first, within)
         return None if values is None else written.row(values)
 
     def _write(self, statement: Executable) -> _Written:
@@ -110,29 +113,47 @@ class Reader:
             written = self._written[statement] = _Written(statement, self._engine)
         return written
 
-    def _run(self, written: _Written, parameters: Mapping[str, Any], fetch: Callable[[Any], Any]) -> Any:
+    def _run(
+        self, written: _Written, parameters: Mapping[str, Any], fetch: Callable[[Any], Any], within: Connection | None
+    ) -> Any:
         values = written.values(parameters)
+        if within is not None:
+            return self._try(written, values, fetch, within, within.connection.dbapi_connection)
         try:
             pooled = self._engine.raw_connection()
         except self._errors as error:
             raise self._translated(error, written, None) from error
         try:
-            return self._execute(pooled.dbapi_connection, written.text, values, fetch)
-        except self._errors as error:
-            self.failed(error)
-            translated = self._translated(error, written, pooled.dbapi_connection)
-            if translated.connection_invalidated:
-                pooled.invalidate(error)
-            raise translated from error
-        except BaseException as error:
-            # Nobody knows where the driver stopped.
-            pooled.invalidate(error)
-            raise
+            return self._try(written, values, fetch, pooled, pooled.dbapi_connection, alone=self._begins)
         finally:
             pooled.close()
 
-    def _execute(self, connection: Any, text: str, values: Any, fetch: Callable[[Any], Any]) -> Any:
-        if self._begins:
+    def _try(
+        self,
+        written: _Written,
+        values: Any,
+        fetch: Callable[[Any], Any],
+        owner: Any,
+        connection: Any,
+        *,
+        alone: bool = False,
+    ) -> Any:
+        # An owner that is told that its connection is invalid ends the transaction, or lets the pool make a new one.
+        try:
+            return self._execute(connection, written.text, values, fetch, alone=alone)
+        except self._errors as error:
+            self.failed(error)
+            translated = self._translated(error, written, connection)
+            if translated.connection_invalidated:
+                owner.invalidate(error)
+            raise translated from error
+        except BaseException as error:
+            # Nobody knows where the driver stopped.
+            owner.invalidate(error)
+            raise
+
+    def _execute(self, connection: Any, text: str, values: Any, fetch: Callable[[Any], Any], *, alone: bool) -> Any:
+        if alone:
             # A flag in this process: the driver would send BEGIN before the statement, and ROLLBACK after it.
             connection.autocommit = True
         cursor = connection.cursor()
@@ -143,7 +164,7 @@ class Reader:
         finally:
             self.after()
             cursor.close()
-            if self._begins and not connection.closed:
+            if alone and not connection.closed:
                 connection.autocommit = False
 
     def _translated(self, error: Any, written: _Written, connection: Any) -> DBAPIError:
@@ -159,3 +180,11 @@ class Reader:
             dialect=dialect,
         )
         return cast("DBAPIError", translated)
+
+
+def _all(cursor: Any) -> Any:
+    return cursor.fetchall() if cursor.description else None
+
+
+def _first(cursor: Any) -> Any:
+    return cursor.fetchone()

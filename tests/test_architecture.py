@@ -30,7 +30,6 @@ LONG_FILES = {
     "app/errors.py": "one table of every problem, and one class for each",
     "app/settings.py": "one list of every setting, with its checks",
     "app/http.py": "the one order in which a request is judged, and what an endpoint may declare",
-    "app/auth/sessions.py": "the whole life of a session: its statements are understood side by side",
 }
 LONG_FUNCTIONS = {
     "app/settings.py:_read": "one line for each setting",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import bindparam, insert, literal, literal_column, select, text
+from sqlalchemy import bindparam, insert, literal, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from app.db import READER, READING_ENGINE, db, fetch_all, fetch_one, transaction, write_one
+from app.db import READER, READING_ENGINE, db, fetch_all, fetch_one, transaction, write, write_one
 from app.posts.models import Post
 from app.reads import Reader, once
 from app.users.models import User
 from tests.conftest import Person
 
+SET_BIO = update(User).where(User.id == bindparam("which")).values(bio=bindparam("new_bio"))
+BIO = once(SET_BIO)
+BIO_RETURNED = once(SET_BIO.returning(User.id, User.bio))
 USERS = select(User.id, User.created_at, User.email_verified, User.role, User.bio.label("about")).order_by(User.id)
 ONE = once(USERS.where(User.id == bindparam("user_id"), User.role == "user"))
 
@@ -103,12 +106,12 @@ class Dying:
     def __init__(self, reader: Reader, times: int) -> None:
         self.reader, self.left, self.seen = reader, times, 0
 
-    def __call__(self, connection: Any, text: str, values: Any, fetch: Any) -> Any:
+    def __call__(self, connection: Any, text: str, values: Any, fetch: Any, *, alone: bool) -> Any:
         self.seen += 1
         if self.left:
             self.left -= 1
             raise self.error()
-        return Reader._execute(self.reader, connection, text, values, fetch)
+        return Reader._execute(self.reader, connection, text, values, fetch, alone=alone)
 
     def error(self) -> Exception:
         """What the driver says of a connection that has ended."""
@@ -141,7 +144,7 @@ def test_a_write_is_not_tried_again(reader: Reader, alice: Person, monkeypatch: 
 def test_a_connection_is_given_back_whatever_happens(
     reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: Any) -> Any:
+    def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -151,6 +154,86 @@ def test_a_connection_is_given_back_whatever_happens(
                 reader.first(ONE, {"user_id": alice.id})
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert reader.first(ONE, {"user_id": alice.id}) is not None
+
+
+@pytest.fixture(params=["straight", "by SQLAlchemy"])
+def way(request: pytest.FixtureRequest, app: Flask, reader: Reader) -> Iterator[None]:
+    """With the reader, and without it as when statements are traced."""
+    app.extensions[READER] = reader if request.param == "straight" else None
+    yield
+    app.extensions[READER] = reader
+
+
+def write_twice(person: Person, between: Callable[[], None]) -> None:
+    """One transaction, with something that happens in its midst."""
+    with transaction():
+        write(BIO, which=person.id, new_bio="lost")
+        between()
+        write(BIO, which=person.id, new_bio="not written")
+
+
+def too_late() -> None:
+    """Fail as a view does."""
+    raise RuntimeError("too late")
+
+
+@pytest.mark.usefixtures("way")
+def test_writes_are_kept_or_lost_together(alice: Person) -> None:
+    with transaction():
+        assert write(BIO, which=alice.id, new_bio="first") == []
+        returned: Any = write(BIO_RETURNED, which=alice.id, new_bio="second")
+        assert [tuple(row) for row in returned] == [(alice.id, "second")]
+        assert write_one(BIO_RETURNED, which=alice.id, new_bio="third").bio == "third"
+    row: Any = fetch_one(ONE, user_id=alice.id)
+    assert row.about == "third"
+    with pytest.raises(RuntimeError, match="too late"):
+        write_twice(alice, too_late)
+    row = fetch_one(ONE, user_id=alice.id)
+    assert row.about == "third"
+
+
+@pytest.mark.usefixtures("way")
+def test_a_write_that_finds_no_row_returns_none(alice: Person) -> None:
+    assert write_one(BIO_RETURNED, which=0, new_bio="nobody's") is None
+    with transaction():
+        assert write(BIO_RETURNED, which=0, new_bio="nobody's") == []
+
+
+@pytest.mark.usefixtures("way")
+def test_what_the_session_holds_back_is_written_first(alice: Person) -> None:
+    with transaction():
+        user = db.session.get(User, alice.id)
+        assert user is not None
+        user.bio = "by the session"
+        returned: Any = write(
+            once(update(User).where(User.bio == "by the session").values(role="user").returning(User.id))
+        )
+        assert [row.id for row in returned] == [alice.id]
+
+
+def test_a_connection_that_dies_in_a_transaction_ends_it(
+    reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(DBAPIError) as error:
+        write_twice(alice, lambda: patch.setattr(reader, "_execute", Dying(reader, 1)))
+    assert error.value.connection_invalidated
+    assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    row: Any = fetch_one(ONE, user_id=alice.id)
+    assert row.about == ""
+
+
+def test_an_interrupted_transaction_gives_its_connection_up(
+    reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for _ in range(20):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            write_twice(alice, lambda: patch.setattr(reader, "_execute", stop))
+    assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    row: Any = fetch_one(ONE, user_id=alice.id)
+    assert row.about == ""
 
 
 def test_a_transaction_after_a_read_is_one(reader: Reader, alice: Person) -> None:

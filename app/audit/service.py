@@ -18,10 +18,11 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.audit.models import AuthEvent
 from app.client import client_address, client_user_agent
 from app.clock import utc_now
-from app.db import db, fetch_all
+from app.db import db, fetch_all, write
 from app.fields import format_timestamp
 from app.guards import Caller
 from app.pagination import Page, paginate
+from app.reads import once
 from app.signing import Signer
 
 EXPORT_BATCH = 100
@@ -41,6 +42,13 @@ OWN_COLUMNS = (
 )
 COLUMNS = (*OWN_COLUMNS, AuthEvent.user_id, AuthEvent.actor_id, AuthEvent.email_hash)
 Columns = tuple[InstrumentedAttribute[Any], ...]
+# Without the id, which the database gives.
+_NEW_EVENT = once(
+    insert(AuthEvent)
+    .values({column: bindparam(f"new_{column.key}") for column in AuthEvent.__table__.columns if column.key != "id"})
+    # Nobody asks for its id.
+    .inline()
+)
 # What a list may be narrowed by, and what an event must then be; each value is the parameter of that name.
 FILTERS = {
     "event": AuthEvent.event == bindparam("event"),
@@ -114,9 +122,10 @@ def record_each(
         "detail": detail,
         **_origin(),
     }
-    rows = [{**common, "session_id": session_id} for session_id in session_ids]
-    if rows:
-        db.session.execute(insert(AuthEvent).values(rows))
+    if len(session_ids) == 1:
+        write(_NEW_EVENT, **{f"new_{name}": value for name, value in common.items()}, new_session_id=session_ids[0])
+    elif session_ids:
+        write(insert(AuthEvent).values([{**common, "session_id": session_id} for session_id in session_ids]))
 
 
 def _find_actor(user_id: int | None, actor_id: int | None) -> tuple[str, int | None]:

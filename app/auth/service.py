@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, select, update
 
 from app import metrics
 from app.audit.service import record
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
 from app.clock import utc_now
-from app.db import db, fetch_one
+from app.db import fetch_one, write
 from app.errors import EmailTaken, InvalidCredentials, Problem, ValidationFailed
 from app.guards import Caller
 from app.maintenance import require_service
@@ -22,14 +22,15 @@ from app.ratelimit import LimitName, RateLimits, address_key
 from app.reads import once
 from app.users.models import User
 from app.users.schemas import fold
-from app.users.service import create_user, is_email_taken
+from app.users.service import USER_COLUMNS, create_user, is_email_taken
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
     """Who signed in, and the session that began."""
 
-    user: User
+    # With the attributes of an answer: an entity or a row.
+    user: Any
     grant: Grant
 
 
@@ -69,12 +70,12 @@ def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
     if user.role != "admin":
         require_service()
     if rehashed is not None:
-        user.password_hash = rehashed
+        _set_password(user.id, rehashed)
     metrics.LOGINS.labels("succeeded").inc()
     return _sign_in("logged_in", user, client)
 
 
-def _sign_in(event: str, user: User, client: Client) -> SignIn:
+def _sign_in(event: str, user: Any, client: Client) -> SignIn:
     grant = sessions.open_session(user.id, client)
     record(event, user.id, session_id=grant.session_id, actor_id=user.id)
     return SignIn(user, grant)
@@ -103,8 +104,7 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> P
     user = _lock_unchanged(credentials)
     if user is None:
         return _wrong_password(caller, "account_changed")
-    user.password_hash = new_hash
-    user.updated_at = utc_now()
+    _set_password(user.id, new_hash, updated_at=utc_now())
     record("password_changed", caller.id)
     sessions.end_sessions(caller.id, "password_changed", but=caller.session_id)
     return None
@@ -116,6 +116,16 @@ def _wrong_password(caller: Caller, failure: str | None) -> Problem:
 
 
 _CREDENTIALS = once(select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key")))
+# Not against those who only refer to the account, as a new post does.
+_LOCK = once(
+    select(*USER_COLUMNS)
+    .where(User.id == bindparam("id"), User.is_active, User.password_hash == bindparam("password_hash"))
+    .with_for_update(key_share=True)
+)
+
+
+def _set_password(user_id: int, password_hash: str, **changes: Any) -> None:
+    write(update(User).where(User.id == user_id).values(password_hash=password_hash, **changes))
 
 
 def _judge(credentials: Row[Any] | None, email: str, password: str, client: Client) -> str | None:
@@ -143,15 +153,13 @@ def _judge(credentials: Row[Any] | None, email: str, password: str, client: Clie
     return None
 
 
-def _lock_unchanged(credentials: Row[Any]) -> User | None:
+def _lock_unchanged(credentials: Row[Any]) -> Row[Any] | None:
     """Lock the account, unless its password or its standing changed while the guess was judged.
 
     Without this a login that raced a password change would leave a session of the old password alive.
     """
-    user = db.session.get(User, credentials.id, with_for_update={"key_share": True}, populate_existing=True)
-    if user is None or not user.is_active or user.password_hash != credentials.password_hash:
-        return None
-    return user
+    found = write(_LOCK, id=credentials.id, password_hash=credentials.password_hash)
+    return found[0] if found else None
 
 
 def _limits() -> RateLimits:

@@ -11,19 +11,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
 
 from app import metrics
 from app.audit.service import record_each
 from app.auth.models import Session
+from app.auth.session_statements import CALLER, END_IDLEST, LIVE_SESSIONS, NEW_SESSION, ROTATE, is_live
 from app.auth.tokens import Claims, read_token
 from app.clock import utc_now
-from app.db import db, fetch_all, fetch_one
+from app.db import db, fetch_all, fetch_one, write, write_one
 from app.errors import Problem, TokenRevoked
 from app.fields import format_timestamp
 from app.guards import Caller
 from app.pagination import Page, paginate
-from app.reads import once
 from app.settings import Settings
 from app.users.models import User
 
@@ -53,29 +53,6 @@ class Grant:
     is_fresh: bool
 
 
-def _is_live(now: Any) -> ColumnElement[bool]:
-    return and_(Session.revoked_at.is_(None), Session.expires_at > now, Session.idle_expires_at > now)
-
-
-# The one query that every authenticated request makes: session and user at once, by primary keys.
-_CALLER = once(
-    select(
-        User.id,
-        User.name,
-        User.bio,
-        User.email,
-        User.email_verified,
-        User.role,
-        User.is_active,
-        User.created_at,
-        User.updated_at,
-    )
-    .join(Session, Session.user_id == User.id)
-    .where(Session.id == bindparam("session_id"), User.id == bindparam("user_id"), User.is_active)
-    .where(_is_live(bindparam("now")))
-)
-
-
 def authenticate(token: str) -> Caller:
     """Return the caller whose access token this is.
 
@@ -86,7 +63,7 @@ def authenticate(token: str) -> Caller:
 
 def find_caller(claims: Claims) -> Caller:
     """Return the user of a session that lives. Raises TokenRevoked."""
-    row = fetch_one(_CALLER, session_id=claims.session_id, user_id=claims.user_id, now=utc_now())
+    row = fetch_one(CALLER, session_id=claims.session_id, user_id=claims.user_id, now=utc_now())
     if row is None:
         raise TokenRevoked
     return Caller(**row._mapping, session_id=claims.session_id, is_fresh=claims.is_fresh)
@@ -96,31 +73,19 @@ def open_session(user_id: int, client: Client) -> Grant:
     """Begin a session for a user whose row is locked or new; ends the idlest of too many."""
     now, settings = utc_now(), _settings()
     expires_at = now + timedelta(days=settings.refresh_absolute_days)
-    session = Session(
-        user_id=user_id,
-        generation=1,
-        created_at=now,
-        rotated_at=now,
-        last_used_at=now,
-        expires_at=expires_at,
-        idle_expires_at=min(now + timedelta(days=settings.refresh_idle_days), expires_at),
-        grace_uses=0,
-        user_agent=client.user_agent,
-        ip=client.ip,
+    idle_expires_at = min(now + timedelta(days=settings.refresh_idle_days), expires_at)
+    if ended := write(END_IDLEST, owner=user_id, at=now, kept=settings.max_sessions_per_user - 1):
+        _record_end([row.id for row in ended], user_id, "too_many_sessions")
+    new = write(
+        NEW_SESSION,
+        new_user_id=user_id,
+        at=now,
+        new_expires_at=expires_at,
+        new_idle_expires_at=idle_expires_at,
+        new_user_agent=client.user_agent,
+        new_ip=client.ip,
     )
-    _end_idlest(user_id, keep=settings.max_sessions_per_user - 1)
-    db.session.add(session)
-    db.session.flush()
-    return Grant(user_id, session.id, 1, session.idle_expires_at, is_fresh=True)
-
-
-def _end_idlest(user_id: int, *, keep: int) -> None:
-    now = utc_now()
-    live = select(Session.id).where(Session.user_id == user_id, _is_live(now))
-    surplus = live.order_by(Session.last_used_at.desc(), Session.id.desc()).offset(keep)
-    ids = db.session.scalars(surplus).all()
-    if ids:
-        _end(Session.id.in_(ids), "too_many_sessions")
+    return Grant(user_id, new[0].id, 1, idle_expires_at, is_fresh=True)
 
 
 def rotate(claims: Claims) -> Grant | Problem:
@@ -129,26 +94,14 @@ def rotate(claims: Claims) -> Grant | Problem:
     Returns the grant, or TokenRevoked as an outcome: a replay has then ended the session, which must be committed.
     """
     now, settings = utc_now(), _settings()
-    # Whoever disables an account ends its sessions too; an operator with SQL alone may not.
-    here = and_(_row_of(claims), select(User.id).where(User.id == claims.user_id, User.is_active).exists())
-    idle = literal(now + timedelta(days=settings.refresh_idle_days), Session.idle_expires_at.type)
-    swap = (
-        update(Session)
-        .where(here, Session.generation == claims.generation, _is_live(now))
-        .values(
-            generation=Session.generation + 1,
-            rotated_at=now,
-            last_used_at=now,
-            grace_uses=0,
-            idle_expires_at=case((Session.expires_at < idle, Session.expires_at), else_=idle),
-        )
-        .returning(Session.generation, Session.idle_expires_at)
-    )
-    row = _execute(swap)
+    which = {"session": claims.session_id, "owner": claims.user_id, "shown": claims.generation}
+    row = write_one(ROTATE, **which, at=now, idle=now + timedelta(days=settings.refresh_idle_days))
     if row is not None:
         metrics.REFRESHES.labels("rotated").inc()
         return _grant(claims, row)
-    session = db.session.execute(select(Session.revoked_at, _is_live(now).label("live")).where(here)).first()
+    # From here on in a transaction: what is read stays together with what is written for it.
+    here = and_(_row_of(claims), select(User.id).where(User.id == claims.user_id, User.is_active).exists())
+    session = db.session.execute(select(Session.revoked_at, is_live(now).label("live")).where(here)).first()
     # Before grace, and by a flag that nothing in the grace moves: what is revoked stays revoked.
     if session is None or not session.live:
         metrics.REFRESHES.labels("revoked").inc()
@@ -169,7 +122,7 @@ def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | 
             Session.rotated_at > _grace_began(now),
             Session.rotated_at <= now + CLOCK_LEEWAY,
             Session.grace_uses < GRACE_USES,
-            _is_live(now),
+            is_live(now),
         )
         .values(grace_uses=Session.grace_uses + 1)
         .returning(Session.generation, Session.idle_expires_at)
@@ -188,7 +141,7 @@ def judge_generation(claims: Claims) -> Problem | None:
     """
     now = utc_now()
     columns = select(Session.generation, Session.rotated_at)
-    session = db.session.execute(columns.where(_row_of(claims), _is_live(now))).first()
+    session = db.session.execute(columns.where(_row_of(claims), is_live(now))).first()
     if session is None:
         return TokenRevoked()
     is_recent = _grace_began(now) < session.rotated_at <= now + CLOCK_LEEWAY
@@ -220,7 +173,7 @@ def _replayed(here: ColumnElement[bool]) -> Problem:
 
 def end_session(user_id: int, session_id: int, reason: str) -> bool:
     """End one session of a user; returns whether it was live."""
-    return _end(and_(Session.id == session_id, Session.user_id == user_id, _is_live(utc_now())), reason) > 0
+    return _end(and_(Session.id == session_id, Session.user_id == user_id, is_live(utc_now())), reason) > 0
 
 
 def end_sessions(user_id: int, reason: str, *, but: int | None = None) -> int:
@@ -263,21 +216,10 @@ def _record_end(session_ids: list[int], user_id: int, reason: str) -> None:
         record_each("session_revoked", user_id, session_ids, detail=reason, actor_id=actor_id)
 
 
-_SESSIONS = select(
-    Session.id,
-    Session.created_at,
-    Session.last_used_at,
-    Session.idle_expires_at.label("expires_at"),
-    Session.ip,
-    Session.user_agent,
-    (Session.id == bindparam("session_id")).label("current"),
-).where(Session.user_id == bindparam("user_id"), _is_live(bindparam("now")))
-
-
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of the caller's live sessions."""
     return paginate(
-        _SESSIONS,
+        LIVE_SESSIONS,
         query,
         keys={"created_at": Session.created_at},
         id_column=Session.id,
