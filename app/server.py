@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import mmap
 import os
-import signal
 import socket
 import struct
 import sys
@@ -23,10 +21,10 @@ from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn
 
 from app import drain, sending, shares
+from app.ending import EndingWorker
 from app.errors import Problem
 from app.ops import logs
 from app.serve import startup_settings
-from app.serving import ServingWorker
 from app.wire import StrictParser
 
 # The errors of accept() that pass when other connections have closed.
@@ -76,7 +74,7 @@ class Connection(TConn):
             util.close(self.sock)
 
 
-class ProblemWorker(ServingWorker):
+class ProblemWorker(EndingWorker):
     """gunicorn's threaded worker, without its habits that an application can't mend."""
 
     # How long a connection may be open before its first byte.
@@ -85,8 +83,6 @@ class ProblemWorker(ServingWorker):
     # How long a new connection is left to siblings that have fewer; and for how long none is, if they let it be.
     stand_back_seconds: ClassVar[float] = 0.01
     unaided_seconds: ClassVar[float] = 0.1
-    # How long a SIGTERM that is not the master's may be one that the master got as well.
-    stray_signal_seconds: ClassVar[float] = 1.0
     # The number that gunicorn.conf.py gives it, which no other living worker has.
     slot: int
     _accepting: bool
@@ -94,9 +90,6 @@ class ProblemWorker(ServingWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_closed = False
-        # Memory that master and worker share: the mark that this worker is to end.
-        self.dismissal = mmap.mmap(-1, 1)
-        self.stray_signal_at: float | None = None
         self.stands_back_until = self.unaided_until = 0.0
 
     @classmethod
@@ -113,30 +106,6 @@ class ProblemWorker(ServingWorker):
         # How long a busy thread keeps the interpreter from the others, the main loop among them.
         sys.setswitchinterval(0.001)
         super().init_process()
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
-
-    # Being told to end
-
-    def dismiss(self) -> None:
-        """Mark this worker, in the master, as one that is to end."""
-        self.dismissal[0] = 1
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Stop if the master says so. Another may have told all processes, and the master drains first."""
-        if self.dismissal[0]:
-            super().handle_exit(sig, frame)
-        else:
-            self.stray_signal_at = time.monotonic()
-
-    def murder_pending(self) -> None:
-        """Close what has waited too long; stop, if it shows that a signal was meant for this worker alone."""
-        super().murder_pending()
-        since = self.stray_signal_at
-        if since is not None and time.monotonic() - since >= self.stray_signal_seconds and not drain.is_draining():
-            self.alive = False
 
     # Opening
 

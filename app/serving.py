@@ -52,6 +52,9 @@ class ServingWorker(RefusingWorker):
             self.is_over = True
             self.turnstile.open_for_good()
             self.readiness.wake_all_for_good()
+            # Also of a thread whose start was interrupted, which its pool does not know.
+            for pool in (self.tpool, *(lane.pool for lane in self.lanes.all)):
+                pool.shutdown(wait=False)
 
     # In the threads
 
@@ -84,7 +87,8 @@ class ServingWorker(RefusingWorker):
             self.free_threads.discard(me)
         if not self.free_threads and not self.is_watching:
             self.is_watching = True
-            self.method_queue.defer(_nothing)
+            # Whatever it is: it wakes the main loop.
+            self.method_queue.defer(self.notify)
         return conn, found is not None and time.monotonic() - found[0] > self.max_queue_seconds
 
     def _claim_next(self) -> Any:
@@ -244,7 +248,3 @@ class ServingWorker(RefusingWorker):
             except IndexError:
                 return
             self.leave(conn, is_kept=self.turn_away(conn, line.count()))
-
-
-def _nothing() -> None:
-    """Only wakes the main loop."""

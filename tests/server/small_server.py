@@ -10,7 +10,7 @@ import socket
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,14 @@ def serving(folder: Path, changes: str = "", **env: str) -> Iterator[Server]:
             server.process.stop(signal.SIGINT, timeout_seconds=20)
     finally:
         server.process.kill()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def request(line: str = "POST /body HTTP/1.1", *headers: str, body: str = "", host: str = "h") -> bytes:

@@ -24,6 +24,7 @@ from tests.server.small_server import (
     receive,
     request,
     serving,
+    wait_until,
 )
 from tests.services import LOOPBACK, free_port
 from tests.services.process import ServerProcess, bare_environment
@@ -256,3 +257,32 @@ def test_run_py_serves_as_production_does(tmp_path: Path, options: list[str]) ->
         assert "Traceback" not in process.log_text()
     finally:
         process.kill()
+
+
+# In the midst of starting a thread, when its pool's lock is held, a worker that is to end at once hears of it.
+QUIT_IN_THE_MIDST = """
+import os, signal
+from concurrent.futures import ThreadPoolExecutor
+begin = ThreadPoolExecutor._adjust_thread_count
+
+def interrupted(pool):
+    begin(pool)
+    if os.path.exists({mark!r}):
+        os.unlink({mark!r})
+        os.kill(os.getpid(), signal.{first})
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+ThreadPoolExecutor._adjust_thread_count = interrupted
+"""
+
+
+@pytest.mark.parametrize("first", ["SIGQUIT", "SIGINT"])
+def test_a_worker_can_be_ended_while_it_starts(tmp_path: Path, first: str) -> None:
+    mark = tmp_path / "mark"
+    with serving(tmp_path, QUIT_IN_THE_MIDST.format(mark=str(mark), first=first)) as server:
+        mark.touch()
+        psutil.Process(server.process.pid).send_signal(signal.SIGHUP)
+        wait_until(lambda: server.process.log_text().count("Worker exiting") >= 2)
+        wait_until(server.is_up)
+        assert not mark.exists()
+        assert server.process.stop(signal.SIGINT, timeout_seconds=10) == 0

@@ -17,14 +17,7 @@ from app.concurrency import LOOK_SECONDS, Turnstile
 from app.lanes import MAX_AWAITED_BYTES, is_complete
 from app.readiness import Readiness
 from app.server import ProblemWorker
-from tests.server.small_server import CHUNKED, GET, POST, request
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+from tests.server.small_server import CHUNKED, GET, POST, request, wait_until
 
 
 class Threads:

@@ -11,8 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,7 +24,7 @@ from sqlalchemy import text
 from app import arbiter, metrics, passwords
 from app.db import db
 from app.server import ProblemWorker
-from tests.server.small_server import ROOT, SECRET
+from tests.server.small_server import ROOT, SECRET, wait_until
 from tests.services import LOOPBACK, free_port
 from tests.services.gunicorn import GatepostServer
 from tests.services.process import bare_environment
@@ -54,13 +53,6 @@ def metrics_folder(server: GatepostServer) -> Path:
     found = re.search(rf"(/\S*{FOLDER}\w+)/", Path(f"/proc/{server.pid}/maps").read_text())
     assert found
     return Path(found[1])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
