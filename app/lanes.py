@@ -12,6 +12,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from app import shares
 from app.wire import END_OF_HEAD, MAX_HEAD_BYTES
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
@@ -31,6 +32,9 @@ HASHING = ("/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/password
 HASHING_THREADS = 1
 BURST_SECONDS = 0.1
 CALM_SECONDS = 1.0
+# Then it has to show again that it is one. Else clients who ask again at once when they are refused, and are no more
+# than could all wait, would keep it up for good.
+LONGEST_STORM_SECONDS = 10.0
 
 
 def is_complete(arrived: bytes) -> bool:
@@ -75,6 +79,10 @@ class Line:
         self.waiting: deque[tuple[float, Any]] = deque()
         # When there were last too many, and since when that goes on.
         self.overflowed_at = self.overflows_since = -math.inf
+        # Since when it has been more than half full.
+        self.half_full_at = math.inf
+        # When there was last a storm elsewhere.
+        self.warned_at = -math.inf
 
     def count(self) -> int:
         """How many wait."""
@@ -85,21 +93,39 @@ class Line:
         return self.count() - (self.threads if self.is_in_storm() else self.max_waiting)
 
     def note_surplus(self) -> int:
-        """Return the surplus, and keep in mind that there is one."""
+        """Return the surplus, and keep in mind that there is one, or how long there has nearly been one."""
+        now = time.monotonic()
+        if now - self.overflows_since > LONGEST_STORM_SECONDS:
+            self.overflowed_at = self.overflows_since = -math.inf
+        if self.count() <= self.max_waiting / 2:
+            self.half_full_at = math.inf
+        elif math.isinf(self.half_full_at):
+            self.half_full_at = now
         surplus = self.surplus()
-        if surplus > 0:
-            now = time.monotonic()
+        # What another's storm makes too much here is none of its own: two lines would keep up each other's for good.
+        if surplus > 0 and (self.has_own_storm() or not self.is_in_storm()):
             if now - self.overflowed_at > CALM_SECONDS:
                 self.overflows_since = now
             self.overflowed_at = now
         return surplus
 
     def is_in_storm(self) -> bool:
-        """Whether there have been too many for longer than a burst lasts, and still are; where the line can shrink."""
+        """Whether there have been too many for longer than a burst lasts, here or elsewhere, and still are."""
         if self.threads >= self.max_waiting:
-            return False
-        is_recent = time.monotonic() - self.overflowed_at <= CALM_SECONDS
-        return is_recent and self.overflowed_at - self.overflows_since >= BURST_SECONDS
+            return False  # It can't shrink.
+        return self.has_own_storm() or time.monotonic() - self.warned_at <= CALM_SECONDS
+
+    def has_own_storm(self) -> bool:
+        """Whether there is a storm by what came here."""
+        return self.overflows() and self.overflowed_at - self.overflows_since >= BURST_SECONDS
+
+    def overflows(self) -> bool:
+        """Whether there have been too many a moment ago."""
+        return time.monotonic() - self.overflowed_at <= CALM_SECONDS
+
+    def fills_quickly(self) -> bool:
+        """Whether it is more than half full, and a burst ago was not."""
+        return 0 <= time.monotonic() - self.half_full_at <= BURST_SECONDS
 
     def has_overdue(self, seconds: float) -> bool:
         """Whether the first has waited for longer than that."""
@@ -107,6 +133,20 @@ class Line:
             return time.monotonic() - self.waiting[0][0] > seconds
         except IndexError:
             return False
+
+
+def _popleft(line: deque[tuple[float, Any]]) -> tuple[float, Any] | None:
+    try:
+        return line.popleft()
+    except IndexError:
+        return None  # Another thread was quicker, or it is empty.
+
+
+def _pop(line: deque[tuple[float, Any]]) -> tuple[float, Any] | None:
+    try:
+        return line.pop()
+    except IndexError:
+        return None
 
 
 class SharedLine(Line):
@@ -124,15 +164,22 @@ class SharedLine(Line):
     def count(self) -> int:
         return len(self.waiting) + len(self.unread)
 
+    def look_around(self) -> None:
+        """Keep in mind how full it is here, and whether there is a storm elsewhere; tell of one that is here."""
+        self.warned_at = shares.last_storm()
+        self.note_surplus()
+        if self.has_own_storm():
+            shares.announce_storm(time.monotonic())
+
     def take(self) -> tuple[float, Any] | None:
-        """Remove and return who has waited longest."""
-        for line in (self.waiting, self.unread):
-            if line:
-                try:
-                    return line.popleft()
-                except IndexError:
-                    pass  # Another thread was quicker.
-        return None
+        """Remove and return who has waited longest; while it becomes too many, who came last.
+
+        If it is a storm that begins, all but the newest would be answered late, and those whose turn does not come
+        are refused once that is sure. If it was a burst, it is over before the first of them has waited long.
+        """
+        if self.overflows() or self.fills_quickly():
+            return _pop(self.unread) or _pop(self.waiting)
+        return _popleft(self.waiting) or _popleft(self.unread)
 
     def take_surplus(self, free: int = 0) -> tuple[float, Any] | None:
         """Remove and return one that is too much here, while so many threads are about to take one each.
@@ -141,15 +188,10 @@ class SharedLine(Line):
         """
         if self.surplus() <= free:
             return None
+        self.note_surplus()
         if self.is_in_storm():
-            return self.take()
-        for line in (self.unread, self.waiting):
-            if line:
-                try:
-                    return line.pop()
-                except IndexError:
-                    pass
-        return None
+            return _popleft(self.waiting) or _popleft(self.unread)
+        return _pop(self.unread) or _pop(self.waiting)
 
 
 class Lane(Line):

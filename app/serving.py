@@ -18,7 +18,7 @@ from app.refusing import RefusingWorker
 from app.resting import EXPIRY_SECONDS
 
 # How often the main loop looks while no thread is free.
-WATCH_SECONDS = 0.01
+WATCH_SECONDS = 0.005
 # Who has waited for so long may be a probe.
 SUSPECT_SECONDS = 0.05
 MAX_SEEN_AT_ONCE = 1024
@@ -200,7 +200,7 @@ class ServingWorker(RefusingWorker):
             # Who has left waits for nothing, and must not count among those who do.
             if not has_left or self._read(conn) is not None:
                 line.unread.append((now, conn))
-        line.note_surplus()
+        line.look_around()
         is_stuck = self._is_stuck(now)
         if not is_stuck:
             self.turnstile.adjust()

@@ -217,7 +217,7 @@ def test_main_loop_looks_after_those_who_wait(free: set[int], waiting: int, stuc
     worker: Any = SimpleNamespace(
         free_threads=free,
         is_watching=True,
-        line=SimpleNamespace(count=lambda: waiting, note_surplus=lambda: 0),
+        line=SimpleNamespace(count=lambda: waiting, look_around=lambda: 0),
         readiness=SimpleNamespace(look=lambda count: note("look", []), wake=lambda: note("wake")),
         turnstile=SimpleNamespace(open=lambda: note("open", True), adjust=lambda: note("adjust")),
         _is_stuck=lambda now: stuck,
