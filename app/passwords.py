@@ -5,10 +5,12 @@ Must not know accounts: who has which hash is the features' business.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import tempfile
+import threading
 import time
 import unicodedata
 from collections.abc import Callable
@@ -29,6 +31,7 @@ TURN_LOOK_SECONDS = 0.002
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 PRODUCT = "gatepost"
+THREAD_NAME = "argon2"
 # The floor of the OWASP password storage cheat sheet: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
@@ -48,7 +51,7 @@ class _Hashing:
 
     def renew(self) -> None:
         """Begin anew: threads don't come along into a forked worker."""
-        self._thread = ThreadPoolExecutor(1, "argon2")
+        self._thread = ThreadPoolExecutor(1, THREAD_NAME, _show_name)
 
     def prepare(self, folder: str | None) -> None:
         """Make what the processes that are forked from this one take turns by. Raises OSError."""
@@ -96,6 +99,12 @@ def prepare_turns(folder: str | None) -> None:
 def hash_in_turn(slot: int, workers: int) -> None:
     """Let half of so many workers hash at once, the one of this slot in its turn: other cores are for the rest."""
     _hashing.share(slot % max(workers // 2, 1))
+
+
+def _show_name() -> None:
+    """Let `top -H` and the like name the thread that hashes, where the system has names for threads (Linux)."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(THREAD_NAME)
 
 
 _hashing = _Hashing()

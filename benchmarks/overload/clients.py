@@ -1,7 +1,8 @@
 """Clients of two kinds: those that wait for their answer before they ask again, and those that don't.
 
 The second are what an overload is made of: their requests come at a rate, whatever becomes of them, and a request's
-time counts from when it was due. One thread sends them all, since the server's processors are the same ones.
+time counts from when it was due. One process sends them all, with little work for each, since the server's
+processors are the same ones.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import select
+import socket
 import statistics
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from tests.services import LOOPBACK
 
-TICK_SECONDS = 0.002
 PATIENCE_SECONDS = 10.0
 MOST_CONNECTIONS = 900
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -32,6 +36,18 @@ class Answer:
     status: int
     due: float
     ms: float
+
+
+def split(received: bytes) -> tuple[int, bytes, bool] | None:
+    """Return the status and the body of an answer, and whether the server closes; None while it is not whole."""
+    head_end = received.find(b"\r\n\r\n")
+    if head_end < 0:
+        return None
+    length = _LENGTH.search(received, 0, head_end + 2)
+    end = head_end + 4 + (int(length[1]) if length else 0)
+    if len(received) < end:
+        return None
+    return int(received[9:12]), received[head_end + 4 : end], bool(_CLOSES.search(received, 0, head_end + 2))
 
 
 class Wire(asyncio.Protocol):
@@ -55,17 +71,14 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head_end = self._received.find(b"\r\n\r\n")
-        if head_end < 0:
+        answer = split(self._received)
+        if answer is None:
             return
-        length = _LENGTH.search(self._received, 0, head_end + 2)
-        end = head_end + 4 + (int(length[1]) if length else 0)
-        if len(self._received) < end:
-            return
-        answer, self._received = self._received[:end], b""
-        if _CLOSES.search(answer, 0, head_end + 2):
+        self._received = b""
+        status, body, closes = answer
+        if closes:
             self.close()
-        self._finish(int(answer[9:12]), answer[head_end + 4 :])
+        self._finish(status, body)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
@@ -90,70 +103,98 @@ async def connect(port: int) -> Wire:
 
 
 class Crowd:
-    """Clients that send their requests at a rate, over as many connections as it takes."""
+    """Clients that send their requests at a rate, over as many connections as it takes, in one thread.
+
+    Straight on sockets and epoll, as asyncio takes several times the processor's time, which the server then lacks.
+    """
 
     def __init__(self, port: int, request: bytes) -> None:
-        self._port = port
+        self._address = (LOOPBACK, port)
         self._request = request
+        self._poller = select.epoll()
+        self._idle: list[socket.socket] = []
+        self._open: dict[int, socket.socket] = {}
+        # When the request that is on a connection was due, and what has come of its answer.
+        self._asked: dict[int, tuple[float, bytes]] = {}
         self.answers: list[Answer] = []
-        self._idle: list[Wire] = []
-        self._wires: list[Wire] = []
-        self._opening: set[asyncio.Task[None]] = set()
 
-    def ask(self, due: float) -> bool:
-        """Send a request if a connection is free or can be opened."""
+    def run(self, rate: float, seconds: float) -> list[Answer]:
+        """Send that many requests a second for so long, whatever becomes of them; returns all answers."""
+        began, sent = time.perf_counter(), 0
+        while (now := time.perf_counter()) < began + seconds:
+            # What can't be sent for want of a connection stays due.
+            while sent < (now - began) * rate and self._ask(began + sent / rate):
+                sent += 1
+            self._listen(max(began + (sent + 1) / rate - time.perf_counter(), 0.0))
+        ends = time.perf_counter() + PATIENCE_SECONDS
+        while self._asked and time.perf_counter() < ends:
+            self._listen(0.1)
+        for client in self._open.values():
+            client.close()
+        return self.answers + [Answer(0, due, PATIENCE_SECONDS * 1000) for due, _ in self._asked.values()]
+
+    def _ask(self, due: float) -> bool:
         while self._idle:
-            wire = self._idle.pop()
-            if wire.is_open:
-                self._send(wire, due)
-                return True
-        self._wires = [wire for wire in self._wires if wire.is_open]
-        if len(self._opening) + len(self._wires) >= MOST_CONNECTIONS:
+            client = self._idle.pop()
+            if client.fileno() in self._open:
+                return self._send(client, due)
+        if len(self._open) >= MOST_CONNECTIONS:
             return False
-        task = asyncio.create_task(self._open_and_send(due))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        client = socket.create_connection(self._address, PATIENCE_SECONDS)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._open[client.fileno()] = client
+        self._poller.register(client.fileno(), select.EPOLLIN)
+        return self._send(client, due)
+
+    def _send(self, client: socket.socket, due: float) -> bool:
+        self._asked[client.fileno()] = due, b""
+        try:
+            client.send(self._request)
+        except OSError:
+            self._lose(client.fileno())
         return True
 
-    def close(self) -> None:
-        """Close all connections."""
-        for wire in self._wires:
-            wire.close()
+    def _listen(self, seconds: float) -> None:
+        for fd, _ in self._poller.poll(seconds):
+            try:
+                data = self._open[fd].recv(65_536)
+            except OSError:
+                data = b""
+            if data:
+                self._receive(fd, data)
+            else:
+                self._lose(fd)
 
-    async def _open_and_send(self, due: float) -> None:
-        try:
-            wire = await asyncio.wait_for(connect(self._port), PATIENCE_SECONDS)
-        except OSError:
-            self._note(0, due)
+    def _receive(self, fd: int, data: bytes) -> None:
+        due, before = self._asked[fd]
+        answer = split(before + data)
+        if answer is None:
+            self._asked[fd] = due, before + data
             return
-        self._wires.append(wire)
-        self._send(wire, due)
-
-    def _send(self, wire: Wire, due: float) -> None:
-        def done(status: int, body: bytes) -> None:
-            self._note(status, due)
-            if wire.is_open:
-                self._idle.append(wire)
-
-        wire.send(self._request, done)
-
-    def _note(self, status: int, due: float) -> None:
+        del self._asked[fd]
+        status, _, closes = answer
         self.answers.append(Answer(status, due, (time.perf_counter() - due) * 1000))
+        if closes:
+            self._lose(fd)
+        else:
+            self._idle.append(self._open[fd])
+
+    def _lose(self, fd: int) -> None:
+        if asked := self._asked.pop(fd, None):
+            self.answers.append(Answer(0, asked[0], (time.perf_counter() - asked[0]) * 1000))
+        self._open.pop(fd).close()
+
+
+def _send_at_rate(port: int, request: bytes, rate: float, seconds: float) -> list[Answer]:
+    gc.disable()
+    return Crowd(port, request).run(rate, seconds)
 
 
 async def at_rate(port: int, request: bytes, rate: float, seconds: float) -> list[Answer]:
-    """Send a request over and over at a rate, whatever becomes of it; returns all answers."""
-    crowd = Crowd(port, request)
-    began, sent = time.perf_counter(), 0
-    while (now := time.perf_counter()) < began + seconds:
-        # What can't be sent for want of a connection stays due.
-        while sent < (now - began) * rate and crowd.ask(began + sent / rate):
-            sent += 1
-        await asyncio.sleep(TICK_SECONDS)
-    while len(crowd.answers) < sent and time.perf_counter() < began + seconds + PATIENCE_SECONDS:
-        await asyncio.sleep(TICK_SECONDS)
-    crowd.close()
-    return crowd.answers + [Answer(0, began, PATIENCE_SECONDS * 1000)] * (sent - len(crowd.answers))
+    """Send a request at a rate, whatever becomes of it, from a process of its own; returns all answers."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool, _send_at_rate, port, request, rate, seconds)
 
 
 async def in_turn(port: int, follow: Callable[[bytes], bytes], first: bytes, seconds: float) -> list[Answer]:
