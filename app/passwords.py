@@ -24,10 +24,14 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
+from app import heap
+
 T = TypeVar("T")
 # A worker waits for a sibling's hash so long, which is some twenty of them.
 MAX_TURN_SECONDS = 0.5
 TURN_LOOK_SECONDS = 0.002
+# When no hash has come for so long, its memory is given back.
+IDLE_SECONDS = 1.0
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 PRODUCT = "gatepost"
@@ -40,8 +44,8 @@ _NOT_LETTERS = re.compile(r"[\W\d_]+")
 class _Hashing:
     """The one thread of this process that hashes, in turn with those of its siblings.
 
-    glibc keeps the 19 MiB that a hash takes for the thread that took them, for good; and each thread that hashes keeps
-    a core from those that serve.
+    glibc keeps the 19 MiB that a hash takes for the thread that took them; and each thread that hashes keeps a core
+    from those that serve.
     """
 
     def __init__(self) -> None:
@@ -52,6 +56,8 @@ class _Hashing:
     def renew(self) -> None:
         """Begin anew: threads don't come along into a forked worker."""
         self._thread = ThreadPoolExecutor(1, THREAD_NAME, _show_name)
+        # When it last hashed, if it has the memory of that still.
+        self._hashed_at: float | None = None
 
     def prepare(self, folder: str | None) -> None:
         """Make what the processes that are forked from this one take turns by. Raises OSError."""
@@ -66,14 +72,21 @@ class _Hashing:
         """Return what `hashing` does, when those before it are done."""
         return self._thread.submit(self._run_in_turn, hashing, *arguments).result()
 
+    def rest(self) -> None:
+        """Give back the memory of the last hash, if it was a while ago: to take it anew makes the next one slower."""
+        if self._hashed_at is not None and time.monotonic() - self._hashed_at > IDLE_SECONDS:
+            self._hashed_at = None
+            self._thread.submit(heap.trim)
+
     def _run_in_turn(self, hashing: Callable[..., T], *arguments: str) -> T:
         turns = self._turns
-        if turns is None or not self._wait(turns):
-            return hashing(*arguments)
+        has_turn = turns is not None and self._wait(turns)
         try:
             return hashing(*arguments)
         finally:
-            fcntl.lockf(turns, fcntl.LOCK_UN, 1, self._turn)
+            if turns is not None and has_turn:
+                fcntl.lockf(turns, fcntl.LOCK_UN, 1, self._turn)
+            self._hashed_at = time.monotonic()
 
     def _wait(self, turns: IO[bytes]) -> bool:
         # Not without end: a process that is frozen keeps its turn.
@@ -105,6 +118,11 @@ def _show_name() -> None:
     """Let `top -H` and the like name the thread that hashes, where the system has names for threads (Linux)."""
     with contextlib.suppress(OSError):
         Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(THREAD_NAME)
+
+
+def rest() -> None:
+    """Give back the memory that hashes took, if none has been made for a while; to be called every now and then."""
+    _hashing.rest()
 
 
 _hashing = _Hashing()

@@ -20,7 +20,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn
 
-from app import drain, sending, shares
+from app import drain, passwords, sending, shares
 from app.ending import EndingWorker
 from app.errors import Problem
 from app.ops import logs
@@ -106,6 +106,11 @@ class ProblemWorker(EndingWorker):
         # How long a busy thread keeps the interpreter from the others, the main loop among them.
         sys.setswitchinterval(0.001)
         super().init_process()
+
+    def notify(self) -> None:
+        """Show the master that the main loop turns, as it does each second at least."""
+        super().notify()
+        passwords.rest()
 
     # Opening
 

@@ -33,6 +33,7 @@ REQUESTS, MOST_MB = 100_000, 90.0
 # More than this much growth a worker in a million requests, seen over the last half, is a leak.
 MOST_GROWTH_MB = 5.0
 LOGIN = "/api/v1/auth/login"
+REST_SECONDS = 2.5
 
 
 class Failed(Exception):
@@ -58,8 +59,11 @@ def served(max_requests: int) -> Iterator[GatepostServer]:
         yield server
 
 
-def send_mix(server: GatepostServer, seconds: int) -> dict[str, int]:
-    """Send the mix for a while; returns the counts. Raises Failed."""
+def send_mix(server: GatepostServer, seconds: int, rate: int = 0) -> dict[str, int]:
+    """Send the mix for a while, at so many requests a second at most or as many as it can; returns the counts.
+
+    Raises Failed.
+    """
     program = locate("wrk")
     if program is None:
         raise Failed("wrk is missing: install it (on Debian: apt install wrk).")
@@ -74,6 +78,7 @@ def send_mix(server: GatepostServer, seconds: int) -> dict[str, int]:
         "PASSWORD": PASSWORD,
         "USERS": str(USERS),
         "POSTS": str(POSTS),
+        "PAUSE_MS": str(1000 * CONNECTIONS // rate if rate else 0),
     }
     command = [str(program.path), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT)]
     output = subprocess.run([*command, server.url], env=env, capture_output=True, text=True, check=False)
@@ -93,14 +98,16 @@ def sample(server: GatepostServer, began: float, requests: int) -> Sample:
     return Sample(time.monotonic() - began, requests, *megabytes)
 
 
-def soak(server: GatepostServer, seconds: int) -> list[Sample]:
-    """Send the mix for so long, and look at the workers some thirty times."""
+def soak(server: GatepostServer, seconds: int, rate: int) -> list[Sample]:
+    """Send the mix for so long, at a rate or without one, and look at the workers some thirty times."""
     began, requests = time.monotonic(), 0
     samples = [sample(server, began, requests)]
     each = max(5, min(60, seconds // 30))
     while time.monotonic() - began < seconds:
-        counts = send_mix(server, each)
+        counts = send_mix(server, each, rate)
         requests += counts["requests"]
+        # A hash has its memory for a second after it.
+        time.sleep(REST_SECONDS)
         samples.append(sample(server, began, requests))
         print(f"{samples[-1].seconds:6.0f} s {counts} USS {samples[-1].uss:.1f} MB", file=sys.stderr)
     return samples
@@ -128,10 +135,11 @@ def main() -> int:
     """Soak, and print; 1 if a worker is too large or grows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=3600)
+    parser.add_argument("--rate", type=int, default=0, help="requests a second at most; 0: as many as are served")
     parser.add_argument("--max-requests", type=int, default=0, help="recycle workers after so many, as production does")
     options = parser.parse_args()
     with served(options.max_requests) as server:
-        samples = soak(server, options.seconds)
+        samples = soak(server, options.seconds, options.rate)
     growth = growth_of(samples)
     then = next((one for one in samples if one.requests >= REQUESTS), samples[-1])
     print(f"{machine()}; PostgreSQL; {CONNECTIONS} connections; the largest of two workers.\n\n{table_of(samples)}\n")

@@ -1,5 +1,6 @@
 -- What clients send in a day, shuffled: reads, writes, logins, refreshes and mistakes. From the environment: TOKEN and
--- REFRESH_TOKENS (by the line) of sessions, PASSWORD of the users u1@example.com to USERS, and POSTS, how many there are.
+-- REFRESH_TOKENS (by the line) of sessions, PASSWORD of the users u1@example.com to USERS, POSTS, how many there are,
+-- and PAUSE_MS, how long each client waits between two requests, give or take a half.
 -- Prints one line of JSON: how many answers of each class of statuses, and what failed below HTTP.
 local bearer, password = "Bearer " .. os.getenv("TOKEN"), os.getenv("PASSWORD")
 local users, posts = tonumber(os.getenv("USERS")), tonumber(os.getenv("POSTS"))
@@ -83,6 +84,14 @@ function request()
     if number <= 0 then
       return kind[2]()
     end
+  end
+end
+
+-- Only if it is asked for, since to call it takes time as well.
+local pause = tonumber(os.getenv("PAUSE_MS") or "0")
+if pause > 0 then
+  function delay()
+    return math.floor(pause * (0.5 + math.random()))
   end
 end
 

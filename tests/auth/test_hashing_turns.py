@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
+from tests.server.small_server import serving, wait_until
 
 # So many processes, forked from one as workers are, which hash so often for so long; prints when each began and ended.
 SCRIPT = """
@@ -66,3 +71,64 @@ def test_a_worker_that_hangs_keeps_its_turn_and_holds_up_nobody_for_long() -> No
     assert (first, second) == (0, 1)
     assert 0.4 < began - first_began < 1.8
     assert ended < first_ended
+
+
+# Memory as the system sees it, in megabytes: after a hash, a moment later, after the pause, and after one more hash.
+MEMORY = """
+import json, time
+from app import passwords
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+def settled():
+    passwords._hashing.run(time.sleep, 0.01)
+    return resident()
+
+# As before the fork.
+passwords.warm_up()
+found = []
+for _ in range(2):
+    encoded = passwords.hash_password("seven tall lamps")
+    found.append(resident())
+    passwords.rest()
+    found.append(settled())
+    passwords._hashing._hashed_at -= passwords.IDLE_SECONDS
+    passwords.rest()
+    found.append(settled())
+    # It is given back once, not at each turn of the main loop.
+    passwords._hashing._hashed_at = None
+    passwords.rest()
+    assert passwords.verify_password("seven tall lamps", encoded)
+    found.append(resident())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps the memory")
+def test_the_memory_of_a_hash_is_given_back_when_no_other_comes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+    found = json.loads(done.stdout)
+    for after, at_once, rested, again in (found[:4], found[4:]):
+        assert abs(at_once - after) < 2
+        assert 18 < after - rested < 22
+        assert abs(again - after) < 2
+
+
+def test_a_server_gives_it_back(tmp_path: Path) -> None:
+    """The worker's main loop sees to it."""
+    called = tmp_path / "trimmed"
+    changes = f"""
+    from pathlib import Path
+    from app import heap, passwords
+    passwords.IDLE_SECONDS = 0.2
+    heap.trim = lambda: Path({str(called)!r}).touch()
+
+    def post_worker_init(worker):
+        passwords.hash_password("seven tall lamps")
+    """
+    with serving(tmp_path, changes):
+        wait_until(called.exists)
