@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import click
-from flask import Flask, current_app, request
+from flask import Flask, request
 from marshmallow import Schema, fields
 
 from app import maintenance
@@ -56,10 +57,16 @@ def init_app(app: Flask) -> None:
 
     @app.before_request
     def require_service() -> None:
-        if request.blueprint in OPEN_BLUEPRINTS or request.endpoint in OPEN_ENDPOINTS or request.method == "OPTIONS":
+        if request.method == "OPTIONS" or not _can_close(request.endpoint):
             return
-        if isinstance(current_app.view_functions.get(request.endpoint or ""), Endpoint):
-            maintenance.require_service()
+        maintenance.require_service()
+
+    # No route is added once requests are served.
+    @cache
+    def _can_close(endpoint: str | None) -> bool:
+        if endpoint is None or endpoint in OPEN_ENDPOINTS or endpoint.rpartition(".")[0] in OPEN_BLUEPRINTS:
+            return False
+        return isinstance(app.view_functions.get(endpoint), Endpoint)
 
 
 @service_context.operation("GET", "/service-context", access=ADMIN, answer=ok(CONTEXT))

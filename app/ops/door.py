@@ -84,16 +84,19 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def enter() -> Response | None:
-        environ = request.environ
-        g.service_prefix = prefix
-        g.request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
+        # Not by the proxies, each use of which looks for the context anew.
+        context: Any = g._get_current_object()
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+        environ = asked.environ
+        context.service_prefix = prefix
+        context.request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         is_options = environ["REQUEST_METHOD"] == "OPTIONS"
         if is_options and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
             # A browser must see the request itself fail, a 404 say, not what it asks beforehand.
             return empty()
-        if is_options or not is_limited(request.path.removeprefix(prefix)):
+        if is_options or not is_limited(asked.path.removeprefix(prefix)):
             return None
-        g.window = limits.hit(LimitName.DEFAULT, address_key(request.remote_addr or ""))
+        context.window = limits.hit(LimitName.DEFAULT, address_key(asked.remote_addr or ""))
         _require_json_accepted()
         return None
 

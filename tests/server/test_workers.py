@@ -24,7 +24,7 @@ from sqlalchemy import text
 from app import arbiter, metrics, passwords
 from app.db import db
 from app.server import ProblemWorker
-from tests.server.small_server import ROOT, SECRET, wait_until
+from tests.server.small_server import ROOT, SECRET, serving, wait_until
 from tests.services import LOOPBACK, free_port
 from tests.services.gunicorn import GatepostServer
 from tests.services.process import bare_environment
@@ -187,3 +187,18 @@ def test_workers_are_given_turns_at_hashing(
     arbiter.post_fork(cast("Any", None), cast("Any", worker))
     assert passwords._hashing._turn == turn
     passwords._hashing._turns.close()
+
+
+def test_a_worker_looks_for_garbage_seldom_enough(tmp_path: Path) -> None:
+    """A request that lists many things makes thousands of objects, none of which is in a cycle."""
+    found = tmp_path / "found"
+    changes = f"""
+    import gc
+    from pathlib import Path
+
+    def post_worker_init(worker):
+        seen = gc.isenabled(), gc.get_threshold()[0] >= 10_000, gc.get_freeze_count() > 0
+        Path({str(found)!r}).write_text(repr(seen))
+    """
+    with serving(tmp_path, changes):
+        assert found.read_text() == "(True, True, True)"
