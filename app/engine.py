@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ def install_engine_events(engine: Engine, settings: Settings) -> None:
 
     def set_deadline(connection: Any, record: Any) -> None:
         connection.wait_seconds = wait_seconds
+        connection.opened_at = time.monotonic()
         record.info["is_new"] = True
 
     event.listen(engine, "connect", set_deadline)
@@ -113,6 +115,12 @@ def watch_for_silence(engine: Engine) -> Callable[[BaseException], None]:
     watch = SilenceWatch()
     event.listen(engine, "do_connect", watch.connect)
     event.listen(engine, "handle_error", lambda context: watch.notice(context.original_exception))
+
+    def refuse_doubtful(connection: Any, record: Any, proxy: Any) -> None:
+        if watch.doubts(connection):
+            raise DisconnectionError("the database fell silent since this connection was opened")
+
+    event.listen(engine, "checkout", refuse_doubtful)
     return watch.notice
 
 

@@ -255,7 +255,9 @@ def load(schema: Schema, data: Any) -> dict[str, Any]:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as error:
         messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
-        raise ValidationFailed(messages) from error
+        # Marshmallow's frame holds the error, and the data; the error holds the frame. As a cycle, bodies of a megabyte
+        # would stay until the collector comes by.
+        raise ValidationFailed(messages) from error.with_traceback(None)
     return loaded
 
 

@@ -76,6 +76,8 @@ class Line:
     def __init__(self, threads: int, max_waiting: int) -> None:
         self.threads = threads
         self.max_waiting = max_waiting
+        # Else all of this is for nothing: who waits, waits for as long as a thread takes.
+        self.can_shrink = threads < max_waiting
         self.waiting: deque[tuple[float, Any]] = deque()
         # When there were last too many, and since when that goes on.
         self.overflowed_at = self.overflows_since = -math.inf
@@ -94,12 +96,15 @@ class Line:
 
     def note_surplus(self) -> int:
         """Return the surplus, and keep in mind that there is one, or how long there has nearly been one."""
-        now = time.monotonic()
-        if now - self.overflows_since > LONGEST_STORM_SECONDS:
+        now, count = time.monotonic(), self.count()
+        # One that has emptied by half was in a burst, and another burst soon after is no storm either.
+        has_drained = count <= self.max_waiting / 2 and not self.has_own_storm()
+        if has_drained or now - self.overflows_since > LONGEST_STORM_SECONDS:
             self.overflowed_at = self.overflows_since = -math.inf
-        if self.count() <= self.max_waiting / 2:
+        # Not from the half downwards: a line that hovers there would fill quickly over and over.
+        if count <= self.max_waiting / 8:
             self.half_full_at = math.inf
-        elif math.isinf(self.half_full_at):
+        elif count > self.max_waiting / 2 and math.isinf(self.half_full_at):
             self.half_full_at = now
         surplus = self.surplus()
         # What another's storm makes too much here is none of its own: two lines would keep up each other's for good.
@@ -111,21 +116,20 @@ class Line:
 
     def is_in_storm(self) -> bool:
         """Whether there have been too many for longer than a burst lasts, here or elsewhere, and still are."""
-        if self.threads >= self.max_waiting:
-            return False  # It can't shrink.
-        return self.has_own_storm() or time.monotonic() - self.warned_at <= CALM_SECONDS
+        is_warned = self.can_shrink and time.monotonic() - self.warned_at <= CALM_SECONDS
+        return is_warned or self.has_own_storm()
 
     def has_own_storm(self) -> bool:
         """Whether there is a storm by what came here."""
         return self.overflows() and self.overflowed_at - self.overflows_since >= BURST_SECONDS
 
     def overflows(self) -> bool:
-        """Whether there have been too many a moment ago."""
-        return time.monotonic() - self.overflowed_at <= CALM_SECONDS
+        """Whether there have been too many a moment ago, where that makes a difference."""
+        return self.can_shrink and time.monotonic() - self.overflowed_at <= CALM_SECONDS
 
     def fills_quickly(self) -> bool:
-        """Whether it is more than half full, and a burst ago was not."""
-        return 0 <= time.monotonic() - self.half_full_at <= BURST_SECONDS
+        """Whether it is more than half full, and a burst ago was nearly empty."""
+        return self.can_shrink and 0 <= time.monotonic() - self.half_full_at <= BURST_SECONDS
 
     def has_overdue(self, seconds: float) -> bool:
         """Whether the first has waited for longer than that."""

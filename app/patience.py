@@ -50,6 +50,8 @@ class BoundedConnection(extensions.connection):
 
     # Bounds each wait. While it connects, a connection has but its class: the deadline of that phase stands there.
     wait_seconds: float
+    # When it had connected, by the monotonic clock.
+    opened_at: float = math.inf
 
     def set_isolation_level(self, level: int | bytes | str | None) -> None:
         """Switch autocommit, which is all that SQLAlchemy is asked for here, without a word to the server.
@@ -97,6 +99,7 @@ class SilenceWatch:
     def __init__(self) -> None:
         self._answers = threading.Event()
         self._answers.set()
+        self._began_at = -math.inf
         self._begin_lock = threading.Lock()
         self._try_lock = threading.Lock()
 
@@ -120,6 +123,10 @@ class SilenceWatch:
         if isinstance(error, DeadlinePassed):
             self._begin()
 
+    def doubts(self, connection: BoundedConnection) -> bool:
+        """Whether an open connection is of before the silence: to use it would cost another whole deadline."""
+        return not self._answers.is_set() and connection.opened_at < self._began_at
+
     def _has_ended(self, connect: Callable[[], Any]) -> bool:
         if not self._try_lock.acquire(blocking=False):
             return self._answers.wait(HOPE_SECONDS)
@@ -133,6 +140,7 @@ class SilenceWatch:
         with self._begin_lock:
             if not self._answers.is_set():
                 return
+            self._began_at = time.monotonic()
             self._answers.clear()
         log.warning("database silent")
         # For a database so far away that TRY_SECONDS are too short; and for the log.

@@ -32,7 +32,7 @@ from app.wire import StrictParser
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Those of a connection whose client has left.
 GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
-OBJECTS_BEFORE_COLLECTION = 10_000
+OBJECTS_BEFORE_COLLECTION = 2000
 
 
 def _settle(cfg: Config) -> None:

@@ -17,10 +17,9 @@ from app.lanes import Lane, Lanes, SharedLine, is_complete
 from app.refusing import RefusingWorker
 from app.resting import EXPIRY_SECONDS
 
-# How often the main loop looks while no thread is free.
-WATCH_SECONDS = 0.005
-# Who has waited for so long may be a probe.
-SUSPECT_SECONDS = 0.05
+# While no thread is free: how often the main loop looks; when threads that take nothing are stuck; and who waits for so
+# long that it may be a probe.
+WATCH_SECONDS, STUCK_SECONDS, SUSPECT_SECONDS = 0.005, 0.01, 0.05
 MAX_SEEN_AT_ONCE = 1024
 
 
@@ -214,7 +213,7 @@ class ServingWorker(RefusingWorker):
 
     def _is_stuck(self, now: float) -> bool:
         """Whether no thread has taken anything since a while ago."""
-        if now - self.taken_at < WATCH_SECONDS:
+        if now - self.taken_at < STUCK_SECONDS:
             return False
         before, self.taken_before, self.taken_at = self.taken_before, self.line.taken, now
         return before == self.taken_before

@@ -1,6 +1,6 @@
 """Sessions: one row a login, rotation by compare-and-swap, and every way a session ends.
 
-Owns the sessions table. Never commits; a refusal that must be kept is returned, not raised.
+Owns the sessions table. Commits but a rotation, one statement; a refusal that must be kept is returned, not raised.
 """
 
 from __future__ import annotations
@@ -94,16 +94,16 @@ def rotate(claims: Claims) -> Grant | Problem:
     Returns the grant, or TokenRevoked as an outcome: a replay has then ended the session, which must be committed.
     """
     now, settings = utc_now(), _settings()
-    which = {"session": claims.session_id, "owner": claims.user_id, "shown": claims.generation}
-    row = write_one(ROTATE, **which, at=now, idle=now + timedelta(days=settings.refresh_idle_days))
+    idle, shown = now + timedelta(days=settings.refresh_idle_days), claims.generation
+    row = write_one(ROTATE, session=claims.session_id, owner=claims.user_id, shown=shown, at=now, idle=idle)
     if row is not None:
         metrics.REFRESHES.labels("rotated").inc()
         return _grant(claims, row)
     # From here on in a transaction: what is read stays together with what is written for it.
     here = and_(_row_of(claims), select(User.id).where(User.id == claims.user_id, User.is_active).exists())
-    session = db.session.execute(select(Session.revoked_at, is_live(now).label("live")).where(here)).first()
-    # Before grace, and by a flag that nothing in the grace moves: what is revoked stays revoked.
-    if session is None or not session.live:
+    session = db.session.execute(select(Session.generation, is_live(now).label("live")).where(here)).first()
+    # Before grace: what is revoked stays so. Nor is the present token a replay, if the account is enabled only now.
+    if session is None or not session.live or session.generation == claims.generation:
         metrics.REFRESHES.labels("revoked").inc()
         return TokenRevoked()
     return _grace(claims, here, now) or _replayed(here)

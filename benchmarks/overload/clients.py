@@ -24,6 +24,10 @@ from tests.services import LOOPBACK
 
 PATIENCE_SECONDS = 10.0
 MOST_CONNECTIONS = 900
+# Nobody else is sent meanwhile: a server that does not accept at once shows in what is late then.
+CONNECT_SECONDS = 1.0
+# A process of its own takes so long to begin.
+PREPARATION_SECONDS = 2.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 T = TypeVar("T")
@@ -118,14 +122,33 @@ class Crowd:
         self._asked: dict[int, tuple[float, bytes]] = {}
         self.answers: list[Answer] = []
 
-    def run(self, rate: float, seconds: float) -> list[Answer]:
-        """Send that many requests a second for so long, whatever becomes of them; returns all answers."""
-        began, sent = time.perf_counter(), 0
+    def run(self, rate: float, seconds: float, began: float) -> list[Answer]:
+        """Send that many requests a second for so long, whatever becomes of them; returns all answers.
+
+        Those that were due, and could not be sent for want of a connection, are lost.
+        """
+        sent = 0
         while (now := time.perf_counter()) < began + seconds:
-            # What can't be sent for want of a connection stays due.
             while sent < (now - began) * rate and self._ask(began + sent / rate):
                 sent += 1
             self._listen(max(began + (sent + 1) / rate - time.perf_counter(), 0.0))
+        while sent < int(seconds * rate) and self._ask(began + sent / rate):
+            sent += 1
+        unsent = [
+            Answer(0, began + number / rate, PATIENCE_SECONDS * 1000) for number in range(sent, int(seconds * rate))
+        ]
+        return self._end() + unsent
+
+    def run_in_turn(self, clients: int, seconds: float, began: float) -> list[Answer]:
+        """Let so many clients ask for so long, each again when it has its answer; returns all answers."""
+        self._listen(max(began - time.perf_counter(), 0.0))
+        while (now := time.perf_counter()) < began + seconds:
+            while len(self._asked) < clients and self._ask(now):
+                pass
+            self._listen(0.1)
+        return self._end()
+
+    def _end(self) -> list[Answer]:
         ends = time.perf_counter() + PATIENCE_SECONDS
         while self._asked and time.perf_counter() < ends:
             self._listen(0.1)
@@ -140,7 +163,11 @@ class Crowd:
                 return self._send(client, due)
         if len(self._open) >= MOST_CONNECTIONS:
             return False
-        client = socket.create_connection(self._address, PATIENCE_SECONDS)
+        try:
+            client = socket.create_connection(self._address, CONNECT_SECONDS)
+        except OSError:
+            self.answers.append(Answer(0, due, (time.perf_counter() - due) * 1000))
+            return True
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open[client.fileno()] = client
         self._poller.register(client.fileno(), select.EPOLLIN)
@@ -185,21 +212,42 @@ class Crowd:
         self._open.pop(fd).close()
 
 
-def _send_at_rate(port: int, request: bytes, rate: float, seconds: float) -> list[Answer]:
+def soon() -> float:
+    """Return when clients that are told so now can all begin, those in processes of their own too."""
+    return time.perf_counter() + PREPARATION_SECONDS
+
+
+async def _until(begins: float) -> None:
+    await asyncio.sleep(max(begins - time.perf_counter(), 0.0))
+
+
+def _run_crowd(how: str, port: int, request: bytes, amount: Any, seconds: float, begins: float) -> list[Answer]:
     gc.disable()
-    return Crowd(port, request).run(rate, seconds)
+    answers: list[Answer] = getattr(Crowd(port, request), how)(amount, seconds, begins)
+    return answers
 
 
-async def at_rate(port: int, request: bytes, rate: float, seconds: float) -> list[Answer]:
-    """Send a request at a rate, whatever becomes of it, from a process of its own; returns all answers."""
+async def _elsewhere(*arguments: Any) -> list[Answer]:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, _send_at_rate, port, request, rate, seconds)
+        return await asyncio.get_running_loop().run_in_executor(pool, _run_crowd, *arguments)
 
 
-async def in_turn(port: int, follow: Callable[[bytes], bytes], first: bytes, seconds: float) -> list[Answer]:
+async def at_rate(port: int, request: bytes, rate: float, seconds: float, begins: float) -> list[Answer]:
+    """Send a request at a rate, whatever becomes of it, from a process of its own; returns all answers."""
+    return await _elsewhere("run", port, request, rate, seconds, begins)
+
+
+async def all_in_turn(port: int, request: bytes, clients: int, seconds: float) -> list[Answer]:
+    """Send a request from so many clients, each when it has its answer, from a process of its own."""
+    return await _elsewhere("run_in_turn", port, request, clients, seconds, soon())
+
+
+async def in_turn(
+    port: int, follow: Callable[[bytes], bytes], first: bytes, seconds: float, begins: float = 0.0
+) -> list[Answer]:
     """Send one request after the other over one connection, each made from the answer before."""
     answers: list[Answer] = []
+    await _until(begins)
     wire, request = await connect(port), first
     ends = time.perf_counter() + seconds
     while (due := time.perf_counter()) < ends:
@@ -218,9 +266,10 @@ async def in_turn(port: int, follow: Callable[[bytes], bytes], first: bytes, sec
     return answers
 
 
-async def probing(port: int, request: bytes, seconds: float) -> list[Answer]:
+async def probing(port: int, request: bytes, seconds: float, begins: float) -> list[Answer]:
     """Ask every 50 ms over a connection of its own, as a load balancer does."""
     answers: list[Answer] = []
+    await _until(begins)
     ends = time.perf_counter() + seconds
     while (due := time.perf_counter()) < ends:
         wire = await connect(port)

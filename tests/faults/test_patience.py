@@ -6,17 +6,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg2
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, literal_column, select, text
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from app.db import db, fetch_all, transaction
+from app.db import db, fetch_all, transaction, write_one
 from app.engine import CLIENT_SLACK_SECONDS, is_unavailable
 from app.patience import DeadlinePassed, StillSilent, patience
+from app.reads import once
 from tests.conftest import settings_for
 from tests.services.postgres import PostgresServer
 
@@ -122,6 +124,25 @@ def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresS
     assert [type(error.orig) for error in errors] == [StillSilent] * 4
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_connections_of_before_a_silence_are_not_waited_for_one_by_one(
+    engine: Engine, database: PostgresServer
+) -> None:
+    for connection in [engine.connect() for _ in range(3)]:
+        connection.execute(text("SELECT 1"))
+        connection.close()
+    select_one: Any = once(select(literal_column("1").label("one")))
+    with frozen(database):
+        with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):
+            write_one(select_one)
+        # Two are left in the pool, and still look open.
+        for _ in range(2):
+            with takes(0, STATEMENT_SECONDS * 0.8), pytest.raises(OperationalError) as caught:
+                write_one(select_one)
+            assert isinstance(caught.value.orig, StillSilent)
+    row = write_one(select_one)
+    assert row.one == 1
 
 
 def race_to_connect(engine: Engine, count: int) -> list[OperationalError]:

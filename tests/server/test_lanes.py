@@ -69,11 +69,57 @@ def test_while_the_line_fills_the_newest_comes_first(clock: Clock) -> None:
 def test_a_line_that_has_emptied_begins_anew(clock: Clock) -> None:
     line = line_of(clock, 9)
     clock.now += 10 * BURST_SECONDS
-    assert taken(line, 6) == [0, 1, 2, 3, 4, 5]
+    assert taken(line, 8) == [0, 1, 2, 3, 4, 5, 6, 7]
     line.note_surplus()
     line.unread.extend((clock.now, number) for number in range(20, 26))
     line.note_surplus()
     assert taken(line, 2) == [25, 24]
+
+
+def test_a_line_that_stays_about_half_full_is_served_in_order(clock: Clock) -> None:
+    line = line_of(clock, 9)
+    clock.now += 10 * BURST_SECONDS
+    number, served = 9, []
+    for _ in range(40):
+        served += taken(line, 5)
+        line.note_surplus()
+        line.unread.extend((clock.now, number + more) for more in range(5))
+        number += 5
+        line.note_surplus()
+        clock.now += 0.01
+    assert served == list(range(200))
+
+
+def test_bursts_that_the_line_takes_in_are_no_storm(clock: Clock) -> None:
+    """Each is refused what is too much, and nothing more, however soon it follows the one before."""
+    line = SharedLine(2, 10)
+    for _ in range(5):
+        line.unread.extend((clock.now, 0) for _ in range(12))
+        line.look_around()
+        assert [bool(line.take_surplus()) for _ in range(3)] == [True, True, False]
+        for _ in range(10):
+            clock.now += 0.01
+            assert line.take()
+            line.look_around()
+        clock.now += 0.3
+        assert not line.is_in_storm()
+    assert shares.last_storm() == -math.inf
+
+
+def test_a_line_that_cannot_shrink_is_served_in_order(clock: Clock) -> None:
+    line = SharedLine(4, 4)
+    number, served = 0, []
+    for _ in range(50):
+        while line.count() < 8:
+            line.unread.append((clock.now, number))
+            number += 1
+        line.look_around()
+        while line.take_surplus():
+            pass
+        served += taken(line, 2)
+        clock.now += 0.01
+    assert served == sorted(served)
+    assert shares.last_storm() == -math.inf
 
 
 def test_in_a_burst_the_newest_are_refused_and_taken_first(clock: Clock) -> None:

@@ -197,7 +197,7 @@ def test_a_worker_looks_for_garbage_seldom_enough(tmp_path: Path) -> None:
     from pathlib import Path
 
     def post_worker_init(worker):
-        seen = gc.isenabled(), gc.get_threshold()[0] >= 10_000, gc.get_freeze_count() > 0
+        seen = gc.isenabled(), gc.get_threshold()[0] >= 2000, gc.get_freeze_count() > 0
         Path({str(found)!r}).write_text(repr(seen))
     """
     with serving(tmp_path, changes):
