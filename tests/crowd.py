@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 
 CLIENTS = 4
 
 
-class Crowd:
+class Crowd(ABC):
     """Clients that work until they are told to end, and what they were told meanwhile."""
 
     def __init__(self) -> None:
@@ -24,6 +25,6 @@ class Crowd:
         for thread in self._threads:
             thread.join()
 
+    @abstractmethod
     def work_as(self, number: int) -> None:
         """Do what the client of this number does, until it is over."""
-        raise NotImplementedError
