@@ -23,6 +23,8 @@ log = logging.getLogger("gatepost.database")
 # come while it tries. Added to the deadline that it may have queued behind, it still makes less than 2 s.
 TRY_SECONDS = 0.3
 HOPE_SECONDS = 0.05
+# What psycopg2 says of a connection that is open, and not in the midst of connecting.
+OPEN = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
 _thread = threading.local()
 
 
@@ -85,6 +87,10 @@ def _wait(connection: extensions.connection) -> None:
         poller.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
         left = max(0.0, ends - time.monotonic())
         if not poller.poll(None if math.isinf(left) else math.ceil(left * 1000)):
+            if connection.status not in OPEN:
+                # psycopg2 leaves those that are not open yet. The error's traceback keeps it, in a cycle, until the
+                # collector comes; all the while the kernel tries to reach the server, which then waits for us.
+                connection.close()
             raise DeadlinePassed("no answer from the database in time")
         state = connection.poll()
 

@@ -32,6 +32,8 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_line_prefix": "%m [%p] %a ",
     "lc_messages": "C",
+    # A client that has connected and says nothing, in the midst of a shutdown, must not hold it up for a minute.
+    "authentication_timeout": "5s",
 }
 # A killed server has given its commits to the kernel: only a crash of the machine loses them.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
