@@ -54,9 +54,18 @@ class EndingWorker(ServingWorker):
         """End at once, by an exception in the main loop, wherever it is.
 
         gunicorn's shuts the threads' pool down here first: in the midst of starting a thread, which holds the pool's
-        lock, that would wait for itself. And a second signal, as Ctrl-C and the master send one each, must not cut
-        the end short.
+        lock, that would wait for itself.
         """
-        for number in (signal.SIGQUIT, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_quitting()
         Worker.handle_quit(self, sig, frame)
+
+    def end_threads(self) -> None:
+        """Tell all threads to end, in full: one that is not told would keep the process."""
+        ignore_quitting()
+        super().end_threads()
+
+
+def ignore_quitting() -> None:
+    """Let no further signal to end at once cut the end short: Ctrl-C and the master send one each."""
+    for number in (signal.SIGQUIT, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

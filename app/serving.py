@@ -48,12 +48,16 @@ class ServingWorker(RefusingWorker):
                 self.tpool.submit(self._serve)
             super().run()
         finally:
-            self.is_over = True
-            self.turnstile.open_for_good()
-            self.readiness.wake_all_for_good()
-            # Also of a thread whose start was interrupted, which its pool does not know.
-            for pool in (self.tpool, *(lane.pool for lane in self.lanes.all)):
-                pool.shutdown(wait=False)
+            self.end_threads()
+
+    def end_threads(self) -> None:
+        """Tell all threads that there is nothing more to do."""
+        self.is_over = True
+        self.turnstile.open_for_good()
+        self.readiness.wake_all_for_good()
+        # Also one whose start was interrupted, which its pool does not know.
+        for pool in (self.tpool, *(lane.pool for lane in self.lanes.all)):
+            pool.shutdown(wait=False)
 
     # In the threads
 

@@ -261,25 +261,41 @@ def test_run_py_serves_as_production_does(tmp_path: Path, options: list[str]) ->
 
 # In the midst of starting a thread, when its pool's lock is held, a worker that is to end at once hears of it.
 QUIT_IN_THE_MIDST = """
-import os, signal
+import os, signal, threading
 from concurrent.futures import ThreadPoolExecutor
-begin = ThreadPoolExecutor._adjust_thread_count
+from app.concurrency import Turnstile
+count, start, end = ThreadPoolExecutor._adjust_thread_count, threading.Thread.start, Turnstile.open_for_good
 
-def interrupted(pool):
-    begin(pool)
+def quit():
     if os.path.exists({mark!r}):
         os.unlink({mark!r})
         os.kill(os.getpid(), signal.{first})
-        os.kill(os.getpid(), signal.SIGQUIT)
 
-ThreadPoolExecutor._adjust_thread_count = interrupted
+def counted(pool):
+    count(pool)
+    if {is_known}:
+        quit()
+
+def started(thread):
+    start(thread)
+    if not {is_known}:
+        quit()
+
+def ended(turnstile):
+    # Again, when it is about to end.
+    os.kill(os.getpid(), signal.SIGQUIT)
+    end(turnstile)
+
+ThreadPoolExecutor._adjust_thread_count, threading.Thread.start, Turnstile.open_for_good = counted, started, ended
 """
 
 
 @pytest.mark.parametrize("first", ["SIGQUIT", "SIGINT"])
-def test_a_worker_can_be_ended_while_it_starts(tmp_path: Path, first: str) -> None:
+@pytest.mark.parametrize("is_known", [True, False], ids=["known to the pool", "not yet known"])
+def test_a_worker_can_be_ended_while_it_starts(tmp_path: Path, first: str, is_known: bool) -> None:
     mark = tmp_path / "mark"
-    with serving(tmp_path, QUIT_IN_THE_MIDST.format(mark=str(mark), first=first)) as server:
+    changes = QUIT_IN_THE_MIDST.format(mark=str(mark), first=first, is_known=is_known)
+    with serving(tmp_path, changes) as server:
         mark.touch()
         psutil.Process(server.process.pid).send_signal(signal.SIGHUP)
         wait_until(lambda: server.process.log_text().count("Worker exiting") >= 2)
