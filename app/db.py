@@ -157,7 +157,7 @@ def _reader_of(statement: Executable) -> Reader | None:
 def _rows_of(connection: Connection, statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
     found = connection.execute(statement, parameters)
     if not found.returns_rows:
-        return []
+        return None if only_first else []
     return found.first() if only_first else found.all()
 
 

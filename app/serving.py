@@ -233,15 +233,12 @@ class ServingWorker(RefusingWorker):
             if time.monotonic() - since < seconds:
                 line.unread.appendleft((since, conn))
                 return
-            self._read_one_who_waits(conn, since)
-
-    def _read_one_who_waits(self, conn: Any, since: float) -> None:
-        if (arrived := self._read(conn)) is None:
-            return
-        if lane := self.lanes.find_probe(arrived) or self.lanes.find_hashing(arrived):
-            self._enter_lane(conn, lane)
-        else:
-            self.line.waiting.append((since, conn))
+            if (arrived := self._read(conn)) is None:
+                continue
+            if lane := self.lanes.find_probe(arrived) or self.lanes.find_hashing(arrived):
+                self._enter_lane(conn, lane)
+            else:
+                line.waiting.append((since, conn))
 
     def _thin_out(self, line: Any) -> None:
         """Turn away who has waited too long, and who is too many in a storm."""

@@ -105,11 +105,13 @@ class Dying:
 
     def __init__(self, reader: Reader, times: int) -> None:
         self.reader, self.left, self.seen = reader, times, 0
+        self.dead: list[Any] = []
 
     def __call__(self, connection: Any, text: str, values: Any, fetch: Any, *, alone: bool) -> Any:
         self.seen += 1
         if self.left:
             self.left -= 1
+            self.dead.append(connection)
             raise self.error()
         return Reader._execute(self.reader, connection, text, values, fetch, alone=alone)
 
@@ -122,6 +124,21 @@ class Dying:
         )
         return error
 
+    def are_let_go(self) -> bool:
+        """Whether the pool has closed those that broke, rather than to give them to the next one."""
+        return all(is_closed(connection) for connection in self.dead)
+
+
+def is_closed(connection: Any) -> bool:
+    """Whether a connection of the driver is."""
+    if db.engine.name == "postgresql":
+        return bool(connection.closed)
+    try:
+        connection.execute("SELECT 1").close()
+    except connection.ProgrammingError:
+        return True
+    return False
+
 
 def test_a_read_is_tried_again_on_a_new_connection(
     reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
@@ -129,7 +146,7 @@ def test_a_read_is_tried_again_on_a_new_connection(
     dying = Dying(reader, 1)
     monkeypatch.setattr(reader, "_execute", dying)
     assert fetch_one(ONE, user_id=alice.id) is not None
-    assert dying.seen == 2
+    assert (dying.seen, len(dying.dead), dying.are_let_go()) == (2, 1, True)
 
 
 def test_a_write_is_not_tried_again(reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +155,7 @@ def test_a_write_is_not_tried_again(reader: Reader, alice: Person, monkeypatch: 
     with pytest.raises(DBAPIError) as error:
         write_one(ONE, user_id=alice.id)
     assert error.value.connection_invalidated
-    assert dying.seen == 1
+    assert (dying.seen, len(dying.dead), dying.are_let_go()) == (1, 1, True)
 
 
 def test_a_connection_is_given_back_whatever_happens(
@@ -214,9 +231,11 @@ def test_what_the_session_holds_back_is_written_first(alice: Person) -> None:
 def test_a_connection_that_dies_in_a_transaction_ends_it(
     reader: Reader, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    dying = Dying(reader, 1)
     with monkeypatch.context() as patch, pytest.raises(DBAPIError) as error:
-        write_twice(alice, lambda: patch.setattr(reader, "_execute", Dying(reader, 1)))
+        write_twice(alice, lambda: patch.setattr(reader, "_execute", dying))
     assert error.value.connection_invalidated
+    assert (len(dying.dead), dying.are_let_go()) == (1, True)
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     row: Any = fetch_one(ONE, user_id=alice.id)
     assert row.about == ""

@@ -20,9 +20,9 @@ from app.maintenance import require_service
 from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
 from app.ratelimit import LimitName, RateLimits, address_key
 from app.reads import once
-from app.users.models import User
+from app.users.models import TOLD_COLUMNS, User
 from app.users.schemas import fold
-from app.users.service import USER_COLUMNS, create_user, is_email_taken
+from app.users.service import create_user, is_email_taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _wrong_password(caller: Caller, failure: str | None) -> Problem:
 _CREDENTIALS = once(select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key")))
 # Not against those who only refer to the account, as a new post does.
 _LOCK = once(
-    select(*USER_COLUMNS)
+    select(*TOLD_COLUMNS)
     .where(User.id == bindparam("id"), User.is_active, User.password_hash == bindparam("password_hash"))
     .with_for_update(key_share=True)
 )

@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, inse
 
 from app.auth.models import Session
 from app.reads import once
-from app.users.models import User
+from app.users.models import TOLD_COLUMNS, User
 
 
 def is_live(now: Any) -> ColumnElement[bool]:
@@ -71,17 +71,7 @@ ROTATE = once(
 )
 # The one query that every authenticated request makes: session and user at once, by primary keys.
 CALLER = once(
-    select(
-        User.id,
-        User.name,
-        User.bio,
-        User.email,
-        User.email_verified,
-        User.role,
-        User.is_active,
-        User.created_at,
-        User.updated_at,
-    )
+    select(*TOLD_COLUMNS)
     .join(Session, Session.user_id == User.id)
     .where(Session.id == bindparam("session_id"), User.id == bindparam("user_id"), User.is_active)
     .where(is_live(bindparam("now")))

@@ -1,6 +1,6 @@
 """Sessions: one row a login, rotation by compare-and-swap, and every way a session ends.
 
-Owns the sessions table. Commits but a rotation, one statement; a refusal that must be kept is returned, not raised.
+Owns the sessions table. A rotation, one statement, commits by itself; a refusal to be kept is returned, not raised.
 """
 
 from __future__ import annotations

@@ -47,3 +47,17 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+# What is ever told of an account, to whoever may see it; `app/users/schemas.py` says to whom.
+TOLD_COLUMNS = (
+    User.id,
+    User.name,
+    User.bio,
+    User.email,
+    User.email_verified,
+    User.role,
+    User.is_active,
+    User.created_at,
+    User.updated_at,
+)

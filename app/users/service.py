@@ -17,7 +17,7 @@ from app.guards import Caller
 from app.pagination import Page, paginate
 from app.reads import once
 from app.users.events import user_disabled
-from app.users.models import User
+from app.users.models import TOLD_COLUMNS, User
 from app.users.schemas import fold
 
 ADMIN_FIELDS = frozenset({"role", "is_active"})
@@ -25,19 +25,8 @@ ADMIN_FIELDS = frozenset({"role", "is_active"})
 LOCK = {"key_share": True}
 # PostgreSQL's advisory lock of whoever changes who administers. SQLite has one writer at a time anyway.
 ADMINS_LOCK = int.from_bytes(b"admins")
-USER_COLUMNS = (
-    User.id,
-    User.name,
-    User.name_key,
-    User.bio,
-    User.email,
-    User.email_verified,
-    User.role,
-    User.is_active,
-    User.created_at,
-    User.updated_at,
-)
-_USERS = select(*USER_COLUMNS)
+# Lists are sorted by name.
+_USERS = select(*TOLD_COLUMNS, User.name_key)
 _USERS_FOUND = _USERS.where(User.name_key.like(bindparam("pattern"), escape="/"))
 _USERS_FOUND_BY_ADMIN = _USERS.where(
     or_(*(column.like(bindparam("pattern"), escape="/") for column in (User.name_key, User.email_key)))
@@ -108,7 +97,7 @@ def _pattern(text: str) -> str:
 
 def list_users_after(user_id: int, limit: int) -> Sequence[Row[Any]]:
     """Return up to `limit` users in the order of their ids, those behind `user_id`, for a command of the operator."""
-    return fetch_all(select(*USER_COLUMNS).where(User.id > user_id).order_by(User.id).limit(limit))
+    return fetch_all(_USERS.where(User.id > user_id).order_by(User.id).limit(limit))
 
 
 def may_see_all_of(caller: Caller | None, user_id: int) -> bool:

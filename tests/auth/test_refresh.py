@@ -11,8 +11,19 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.auth import sessions
 from app.auth.sessions import GRACE_USES
-from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, bearer, claims_of, get_me, refresh, reissue, session_row
+from tests.auth.support import (
+    NOT_OBJECTS,
+    NOT_STRINGS,
+    bearer,
+    claims_of,
+    get_me,
+    refresh,
+    reissue,
+    session_row,
+    set_column,
+)
 from tests.conftest import API, PASSWORD, Clock, Person, problem, settings_for
 
 REVOKED = (401, "token_revoked")
@@ -252,6 +263,30 @@ def test_grace_does_not_outlive_the_session(client: FlaskClient, alice: Person, 
 def test_a_disabled_user_refreshes_no_more(client: FlaskClient, alice: Person, carol: Person) -> None:
     carol.patch(f"/users/{alice.id}", json={"is_active": False})
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
+
+
+def test_a_user_whom_an_operator_disables_in_the_database_refreshes_no_more(
+    client: FlaskClient, app: Flask, alice: Person
+) -> None:
+    replaced, alice.refresh_token = alice.refresh_token, exchange(client, alice.refresh_token)
+    set_column(app, alice, is_active=False)
+    for token in (alice.refresh_token, replaced):
+        assert problem(refresh(client, token)) == REVOKED
+    assert session_row(app, alice.session_id).generation == 2
+    # Nothing of this was a replay: the session goes on when the account does.
+    set_column(app, alice, is_active=True)
+    exchange(client, alice.refresh_token)
+
+
+def test_an_account_that_is_enabled_in_the_midst_of_a_refresh_is_no_replay(
+    client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        # It was disabled still when the rotation looked, and is not when the reason is looked for.
+        patch.setattr(sessions, "write_one", lambda *_, **__: None)
+        assert problem(refresh(client, alice.refresh_token)) == REVOKED
+    assert session_row(app, alice.session_id).revoked_at is None
+    exchange(client, alice.refresh_token)
 
 
 def test_a_deleted_user_refreshes_no_more(client: FlaskClient, alice: Person, carol: Person) -> None:
