@@ -12,10 +12,9 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
-from app.passwords import THREAD_NAME
 from benchmarks.overload.clients import Answer, all_in_turn, at_rate, in_turn, percentile, probing, run, soon
+from benchmarks.processors import processors_of
 from benchmarks.scale.rows import PASSWORD, filled
 from benchmarks.speed.servers import call, environment, machine
 from tests.services.gunicorn import GatepostServer
@@ -132,17 +131,6 @@ def measure_overload(port: int, seconds: float) -> tuple[float, bool]:
     return capacity, factor <= MOST_TIMES_SLOWER and slowest <= MOST_HEALTH_MS
 
 
-def processor_seconds(server: GatepostServer) -> tuple[float, float]:
-    """Return how long the workers' threads have been on a processor, those that hash and all (Linux)."""
-    hashing = everything = 0.0
-    for pid in server.worker_pids():
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            seconds = int((thread / "schedstat").read_text().split()[0]) / 1e9
-            everything += seconds
-            hashing += seconds if (thread / "comm").read_text().strip() == THREAD_NAME else 0.0
-    return hashing, everything
-
-
 def measure_argon2(server: GatepostServer, seconds: float) -> bool:
     """Print how much of a login's CPU is Argon2's; returns whether the aim is kept."""
     bodies = [head("POST", f"{API}/auth/login", login(300 + number)) for number in range(LOGINS_AT_ONCE)]
@@ -153,15 +141,16 @@ def measure_argon2(server: GatepostServer, seconds: float) -> bool:
         )
 
     run(log_in())
-    before = processor_seconds(server)
+    before = processors_of(server.worker_pids())
     answers = [answer for answers in run(log_in()) for answer in answers if answer.status == 200]
-    hashing, everything = (after - earlier for after, earlier in zip(processor_seconds(server), before, strict=True))
+    used = processors_of(server.worker_pids())
+    share, ms = used.share_since(before), 1000 * (used.everything - before.everything) / len(answers)
     print(
-        f"{len(answers) / seconds:,.0f} logins a second and nothing else, {1000 * everything / len(answers):.1f} ms of "
-        f"CPU each: {hashing / everything:.1%} in Argon2.\n",
+        f"{len(answers) / seconds:,.0f} logins a second and nothing else, {ms:.1f} ms of CPU each: "
+        f"{share:.1%} in Argon2.\n",
         flush=True,
     )
-    return hashing / everything >= LEAST_IN_ARGON2
+    return share >= LEAST_IN_ARGON2
 
 
 def measure_logins(port: int, capacity: float, seconds: float) -> bool:

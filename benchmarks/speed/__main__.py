@@ -94,6 +94,15 @@ def make_cases(server: GatepostServer, posts: int) -> list[Case]:
     ]
 
 
+def renewed(server: GatepostServer, load: Load, connections: int) -> Load:
+    """Return a load as it can be sent again: one that uses tokens up gets new ones."""
+    if load.name != "refresh":
+        return load
+    # Those of the last run have been used, each up to a request that was cut off. wrk makes one request too many, to
+    # see how many it is.
+    return replace(load, tokens=refresh_tokens(server.port, REFRESH_EMAIL, connections + 1))
+
+
 def _near_the_end(port: int, cursor: str) -> str:
     """Walk a little, so that the cursor is one that a reader of the list would have."""
     for _ in range(3):
@@ -114,11 +123,7 @@ def measure(server: GatepostServer, base: Target | None, plan: Plan, posts: int)
     for number in range(plan.rounds + 1):
         for case in cases:
             seconds = plan.seconds if number else 1
-            if case.ours.name == "refresh":
-                # Those of the last round have been used up, each up to a request that was cut off.
-                # wrk makes one request too many, to see how many it is.
-                tokens = refresh_tokens(server.port, REFRESH_EMAIL, plan.connections + 1)
-                case = replace(case, ours=replace(case.ours, tokens=tokens))
+            case = replace(case, ours=renewed(server, case.ours, plan.connections))
             pair = _one_round(case, ours, base, plan.connections, seconds, ours_first=number % 2 == 0)
             if number:  # the first warms up
                 found[case.ours.name].append(pair)

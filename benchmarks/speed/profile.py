@@ -1,8 +1,10 @@
 """Where the CPU of a request goes, layer by layer: `make bench-profile`.
 
-Takes the CPU of a request from a run of wrk, then samples the workers by py-spy in a second one and divides that CPU as
-the samples fall: each to the layer of the innermost frame that belongs to one. Only threads that hold the interpreter's
-lock are seen, so what the kernel does for a layer counts for all layers alike. Prints a table; writes nothing.
+Takes the CPU of a request from a run of wrk, and of that what the threads that hash passwords had, by the kernel's
+account: they hold no lock of the interpreter while they do. Then samples the workers by py-spy in a second run and
+divides the rest as the samples fall: each to the layer of the innermost frame that belongs to one. Only threads that
+hold the interpreter's lock are seen, so what the kernel does for a layer counts for all layers alike. Prints a table;
+writes nothing.
 """
 
 from __future__ import annotations
@@ -12,65 +14,45 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from benchmarks.speed.__main__ import database, make_cases
+import psutil
+
+from benchmarks.processors import processors_of
+from benchmarks.speed.__main__ import database, make_cases, renewed
 from benchmarks.speed.servers import gatepost, limit
 from benchmarks.speed.wrk import Load, Run, run
 
-# A part of a frame's file, and its layer; the first that fits.
-LAYERS = (
-    ("app/ops/logs.py", "request log"),
-    ("logging/__init__.py", "request log"),
-    ("prometheus_client/", "metrics"),
-    ("app/metrics.py", "metrics"),
-    ("app/ops/measures.py", "metrics"),
-    ("app/limits", "rate limits"),
-    ("app/ratelimit.py", "rate limits"),
-    ("flask_cors/", "CORS"),
-    ("app/cors.py", "CORS"),
-    ("app/ops/", "door and headers"),
-    ("app/headers.py", "door and headers"),
-    ("app/patience.py", "driver"),
-    ("psycopg2/", "driver"),
-    ("sqlalchemy/engine/default.py:do_execute", "driver"),
-    ("app/engine.py", "pool"),
-    ("sqlalchemy/pool/", "pool"),
-    ("sqlalchemy/", "SQLAlchemy"),
-    ("app/db.py", "SQLAlchemy"),
-    ("app/wire.py", "HTTP server"),
-    ("app/server.py", "HTTP server"),
-    ("app/lanes.py", "HTTP server"),
-    ("app/concurrency.py", "HTTP server"),
-    ("app/readiness.py", "HTTP server"),
-    ("app/refusing.py", "HTTP server"),
-    ("app/resting.py", "HTTP server"),
-    ("app/serving.py", "HTTP server"),
-    ("app/lingering.py", "HTTP server"),
-    ("gunicorn/", "HTTP server"),
-    ("concurrent/futures/", "HTTP server"),
-    ("app/auth/", "tokens and session"),
-    ("app/guards.py", "tokens and session"),
-    ("jwt/", "tokens and session"),
-    ("argon2/", "password hash"),
-    ("app/passwords.py", "password hash"),
-    ("marshmallow/", "input and output"),
-    ("app/dumping.py", "input and output"),
-    ("app/json_reader.py", "input and output"),
-    ("app/fields.py", "input and output"),
-    ("app/etags.py", "input and output"),
-    ("app/http.py", "pipeline"),
-    ("app/body.py", "pipeline"),
-    ("app/idempotency.py", "pipeline"),
-    ("app/maintenance.py", "pipeline"),
-    ("app/error_handlers.py", "pipeline"),
-    ("app/", "views and services"),
-    ("benchmarks/speed/limit.py", "views and services"),
-    ("flask/", "Flask and Werkzeug"),
-    ("werkzeug/", "Flask and Werkzeug"),
-)
+HASHING = "password hash"
+# The parts of a frame's file that belong to a layer; the first that fits. A function's name may follow.
+LAYERS = {
+    "request log": ("app/ops/logs.py", "logging/__init__.py"),
+    "metrics": ("prometheus_client/", "app/metrics.py", "app/ops/measures.py"),
+    "rate limits": ("app/limits_", "app/ratelimit.py"),
+    "CORS": ("flask_cors/", "app/cors.py"),
+    "door and headers": ("app/ops/", "app/headers.py"),
+    "driver and rows": (
+        *("app/patience.py", "app/reads.py", "psycopg2/", "sqlalchemy/engine/default.py:do_execute", "sqlite3/"),
+    ),
+    "pool": ("app/engine.py", "sqlalchemy/pool/"),
+    "SQLAlchemy": ("sqlalchemy/", "app/db.py"),
+    "HTTP server": (
+        *("app/arbiter.py", "app/concurrency.py", "app/ending.py", "app/lanes.py", "app/lingering.py"),
+        *("app/readiness.py", "app/refusing.py", "app/resting.py", "app/sending.py", "app/server.py", "app/serving.py"),
+        *("app/shares.py", "app/wire.py", "gunicorn/", "concurrent/futures/"),
+    ),
+    "tokens and session": ("app/auth/", "app/guards.py", "jwt/"),
+    HASHING: ("argon2/", "app/passwords.py"),
+    "input and output": (*("marshmallow/", "app/dumping.py", "app/json_reader.py", "app/fields.py", "app/etags.py"),),
+    "pipeline": ("app/http.py", "app/body.py", "app/idempotency.py", "app/maintenance.py", "app/error_handlers.py"),
+    "views and services": ("app/", "benchmarks/speed/limit.py"),
+    "Flask and Werkzeug": ("flask/", "werkzeug/"),
+}
 OTHER = "other"
-SAMPLES_PER_SECOND = 250
+SAMPLES_PER_SECOND, CONNECTIONS = 250, 64
 
 
 def layer_of(stack: str) -> str:
@@ -78,17 +60,24 @@ def layer_of(stack: str) -> str:
     for frame in reversed(stack.split(";")):
         function, _, place = frame.partition(" (")
         path = place.rpartition(":")[0] or place
-        for part, layer in LAYERS:
-            file, _, name = part.partition(":")
-            if f"/{file}" in f"/{path}" and name in ("", function):
-                return layer
+        for layer, parts in LAYERS.items():
+            for part in parts:
+                file, _, name = part.partition(":")
+                if f"/{file}" in f"/{path}" and name in ("", function):
+                    return layer
     return OTHER
 
 
-def profile(url: str, load: Load, *, pid: int, seconds: int) -> tuple[Run, dict[str, float]]:
-    """Load a server whose first process is `pid`; returns what wrk found, and microseconds a request by layer."""
-    run(url, load, pid=pid, connections=64, seconds=2)
-    found = run(url, load, pid=pid, connections=64, seconds=seconds)
+def profile(url: str, make_load: Callable[[], Load], *, pid: int, seconds: int) -> tuple[Run, dict[str, float]]:
+    """Load a server whose first process is `pid`; returns what wrk found, and microseconds a request by layer.
+
+    `make_load` is asked for each run: a refresh token is used but once.
+    """
+    run(url, make_load(), pid=pid, connections=CONNECTIONS, seconds=2)
+    workers, load = [child.pid for child in psutil.Process(pid).children()], make_load()
+    before = processors_of(workers)
+    found = run(url, load, pid=pid, connections=CONNECTIONS, seconds=seconds)
+    hashing_us = found.cpu_us * processors_of(workers).share_since(before)
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "stacks"
         sampler = subprocess.Popen(
@@ -101,7 +90,7 @@ def profile(url: str, load: Load, *, pid: int, seconds: int) -> tuple[Run, dict[
             stderr=subprocess.STDOUT,
             text=True,
         )
-        run(url, load, pid=pid, connections=64, seconds=seconds + 1)
+        run(url, make_load(), pid=pid, connections=CONNECTIONS, seconds=seconds + 1)
         said, _ = sampler.communicate()
         if sampler.returncode:
             sys.exit(f"py-spy may not look into other processes here (try it as root):\n{said}")
@@ -109,14 +98,19 @@ def profile(url: str, load: Load, *, pid: int, seconds: int) -> tuple[Run, dict[
         for line in record.read_text(encoding="utf-8").splitlines():
             stack, _, count = line.rpartition(" ")
             samples[layer_of(stack)] += int(count)
-    total = sum(samples.values()) or 1
-    return found, {layer: found.cpu_us * count / total for layer, count in samples.most_common()}
+    # What its thread did with the lock is counted already.
+    del samples[HASHING]
+    rest_us = (found.cpu_us - hashing_us) / (sum(samples.values()) or 1)
+    shares = {layer: rest_us * count for layer, count in samples.items()}
+    return found, shares | ({HASHING: hashing_us} if hashing_us else {})
 
 
 def main() -> None:
     """Profile the endpoints that were asked for."""
     parser = argparse.ArgumentParser(prog="make bench-profile", description=__doc__)
-    parser.add_argument("--only", default="health,list,one post,me,create", help="names of endpoints, with commas")
+    parser.add_argument(
+        "--only", default="health,list,one post,me,create,refresh,login", help="names of endpoints, with commas"
+    )
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--posts", type=int, default=20_000)
     parser.add_argument("--limit", action="store_true", help="the bare limit too")
@@ -125,13 +119,22 @@ def main() -> None:
     with database(options.database, options.posts) as url:
         with gatepost(url) as server:
             cases = [case for case in make_cases(server, options.posts) if case.ours.name in options.only.split(",")]
-            table = {c.ours.name: profile(server.url, c.ours, pid=server.pid, seconds=options.seconds) for c in cases}
+            table = {
+                case.ours.name: profile(
+                    server.url,
+                    partial(renewed, server, case.ours, CONNECTIONS),
+                    pid=server.pid,
+                    seconds=options.seconds,
+                )
+                for case in cases
+            }
         if options.limit:
             with limit(url) as base:
                 for case in cases:
                     if case.base is not None:
                         name = f"limit: {case.base.name}"
-                        table[name] = profile(base.url, case.base, pid=base.pid, seconds=options.seconds)
+                        load = partial(replace, case.base)
+                        table[name] = profile(base.url, load, pid=base.pid, seconds=options.seconds)
     print(as_table(table))
 
 

@@ -1,0 +1,33 @@
+"""Whose time on a processor it was: that of the threads that hash passwords, or of all others (Linux)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.passwords import THREAD_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """Seconds on a processor, since the threads began: of those that hash, and of all."""
+
+    hashing: float
+    everything: float
+
+    def share_since(self, before: Processors) -> float:
+        """Return the part that hashing had of the time since `before`, 0 where nothing is known."""
+        everything = self.everything - before.everything
+        return (self.hashing - before.hashing) / everything if everything else 0.0
+
+
+def processors_of(pids: Iterable[int]) -> Processors:
+    """Return what the threads of these processes have had; nothing where the system does not say by thread."""
+    hashing = everything = 0.0
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*"):
+            seconds = int((thread / "schedstat").read_text().split()[0]) / 1e9
+            everything += seconds
+            hashing += seconds if (thread / "comm").read_text().strip() == THREAD_NAME else 0.0
+    return Processors(hashing, everything)
