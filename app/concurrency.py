@@ -11,11 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-# Thread-seconds a second, on a processor or waiting for one: over the first, one thread less serves; under the second,
-# one more.
+# Thread-seconds a second, on a processor or waiting for one: over the first, half as many threads serve; under the
+# second, one more.
 ENOUGH = 0.9
 TOO_LITTLE = 0.7
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.02
 # Where Linux tells of a process's threads; elsewhere the whole process's time on a processor has to do.
 TASKS = Path("/proc/self/task")
 
@@ -74,7 +74,7 @@ class Turnstile:
         if not is_recent:
             return
         if share > ENOUGH and self.allowed > 1:
-            self.open(self.allowed - 1)
+            self.open(self.allowed // 2)
         elif share < TOO_LITTLE and self.allowed < self.threads:
             self.open(self.allowed + 1)
 

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from gunicorn.workers.base import Worker
 
 from app import drain
-from app.serving import ServingWorker
+from app.watching import WatchingWorker
 
 
-class EndingWorker(ServingWorker):
+class EndingWorker(WatchingWorker):
     """gunicorn's threaded worker, which loses no signal and is not confused by another's."""
 
     # How long a SIGTERM that is not the master's may be one that the master got as well.

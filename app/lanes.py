@@ -31,7 +31,12 @@ PROBE_THREADS = {"/health": 1, "/health/ready": 2, "/metrics": 1}
 HASHING = ("/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/password")
 HASHING_THREADS = 1
 BURST_SECONDS = 0.1
+# While a line fills, which takes up to one burst, and until that has lasted for another.
+FILLING_SECONDS = 2 * BURST_SECONDS
 CALM_SECONDS = 1.0
+# Who has waited for so long in a storm is refused, as long as there are others. A few would else stay behind, since the
+# newest come first, and be served after all when for a moment nobody else is there: they alone made the p99.
+LATE_SECONDS = 0.01
 # Then it has to show again that it is one. Else clients who ask again at once when they are refused, and are no more
 # than could all wait, would keep it up for good.
 LONGEST_STORM_SECONDS = 10.0
@@ -128,8 +133,8 @@ class Line:
         return self.can_shrink and time.monotonic() - self.overflowed_at <= CALM_SECONDS
 
     def fills_quickly(self) -> bool:
-        """Whether it is more than half full, and a burst ago was nearly empty."""
-        return self.can_shrink and 0 <= time.monotonic() - self.half_full_at <= BURST_SECONDS
+        """Whether it is more than half full, and was nearly empty a moment ago."""
+        return self.can_shrink and 0 <= time.monotonic() - self.half_full_at <= FILLING_SECONDS
 
     def has_overdue(self, seconds: float) -> bool:
         """Whether the first has waited for longer than that."""
@@ -185,14 +190,24 @@ class SharedLine(Line):
             return _pop(self.unread) or _pop(self.waiting)
         return _popleft(self.waiting) or _popleft(self.unread)
 
+    def has_late(self) -> bool:
+        """Whether the first has waited for so long in a storm that one of those behind should be served instead."""
+        if self.count() < 2 or not self.has_own_storm():
+            return False
+        try:
+            return time.monotonic() - (self.waiting or self.unread)[0][0] > LATE_SECONDS
+        except IndexError:
+            return False
+
     def take_surplus(self, free: int = 0) -> tuple[float, Any] | None:
         """Remove and return one that is too much here, while so many threads are about to take one each.
 
         In a storm, those that have waited longest are worth least: their clients have given up first.
         """
-        if self.surplus() <= free:
+        if self.surplus() > free:
+            self.note_surplus()
+        elif not self.has_late():
             return None
-        self.note_surplus()
         if self.is_in_storm():
             return _popleft(self.waiting) or _popleft(self.unread)
         return _pop(self.unread) or _pop(self.waiting)

@@ -1,8 +1,7 @@
 """How requests come to threads: each thread asks the kernel for the next one when it has answered one.
 
-gunicorn's main loop hands every request to a thread and hears of its end, which costs more than to parse it. Here it
-looks after those who wait only while no thread is free: then it sees who they are, for how long they wait, and that
-probes and refusals come through. Must not know what a request or its answer says.
+gunicorn's main loop hands every request to a thread and hears of its end, which costs more than to parse it. What it
+does here while no thread is free is in app/watching.py. Must not know what a request or its answer says.
 """
 
 from __future__ import annotations
@@ -15,11 +14,7 @@ from typing import Any, ClassVar
 from app.concurrency import Turnstile
 from app.lanes import Lane, Lanes, SharedLine, is_complete
 from app.refusing import RefusingWorker
-from app.resting import EXPIRY_SECONDS
 
-# While no thread is free: how often the main loop looks; when threads that take nothing are stuck; and who waits for so
-# long that it may be a probe.
-WATCH_SECONDS, STUCK_SECONDS, SUSPECT_SECONDS = 0.005, 0.01, 0.05
 MAX_SEEN_AT_ONCE = 1024
 
 
@@ -33,8 +28,8 @@ class ServingWorker(RefusingWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.free_threads: set[int] = set()
+        # Whether the main loop looks who waits, as no thread is free.
         self.is_watching = self.is_over = False
-        self.taken_before, self.taken_at = 0, 0.0
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         self.line = SharedLine(self.cfg.threads, self.max_queued)
@@ -70,7 +65,7 @@ class ServingWorker(RefusingWorker):
                 conn, is_surplus = self._take_next()
                 if conn is not None:
                     self.line.taken += 1
-                    self._attend(conn, is_surplus=is_surplus)
+                    self.attend(conn, is_surplus=is_surplus)
             except BaseException:  # the thread must go on
                 self.log.exception("A connection is lost.")
                 if conn is not None:
@@ -81,6 +76,9 @@ class ServingWorker(RefusingWorker):
         if found := self.line.take_surplus(free=1):
             return found[1], True
         me = threading.get_ident()
+        if self.line.is_in_storm():
+            # Who comes last is served, so all that is known has to be of now.
+            self.line_up_readable()
         # Before the look at the line: who adds to it wakes those that are free.
         self.free_threads.add(me)
         try:
@@ -94,21 +92,33 @@ class ServingWorker(RefusingWorker):
             self.method_queue.defer(self.notify)
         return conn, found is not None and time.monotonic() - found[0] > self.max_queue_seconds
 
+    def line_up_readable(self) -> None:
+        """Add to the line whoever the kernel knows to have sent something; wake who is free for them."""
+        now = time.monotonic()
+        for fd, has_left in self.readiness.look(MAX_SEEN_AT_ONCE):
+            if (conn := self.claim(fd)) is None:
+                continue
+            # Who has left waits for nothing, and must not count among those who do.
+            if not has_left or self.read(conn) is not None:
+                self.line.unread.append((now, conn))
+        if self.free_threads:
+            self.readiness.wake()
+
     def _claim_next(self) -> Any:
         fd = self.readiness.wait()
         return None if fd is None else self.claim(fd)
 
-    def _attend(self, conn: Any, *, is_surplus: bool = False) -> None:
+    def attend(self, conn: Any, *, is_surplus: bool = False) -> None:
         """Deal with what has come on a connection: serve it, refuse it, or wait for the rest of it."""
-        if (arrived := self._read(conn)) is None:
+        if (arrived := self.read(conn)) is None:
             return
         lane = self.lanes.find_hashing(arrived) or (self.lanes.find_probe(arrived) if is_surplus else None)
         if lane is not None:
-            self.method_queue.defer(self._enter_lane, conn, lane)
+            self.method_queue.defer(self.enter_lane, conn, lane)
         else:
             self.leave(conn, is_kept=self.turn_away(conn, self.line.count()) if is_surplus else self.handle(conn))
 
-    def _read(self, conn: Any) -> bytes | None:
+    def read(self, conn: Any) -> bytes | None:
         """Return what a thread can go to work with; else let the connection rest, or go."""
         unreader = conn.parser.unreader
         try:
@@ -147,7 +157,8 @@ class ServingWorker(RefusingWorker):
 
     # Lanes, in the main loop
 
-    def _enter_lane(self, conn: Any, lane: Lane) -> None:
+    def enter_lane(self, conn: Any, lane: Lane) -> None:
+        """Let the lane's threads serve a connection, if there is room before them."""
         if lane.in_hand < lane.threads:
             self._submit(conn, lane)
             return
@@ -173,78 +184,3 @@ class ServingWorker(RefusingWorker):
         lane.in_hand -= 1
         if lane.waiting:
             self._submit(lane.waiting.popleft()[1], lane)
-
-    # Those who wait, in the main loop
-
-    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
-        lanes = [lane for lane in self.lanes.all if lane.waiting]
-        rarely = 1.0 if self.alive and not (lanes or self.partial or self.silent) else EXPIRY_SECONDS
-        super().wait_for_and_dispatch_events(min(timeout or 0.0, WATCH_SECONDS if self.is_watching else rarely))
-        if self.is_watching:
-            self._watch()
-        for lane in lanes:
-            self._thin_out(lane)
-
-    def _watch(self) -> None:
-        """See who waits; if no thread has taken anything since the last time, do their work as far as it can't wait."""
-        line = self.line
-        self.is_watching = False
-        if self.free_threads and not line.count():
-            self.turnstile.open()
-            return
-        self.is_watching = True
-        if self.free_threads:
-            self.readiness.wake()
-            return
-        now = time.monotonic()
-        for fd, has_left in self.readiness.look(MAX_SEEN_AT_ONCE):
-            if (conn := self.claim(fd)) is None:
-                continue
-            # Who has left waits for nothing, and must not count among those who do.
-            if not has_left or self._read(conn) is not None:
-                line.unread.append((now, conn))
-        line.look_around()
-        is_stuck = self._is_stuck(now)
-        if not is_stuck:
-            self.turnstile.adjust()
-        elif self.turnstile.open():
-            return
-        self._read_those_who_wait(0.0 if is_stuck else SUSPECT_SECONDS)
-        if is_stuck:
-            while found := line.take_surplus():
-                self._attend(found[1], is_surplus=True)
-        self._thin_out(line)
-
-    def _is_stuck(self, now: float) -> bool:
-        """Whether no thread has taken anything since a while ago."""
-        if now - self.taken_at < STUCK_SECONDS:
-            return False
-        before, self.taken_before, self.taken_at = self.taken_before, self.line.taken, now
-        return before == self.taken_before
-
-    def _read_those_who_wait(self, seconds: float) -> None:
-        """Send on the probes among those who have waited for so long; the others wait on."""
-        line, until = self.line, time.monotonic() + WATCH_SECONDS
-        while line.unread and time.monotonic() < until:
-            try:
-                since, conn = line.unread.popleft()
-            except IndexError:
-                return
-            if time.monotonic() - since < seconds:
-                line.unread.appendleft((since, conn))
-                return
-            if (arrived := self._read(conn)) is None:
-                continue
-            if lane := self.lanes.find_probe(arrived) or self.lanes.find_hashing(arrived):
-                self._enter_lane(conn, lane)
-            else:
-                line.waiting.append((since, conn))
-
-    def _thin_out(self, line: Any) -> None:
-        """Turn away who has waited too long, and who is too many in a storm."""
-        while line.has_overdue(self.max_queue_seconds) or (line is not self.line and line.surplus() > 0):
-            try:
-                conn = line.waiting.popleft()[1]
-            except IndexError:
-                return
-            self.leave(conn, is_kept=self.turn_away(conn, line.count()))

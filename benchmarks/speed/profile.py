@@ -42,7 +42,7 @@ LAYERS = {
     "HTTP server": (
         *("app/arbiter.py", "app/concurrency.py", "app/ending.py", "app/lanes.py", "app/lingering.py"),
         *("app/readiness.py", "app/refusing.py", "app/resting.py", "app/sending.py", "app/server.py", "app/serving.py"),
-        *("app/shares.py", "app/wire.py", "gunicorn/", "concurrent/futures/"),
+        *("app/shares.py", "app/watching.py", "app/wire.py", "gunicorn/", "concurrent/futures/"),
     ),
     "tokens and session": ("app/auth/", "app/guards.py", "jwt/"),
     HASHING: ("argon2/", "app/passwords.py"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app import lanes, shares
-from app.lanes import BURST_SECONDS, CALM_SECONDS, LONGEST_STORM_SECONDS, SharedLine
+from app.lanes import BURST_SECONDS, CALM_SECONDS, FILLING_SECONDS, LATE_SECONDS, LONGEST_STORM_SECONDS, SharedLine
 from tests.server.small_server import read_answer, read_to_end, request, serving, wait_until
 
 CLOSE = "Connection: close"
@@ -62,7 +62,7 @@ def test_while_the_line_fills_the_newest_comes_first(clock: Clock) -> None:
     assert line.surplus() <= 0
     assert taken(line, 2) == [8, 7]
     # Clients that wait for their answers: the line is as long as ever, and nobody may wait in it for good.
-    clock.now += BURST_SECONDS + 0.001
+    clock.now += FILLING_SECONDS + 0.001
     assert taken(line, 2) == [0, 1]
 
 
@@ -146,6 +146,33 @@ def test_a_surplus_that_only_threads_see_makes_a_storm_too(clock: Clock) -> None
     assert taken(line, 5) == [1, 0]
     clock.now += CALM_SECONDS + 0.01
     assert not line.is_in_storm()
+
+
+def test_in_a_storm_who_is_late_makes_room_for_who_is_behind(clock: Clock) -> None:
+    line = SharedLine(4, 10)
+    while not line.has_own_storm():
+        line.unread.extend((clock.now, 0) for _ in range(12 - line.count()))
+        line.look_around()
+        while line.take_surplus():
+            pass
+        clock.now += 0.005
+    line.waiting.clear()
+    line.unread.clear()
+    for number in range(4):
+        line.unread.append((clock.now, number))
+        clock.now += LATE_SECONDS / 5
+    assert line.take_surplus() is None
+    clock.now += LATE_SECONDS * 0.3
+    assert [found[1] for found in iter(line.take_surplus, None)] == [0]
+    clock.now += LATE_SECONDS
+    # The last of them is better served late than a thread is left without work.
+    assert [found[1] for found in iter(line.take_surplus, None)] == [1, 2]
+    assert taken(line, 2) == [3]
+    # Nobody is refused for that alone once the storm is over.
+    clock.now += CALM_SECONDS
+    line.unread.extend((clock.now, number) for number in range(4))
+    clock.now += 10 * LATE_SECONDS
+    assert line.take_surplus() is None
 
 
 def test_a_storm_has_to_show_again_that_it_is_one(clock: Clock) -> None:

@@ -82,7 +82,7 @@ def test_threads_stand_aside_while_the_processor_is_wanted(monkeypatch: pytest.M
         return turnstile.allowed
 
     after(0.0)
-    assert [after(1.3) for _ in range(4)] == [3, 2, 1, 1]
+    assert [after(1.3) for _ in range(4)] == [2, 1, 1, 1]
     assert [after(0.8), after(0.5), after(0.8), after(0.95), after(0.1), after(0.1), after(0.1)] == [
         1,
         2,
@@ -98,7 +98,7 @@ def test_threads_stand_aside_while_the_processor_is_wanted(monkeypatch: pytest.M
     clock[0] += 10
     wanted[0] += 10
     turnstile.adjust()
-    assert turnstile.allowed == 3
+    assert turnstile.allowed == 2
 
 
 def test_time_wanted_is_that_of_the_threads_that_serve() -> None:
@@ -218,7 +218,8 @@ def test_main_loop_looks_after_those_who_wait(free: set[int], waiting: int, stuc
         free_threads=free,
         is_watching=True,
         line=SimpleNamespace(count=lambda: waiting, look_around=lambda: 0),
-        readiness=SimpleNamespace(look=lambda count: note("look", []), wake=lambda: note("wake")),
+        readiness=SimpleNamespace(wake=lambda: note("wake")),
+        line_up_readable=lambda: note("look"),
         turnstile=SimpleNamespace(open=lambda: note("open", True), adjust=lambda: note("adjust")),
         _is_stuck=lambda now: stuck,
         _read_those_who_wait=lambda seconds: note("read"),
@@ -227,3 +228,36 @@ def test_main_loop_looks_after_those_who_wait(free: set[int], waiting: int, stuc
     ProblemWorker._watch(worker)
     assert seen == done
     assert worker.is_watching == (waiting > 0)
+
+
+@pytest.mark.parametrize("free", [set(), {1}])
+def test_who_can_be_read_is_lined_up_unless_gone(free: set[int]) -> None:
+    woken: list[bool] = []
+    conns: dict[int, Any] = {4: "here", 5: "gone", 6: "has said all", 8: "also here"}
+    worker: Any = SimpleNamespace(
+        free_threads=free,
+        line=SimpleNamespace(unread=[(0.0, "before")]),
+        # Of 7 another thread was told before.
+        readiness=SimpleNamespace(
+            look=lambda count: [(4, False), (5, True), (6, True), (7, False), (8, False)],
+            wake=lambda: woken.append(True),
+        ),
+        claim=conns.get,
+        read=lambda conn: None if conn == "gone" else b"GET /",
+    )
+    ProblemWorker.line_up_readable(worker)
+    assert [conn for _, conn in worker.line.unread] == ["before", "here", "has said all", "also here"]
+    assert len(woken) == len(free)
+
+
+@pytest.mark.parametrize("is_storm", [False, True])
+def test_in_a_storm_a_thread_asks_for_the_newest_before_it_takes_one(is_storm: bool) -> None:
+    unread: list[tuple[float, str]] = [(time.monotonic(), "old")]
+    worker: Any = SimpleNamespace(
+        free_threads={1},
+        is_watching=True,
+        max_queue_seconds=1.0,
+        line=SimpleNamespace(take_surplus=lambda free: None, is_in_storm=lambda: is_storm, take=unread.pop),
+        line_up_readable=lambda: unread.append((time.monotonic(), "new")),
+    )
+    assert ProblemWorker._take_next(worker) == ("new" if is_storm else "old", False)
