@@ -1,6 +1,7 @@
 """Giving memory back that the C library keeps for a thread: glibc trims a thread's heap too late, or never.
 
-Elsewhere (musl, macOS) nothing is done, and nothing needs to be.
+Elsewhere (musl, macOS) nothing is done, and nothing needs to be. What the environment says in MALLOC_TRIM_THRESHOLD_
+and MALLOC_MMAP_THRESHOLD_ holds until the first call alone.
 """
 
 from __future__ import annotations
