@@ -15,7 +15,7 @@ from pathlib import Path
 # second, one more.
 ENOUGH = 0.9
 TOO_LITTLE = 0.7
-LOOK_SECONDS = 0.02
+LOOK_SECONDS, RECENT_SECONDS = 0.02, 0.2
 # Where Linux tells of a process's threads; elsewhere the whole process's time on a processor has to do.
 TASKS = Path("/proc/self/task")
 
@@ -69,7 +69,7 @@ class Turnstile:
             return
         used = _seconds_wanted(self._tasks)
         share = (used - self._used) / (now - self._looked_at)
-        is_recent = now - self._looked_at < 4 * LOOK_SECONDS
+        is_recent = now - self._looked_at < RECENT_SECONDS
         self._looked_at, self._used = now, used
         if not is_recent:
             return

@@ -73,7 +73,7 @@ class ServingWorker(RefusingWorker):
 
     def _take_next(self) -> tuple[Any, bool]:
         """Return a connection that has sent something, if one has, and whether there are too many of them."""
-        if found := self.line.take_surplus(free=1):
+        if found := self.line.take_surplus(free=1 + len(self.free_threads)):
             return found[1], True
         me = threading.get_ident()
         if self.line.is_in_storm():
@@ -101,7 +101,8 @@ class ServingWorker(RefusingWorker):
             # Who has left waits for nothing, and must not count among those who do.
             if not has_left or self.read(conn) is not None:
                 self.line.unread.append((now, conn))
-        if self.free_threads:
+        # For nobody, those who are woken in a storm would do the same, and wake each other without end.
+        if self.free_threads and self.line.count():
             self.readiness.wake()
 
     def _claim_next(self) -> Any:

@@ -19,7 +19,7 @@ class Processors:
     def share_since(self, before: Processors) -> float:
         """Return the part that hashing had of the time since `before`, 0 where nothing is known."""
         everything = self.everything - before.everything
-        return (self.hashing - before.hashing) / everything if everything else 0.0
+        return max(self.hashing - before.hashing, 0.0) / everything if everything > 0 else 0.0
 
 
 def processors_of(pids: Iterable[int]) -> Processors:
@@ -27,7 +27,10 @@ def processors_of(pids: Iterable[int]) -> Processors:
     hashing = everything = 0.0
     for pid in pids:
         for thread in Path(f"/proc/{pid}/task").glob("*"):
-            seconds = int((thread / "schedstat").read_text().split()[0]) / 1e9
+            try:
+                seconds, name = int((thread / "schedstat").read_text().split()[0]) / 1e9, (thread / "comm").read_text()
+            except OSError:
+                continue  # It has ended by now.
             everything += seconds
-            hashing += seconds if (thread / "comm").read_text().strip() == THREAD_NAME else 0.0
+            hashing += seconds if name.strip() == THREAD_NAME else 0.0
     return Processors(hashing, everything)

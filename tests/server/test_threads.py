@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from app import concurrency
 from app.concurrency import LOOK_SECONDS, Turnstile
-from app.lanes import MAX_AWAITED_BYTES, is_complete
+from app.lanes import MAX_AWAITED_BYTES, SharedLine, is_complete
 from app.readiness import Readiness
 from app.server import ProblemWorker
 from tests.server.small_server import CHUNKED, GET, POST, request, wait_until
@@ -236,7 +237,7 @@ def test_who_can_be_read_is_lined_up_unless_gone(free: set[int]) -> None:
     conns: dict[int, Any] = {4: "here", 5: "gone", 6: "has said all", 8: "also here"}
     worker: Any = SimpleNamespace(
         free_threads=free,
-        line=SimpleNamespace(unread=[(0.0, "before")]),
+        line=SimpleNamespace(unread=[(0.0, "before")], count=lambda: 1),
         # Of 7 another thread was told before.
         readiness=SimpleNamespace(
             look=lambda count: [(4, False), (5, True), (6, True), (7, False), (8, False)],
@@ -248,6 +249,57 @@ def test_who_can_be_read_is_lined_up_unless_gone(free: set[int]) -> None:
     ProblemWorker.line_up_readable(worker)
     assert [conn for _, conn in worker.line.unread] == ["before", "here", "has said all", "also here"]
     assert len(woken) == len(free)
+
+
+def test_nobody_is_woken_for_nothing() -> None:
+    woken: list[bool] = []
+    worker: Any = SimpleNamespace(
+        free_threads={1},
+        line=SharedLine(2, 10),
+        readiness=SimpleNamespace(look=lambda count: [], wake=lambda: woken.append(True)),
+    )
+    ProblemWorker.line_up_readable(worker)
+    assert not woken
+
+
+def test_a_storm_elsewhere_keeps_no_idle_thread_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that find nothing in a storm go to sleep, each in the kernel."""
+    looks: list[int] = []
+    readiness = Readiness()
+    look = readiness.look
+
+    def counted(count: int) -> list[tuple[int, bool]]:
+        looks.append(count)
+        return look(count)
+
+    monkeypatch.setattr(readiness, "look", counted)
+    line = SharedLine(4, 128)
+    worker: Any = SimpleNamespace(
+        is_over=False,
+        is_watching=True,
+        free_threads=set(),
+        max_queue_seconds=5.0,
+        turnstile=Turnstile(4),
+        line=line,
+        readiness=readiness,
+        attend=lambda conn, is_surplus: None,
+    )
+    for name in ("_take_next", "_claim_next", "line_up_readable", "_serve"):
+        setattr(worker, name, partial(getattr(ProblemWorker, name), worker))
+    line.warned_at = time.monotonic()
+    threads = [threading.Thread(target=worker._serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: len(worker.free_threads) == 4)
+        readiness.wake()
+        time.sleep(0.2)
+        assert len(looks) <= 20
+    finally:
+        worker.is_over = True
+        readiness.wake_all_for_good()
+        for thread in threads:
+            thread.join(10)
 
 
 @pytest.mark.parametrize("is_storm", [False, True])
