@@ -302,6 +302,18 @@ def test_a_storm_elsewhere_keeps_no_idle_thread_busy(monkeypatch: pytest.MonkeyP
             thread.join(10)
 
 
+def test_nobody_is_refused_while_threads_are_free_for_him() -> None:
+    line = SharedLine(2, 10)
+    line.warned_at = now = time.monotonic()
+    line.unread.extend((now, number) for number in range(5))
+    worker: Any = SimpleNamespace(free_threads={1, 2}, line=line, is_watching=True, max_queue_seconds=1.0)
+    worker.line_up_readable = lambda: None
+    # Two may wait, two are about to be taken, and one is taken here.
+    assert ProblemWorker._take_next(worker) == (0, False)
+    worker.free_threads.clear()
+    assert ProblemWorker._take_next(worker) == (1, True)
+
+
 @pytest.mark.parametrize("is_storm", [False, True])
 def test_in_a_storm_a_thread_asks_for_the_newest_before_it_takes_one(is_storm: bool) -> None:
     unread: list[tuple[float, str]] = [(time.monotonic(), "old")]
