@@ -8,12 +8,14 @@ import os
 import re
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ import psutil
 
 from tests.services import LOOPBACK, free_port
 from tests.services.gunicorn import ROOT, GatepostServer
+from tests.services.postgres import find_binaries
 from tests.services.process import ServerProcess, bare_environment, private_folder
 
 WORKERS, THREADS = "2", "4"
 SECRET = secrets.token_urlsafe(48)
 PASSWORD = "correct horse battery staple"
+# Those that a request passes through, by the name that a reader knows.
+PACKAGES = {"gunicorn": "gunicorn", "Flask": "flask", "SQLAlchemy": "sqlalchemy", "psycopg2": "psycopg2-binary"}
 _SQL_COUNT = re.compile(r'"method":"(\w+)","route":"([^"]+)".*"sql_count":(\d+)')
 
 
@@ -165,4 +170,13 @@ def machine() -> str:
         ),
         "unknown processor",
     )
-    return f"{os.cpu_count()} cores ({model}), Python {python}"
+    told = subprocess.run(
+        [find_binaries() / "postgres", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    versions = [
+        f"Python {python}",
+        *(f"{name} {version(package)}" for name, package in PACKAGES.items()),
+        f"PostgreSQL {told.split()[2]}",
+        f"SQLite {sqlite3.sqlite_version}",
+    ]
+    return f"{os.cpu_count()} cores ({model}), {', '.join(versions)}"
