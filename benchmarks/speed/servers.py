@@ -170,13 +170,11 @@ def machine() -> str:
         ),
         "unknown processor",
     )
-    told = subprocess.run(
-        [find_binaries() / "postgres", "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    postgres = subprocess.run([find_binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
     versions = [
         f"Python {python}",
         *(f"{name} {version(package)}" for name, package in PACKAGES.items()),
-        f"PostgreSQL {told.split()[2]}",
+        f"PostgreSQL {postgres.stdout.split()[2]}",
         f"SQLite {sqlite3.sqlite_version}",
     ]
     return f"{os.cpu_count()} cores ({model}), {', '.join(versions)}"
