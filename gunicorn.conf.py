@@ -32,7 +32,7 @@ def make_metrics_folder() -> None:
 
 
 # What counts takes its place when it is imported: here, below. At a SIGHUP it keeps it.
-if "app.metrics" not in sys.modules:
+if "app.observability.metrics" not in sys.modules:
     make_metrics_folder()
 
 from app import arbiter  # noqa: E402

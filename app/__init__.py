@@ -1,4 +1,4 @@
-"""Gatepost: a JWT-secured SQL API with schema validation. This is the composition root."""
+"""Gatepost: a JWT-secured SQL API with schema validation. This module is the composition root."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from typing import Any
 from flask import Flask, Response
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import audit, auth, cli, cors, db, error_handlers, migrating, ops, passwords, posts, tracing, users
-from app.http import Endpoint, IdConverter
-from app.ratelimit import RateLimits
+from app import audit, auth, cli, database, maintenance, observability, openapi, posts, users
+from app.api import middleware
+from app.api.endpoint import Endpoint
+from app.api.errors import handlers
+from app.api.middleware import cors
+from app.api.routing import IdConverter
+from app.auth.extension import show_token
+from app.components import EXTENSION, Components
+from app.database import migrations
+from app.maintenance.service import refuse_during_maintenance
+from app.observability import tracing
+from app.security import passwords
+from app.security.keyed_hashes import KeyedHasher
+from app.security.rate_limits import RateLimits
 from app.settings import Settings, load_settings
-from app.signing import Signer
 
-# A feature is a package with an `init_app(app, settings)`. This tuple is all there is to adding one.
-FEATURES = (users, auth, posts, audit, ops)
+# Each feature is a package with an init_app(app, settings).
+FEATURES = (users, auth, posts, audit, maintenance)
 
 
 class Gatepost(Flask):
-    """The application: Flask with an OPTIONS answer that has no body to be mistaken for HTML."""
+    """Flask, with an OPTIONS response without a body."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs to its end: Flask asks for each hook and view in every request, at length."""
+        """Return the function to call for a view or hook. Flask's own check costs more, on every request."""
         code = getattr(func, "__code__", None)
-        is_plain = isinstance(func, Endpoint) or (code is not None and not code.co_flags & CO_COROUTINE)
-        return func if is_plain else super().ensure_sync(func)
+        is_sync = isinstance(func, Endpoint) or (code is not None and not code.co_flags & CO_COROUTINE)
+        return func if is_sync else super().ensure_sync(func)
 
     def make_default_options_response(self) -> Response:
-        """Answer OPTIONS with the exact Allow of the resource."""
+        """Answer OPTIONS with 204 and the exact Allow of the resource."""
         response: Response = super().make_default_options_response()
         response.status_code = 204
         response.headers["Allow"] = ", ".join(sorted(response.allow))
@@ -40,23 +50,24 @@ class Gatepost(Flask):
 def create_app(settings: Settings | None = None) -> Flask:
     """Return the WSGI application for these settings, by default those of the environment.
 
-    Opens no connection, so that workers may be forked from the process that made it. Raises ConfigurationError.
+    Opens no connection, so that a server may fork workers from the process that called it. Raises ConfigurationError.
     """
     settings = settings or load_settings()
     app = Gatepost(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.extensions["gatepost.settings"] = settings
-    app.extensions["gatepost.signer"] = Signer(settings)
-    app.extensions["gatepost.limits"] = RateLimits(settings)
+    app.extensions[EXTENSION] = Components(settings, KeyedHasher(settings), RateLimits(settings))
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
-    db.init_app(app, settings)
-    migrating.init_app(app)
-    # First of all hooks, so that a request refused by a later one has its span too.
+    database.init_app(app, settings)
+    migrations.init_app(app)
+    # Before every other hook, so that a request refused by a later one has a span too.
     tracing.init_app(app)
-    error_handlers.init_app(app)
+    handlers.init_app(app)
+    observability.init_app(app, settings)
+    middleware.init_app(app, settings, steps=(refuse_during_maintenance, show_token))
     for feature in FEATURES:
         feature.init_app(app, settings)
+    openapi.init_app(app, settings)
     cli.init_app(app)
     cors.init_app(app, settings)
     if settings.trusted_proxies:

@@ -22,7 +22,9 @@ from gunicorn.arbiter import Arbiter
 from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 
-from app import drain, metrics, passwords, shares
+from app import drain, shares
+from app.observability import metrics
+from app.security import passwords
 from app.serve import startup_settings
 from app.server import ProblemWorker
 

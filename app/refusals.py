@@ -12,13 +12,7 @@ from typing import Any
 from gunicorn.http import errors as http
 from gunicorn.util import http_date
 
-from app.errors import (
-    HeadersTooLarge,
-    InternalError,
-    MalformedRequest,
-    Problem,
-    UriTooLong,
-)
+from app.api.errors import HeadersTooLarge, InternalError, MalformedRequest, Problem, UriTooLong
 
 # What the application did wrong: subclasses of the same errors in a request. Newer than the types.
 APPLICATION_ERRORS = (

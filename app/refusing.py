@@ -12,9 +12,10 @@ from typing import Any
 
 from gunicorn import util
 
-from app import drain, metrics
-from app.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
-from app.headers import cors_headers, forwarded_scheme, request_id_of, security_headers
+from app import drain
+from app.api.errors import InternalError, Overloaded, Problem, RequestTimeout, problem_document
+from app.api.middleware.headers import cors_headers, forwarded_scheme, request_id_of, security_headers
+from app.observability import metrics
 from app.refusals import Refused, fields_of, refusal
 from app.resting import RestingWorker
 from app.serve import startup_settings

@@ -15,14 +15,13 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import insert, select
 
 from app.cli import OperatorCommand
-from app.db import Base, db, transaction
-from app.passwords import hash_password
-from app.settings import Settings
+from app.components import components
+from app.database import Base, db, transaction
+from app.security.passwords import hash_password
 from app.users.schemas import fold
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ IN_PRODUCTION = (
 @with_appcontext
 def seed(user_count: int, post_count: int, number: int, yes_in_production: bool) -> None:
     """Add plausible users and posts."""
-    settings: Settings = current_app.extensions["gatepost.settings"]
+    settings = components().settings
     if settings.is_production and not yes_in_production:
         raise click.ClickException(IN_PRODUCTION)
     world = World(number)

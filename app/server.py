@@ -21,10 +21,11 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import TConn
 
-from app import drain, passwords, sending, shares
+from app import drain, sending, shares
+from app.api.errors import Problem
 from app.ending import EndingWorker
-from app.errors import Problem
-from app.ops import logs
+from app.observability import logs
+from app.security import passwords
 from app.serve import startup_settings
 from app.wire import StrictParser
 

@@ -17,7 +17,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
-from app.errors import PayloadTooLarge, Problem, RequestTimeout
+from app.api.errors import PayloadTooLarge, Problem, RequestTimeout
 from app.refusals import Refused, problem_of
 
 # Well over what 100 header fields of a browser need; gunicorn's own bound would be 800 kB.

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
 
 KINDS = ("wrong password", "unknown email", "disabled account")
 PASSWORD = "correct horse battery"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.passwords import THREAD_NAME
+from app.security.passwords import THREAD_NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from tests.concurrency.soak import (
     soak_refreshes,
 )
 from tests.conftest import PATIENT, migrate
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
 
 ROUNDS, REQUESTS = 1_000, 10_000
 WORKERS, THREADS, EACH, GRACE_SECONDS = 2, 4, 20, 10

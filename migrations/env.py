@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 from alembic import context
 from alembic.util import CommandError
-from flask import current_app
 from sqlalchemy import Connection, create_engine, event, pool, text
 from sqlalchemy.exc import OperationalError
 
-from app.db import Base
-from app.ops.probes import compare_schema
+from app.components import components
+from app.database import Base
+from app.observability.health import compare_schema
 from app.settings import Settings
 
 # One migration at a time: replicas that start together wait here for the first. Any constant will do.
@@ -67,7 +67,7 @@ def is_ahead() -> bool:
 
 def migrate() -> None:
     """Migrate on a connection of its own, without the deadlines that hold requests."""
-    settings: Settings = current_app.extensions["gatepost.settings"]
+    settings: Settings = components().settings
     if context.is_offline_mode():
         run_offline(settings.database_url)
         return

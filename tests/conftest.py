@@ -22,17 +22,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 from werkzeug.test import TestResponse
 
-from app import create_app, maintenance
+from app import create_app
 from app.auth import sessions
 from app.auth.sessions import Client
 from app.auth.tokens import make_access_token, make_refresh_token
-from app.db import Base, db, transaction
-from app.passwords import hash_password
+from app.components import components_of
+from app.database import Base, db, transaction
+from app.maintenance import service as maintenance
+from app.security.passwords import hash_password
 from app.settings import Settings, load_settings
 from app.users.service import create_user
-from tests.services import ServiceMissing, skip_or_fail
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
+from tests.support.services import ServiceMissing, skip_or_fail
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
 
 API = "/api/v1"
 PASSWORD = "correct horse battery"
@@ -149,7 +151,7 @@ def migrated_app(database_url: str) -> Iterator[Flask]:
     yield app
     with app.app_context():
         db.engine.dispose()
-        app.extensions["gatepost.probe"].dispose()
+        components_of(app).probe_engine.dispose()
 
 
 @pytest.fixture
@@ -329,4 +331,4 @@ def problem(response: TestResponse) -> tuple[int, str]:
     return response.status_code, document["code"]
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]

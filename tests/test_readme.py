@@ -16,9 +16,9 @@ from app import create_app
 from app.settings import Settings
 from tests.concurrency.race import Arena
 from tests.conftest import ROOT, empty, settings_for
-from tests.services import ServiceMissing, skip_or_fail
-from tests.services.gunicorn import GatepostServer
-from tests.services.process import bare_environment
+from tests.support.services import ServiceMissing, skip_or_fail
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.process import bare_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN_URL = "http://127.0.0.1:8000"

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the log to administrators, and to users what is about them; add the `audit` commands."""
+    from app.api.routing import API_PATH
     from app.audit import commands
     from app.audit.views import audit
-    from app.http import API_PATH
 
     app.register_blueprint(audit, url_prefix=settings.service_prefix + API_PATH)
     app.cli.add_command(commands.audit)

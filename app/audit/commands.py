@@ -11,7 +11,7 @@ import click
 from app.audit import service
 from app.cli import OperatorGroup, in_batches
 from app.clock import utc_now
-from app.db import transaction
+from app.database import transaction
 
 # Few enough for the statement timeout, and for other writers to get their turn in between.
 BATCH = 2000

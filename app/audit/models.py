@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Id, UtcDateTime
+from app.database import Base, Id, UtcDateTime
 
 EVENTS = (
     "registered",

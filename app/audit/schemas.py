@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
+from app.api.fields import Choice, Identifier, OutputSchema, QueryInteger, QueryTimestamp, Timestamp
+from app.api.pagination import ListQuery, sort_field
 from app.audit.models import ACTORS, EVENTS
-from app.fields import Choice, Identifier, OutputSchema, QueryInteger, QueryTimestamp, Timestamp
-from app.pagination import ListQuery, sort_field
 
 
 class OwnEventListQuery(ListQuery):

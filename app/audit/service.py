@@ -11,19 +11,19 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from flask import current_app, g, has_request_context
+from flask import g, has_request_context
 from sqlalchemy import Row, Select, bindparam, delete, insert, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.api.access import Caller
+from app.api.client_info import client_address, client_user_agent
+from app.api.fields import format_timestamp
+from app.api.pagination import Page, paginate
 from app.audit.models import AuthEvent
-from app.client import client_address, client_user_agent
 from app.clock import utc_now
-from app.db import db, fetch_all, write
-from app.fields import format_timestamp
-from app.guards import Caller
-from app.pagination import Page, paginate
-from app.reads import once
-from app.signing import Signer
+from app.components import components
+from app.database import db, fetch_all, write
+from app.database.executor import precompiled
 
 EXPORT_BATCH = 100
 # At most 16 bytes.
@@ -43,7 +43,7 @@ OWN_COLUMNS = (
 COLUMNS = (*OWN_COLUMNS, AuthEvent.user_id, AuthEvent.actor_id, AuthEvent.email_hash)
 Columns = tuple[InstrumentedAttribute[Any], ...]
 # Without the id, which the database gives.
-_NEW_EVENT = once(
+_NEW_EVENT = precompiled(
     insert(AuthEvent)
     .values({column: bindparam(f"new_{column.key}") for column in AuthEvent.__table__.columns if column.key != "id"})
     # Nobody asks for its id.
@@ -150,7 +150,7 @@ def _hash_unknown(user_id: int | None, email_key: str | None) -> str | None:
     """
     if email_key is None:
         return None
-    signer: Signer = current_app.extensions["gatepost.signer"]
+    signer = components().keyed_hasher
     hashed = signer.sign(_PURPOSE, email_key.encode("utf-8", "surrogatepass")).hex()
     return hashed if user_id is None else None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.api.access import ADMIN, SIGNED_IN, Caller
+from app.api.pagination import Page
+from app.api.responses import listing
+from app.api.routing import Api
 from app.audit import service
 from app.audit.schemas import AUDIT_EVENT, OWN_EVENT, AuditQuery, OwnEventListQuery
-from app.guards import ADMIN, SIGNED_IN, Caller
-from app.http import Api, listing
-from app.pagination import Page
 
 audit = Api("audit", __name__)
 

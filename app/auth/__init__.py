@@ -15,12 +15,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     from app.auth import commands, cookies, extension, key_commands, sessions, tokens
     from app.auth.key_views import key_set
     from app.auth.views import auth
-    from app.guards import AUTHENTICATOR
+    from app.components import components_of
     from app.users.events import exporters, user_disabled
 
     tokens.init_app(app, settings)
     extension.init_app(app)
-    app.extensions[AUTHENTICATOR] = sessions.authenticate
+    components_of(app).authenticate = sessions.authenticate
     app.register_blueprint(auth, url_prefix=cookies.cookie_path(settings))
     app.register_blueprint(key_set, url_prefix=settings.service_prefix)
     app.cli.add_command(commands.sessions)

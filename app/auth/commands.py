@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from app import idempotency
+from app.api.idempotency import service as idempotency
 from app.auth import sessions as service
 from app.cli import OperatorGroup, in_batches
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, request
 
-from app.errors import MalformedAuthorization
-from app.http import API_PATH
+from app.api.errors import MalformedAuthorization
+from app.api.routing import API_PATH
+from app.components import components
+from app.security.keyed_hashes import KeyedHasher
 from app.settings import Settings
-from app.signing import Signer
 
 AUTH_PATH = API_PATH + "/auth"
 NAME = "gatepost_refresh"
@@ -112,11 +113,9 @@ def _subject(user_id: int, session_id: int) -> bytes:
     return f"{user_id}:{session_id}".encode()
 
 
-def _signer() -> Signer:
-    signer: Signer = current_app.extensions["gatepost.signer"]
-    return signer
+def _signer() -> KeyedHasher:
+    return components().keyed_hasher
 
 
 def _settings() -> Settings:
-    settings: Settings = current_app.extensions["gatepost.settings"]
-    return settings
+    return components().settings

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.api.access import bearer_token
+from app.api.errors import AuthenticationRequired, MalformedAuthorization, TokenExpired, TokenInvalid
 from app.auth import cookies
 from app.auth.tokens import Claims, TokenType, read_token
-from app.errors import AuthenticationRequired, MalformedAuthorization, TokenExpired, TokenInvalid
-from app.guards import bearer_token
 
 
 @dataclass(frozen=True, slots=True)

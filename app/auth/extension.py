@@ -12,21 +12,14 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 from flask_jwt_extended import JWTManager
 
+from app.api.access import Caller, bearer_token
+from app.api.endpoint import Endpoint
+from app.api.errors import AuthenticationRequired, FreshTokenRequired, Problem, TokenExpired, TokenInvalid, TokenRevoked
+from app.api.errors.handlers import respond
 from app.auth import sessions
-from app.auth.keys import key_of
-from app.auth.tokens import judge_claims, read_token
-from app.db import transaction
-from app.error_handlers import respond
-from app.errors import (
-    AuthenticationRequired,
-    FreshTokenRequired,
-    Problem,
-    TokenExpired,
-    TokenInvalid,
-    TokenRevoked,
-)
-from app.guards import Caller, bearer_token
-from app.http import Endpoint
+from app.auth.tokens import read_token, validate_claims
+from app.database import transaction
+from app.security.signing_keys import key_of
 
 # The extension takes 'Basic x, Bearer y', refuses 'bearer y' and breaks on ',, ,': it is shown another header, in which
 # we put the token as our guards have read it.
@@ -64,10 +57,9 @@ def init_app(app: Flask) -> None:
     manager.user_lookup_error_loader(_refuse(TokenRevoked))
     manager.token_verification_failed_loader(_refuse(TokenInvalid))
     manager.unauthorized_loader(_refuse(AuthenticationRequired))
-    app.before_request(_show_token)
 
 
-def _show_token() -> None:
+def show_token() -> None:
     """Show the extension the bearer token of a request to a view that is not one of our endpoints."""
     environ = request.environ
     environ.pop(_HEADER_KEY, None)
@@ -85,10 +77,10 @@ def _view() -> object:
 
 def _find_caller(header: Mapping[str, Any], claims: Mapping[str, Any]) -> Caller:
     """The user of a token that the extension has decoded, as the database knows user and session at this moment."""
-    judged = judge_claims(claims, claims["type"])
+    judged = validate_claims(claims, claims["type"])
     if judged.type == "refresh":
         with transaction():
-            outcome = sessions.judge_generation(judged)
+            outcome = sessions.validate_generation(judged)
         if outcome is not None:
             raise outcome
     caller = g.caller = sessions.find_caller(judged)

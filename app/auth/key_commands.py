@@ -14,11 +14,12 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from flask import Flask, current_app
+from flask import Flask
 
-from app.auth.keys import KEY_SET_SECONDS, keyring
 from app.cli import OperatorGroup
-from app.keyfiles import NEXT, PREVIOUS, FileKey, PrivateKey, UnfitKeyFile, describe_key, read_key_file
+from app.components import components
+from app.security.key_files import NEXT, PREVIOUS, FileKey, PrivateKey, UnfitKeyFile, describe_key, read_key_file
+from app.security.signing_keys import KEY_SET_SECONDS, keyring
 from app.settings import Settings
 
 COLUMNS = ("KID", "ALGORITHM", "ROLE", "FROM")
@@ -77,7 +78,7 @@ def rotate(algorithm: str | None, force: bool) -> None:
     They replace the key in JWT_PRIVATE_KEY_FILE: 1. Make the next key: it verifies. 2. Let it sign; the previous
     one verifies. 3. Delete the previous one. All replicas have to be restarted after each.
     """
-    settings: Settings = current_app.extensions["gatepost.settings"]
+    settings = components().settings
     path = settings.jwt_private_key_file
     if path is None:
         raise click.ClickException(

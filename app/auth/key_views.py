@@ -6,11 +6,12 @@ from flask import Response
 from flask_cors import cross_origin
 from marshmallow import Schema, fields
 
-from app.auth.keys import KEY_SET_SECONDS, keyring
-from app.etags import is_unchanged
-from app.fields import OPTIONAL, Choice, OutputSchema
-from app.guards import ANYONE
-from app.http import Api, written
+from app.api.access import ANYONE
+from app.api.conditional import is_unchanged
+from app.api.fields import OPTIONAL, Choice, OutputSchema
+from app.api.responses import written
+from app.api.routing import Api
+from app.security.signing_keys import KEY_SET_SECONDS, keyring
 
 key_set = Api("key_set", __name__)
 # For any page: it holds nothing that is not for everybody, and answers no cookie.

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Id, UtcDateTime
+from app.database import Base, Id, UtcDateTime
 
 
 class Session(Base):

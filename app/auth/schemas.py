@@ -7,9 +7,9 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from app.fields import OPTIONAL, Choice, Flag, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
-from app.pagination import ListQuery, sort_field
-from app.passwords import MAX_LENGTH, is_same_password
+from app.api.fields import OPTIONAL, Choice, Flag, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
+from app.api.pagination import ListQuery, sort_field
+from app.security.passwords import MAX_LENGTH, is_same_password
 from app.users.schemas import EmailAddress, NewAccount, PrivateUser, password_field
 
 

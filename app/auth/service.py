@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import Row, bindparam, select, update
 
-from app import metrics
+from app.api.access import Caller
+from app.api.errors import EmailTaken, InvalidCredentials, Problem, ValidationFailed
 from app.audit.service import record
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
 from app.clock import utc_now
-from app.db import fetch_one, write
-from app.errors import EmailTaken, InvalidCredentials, Problem, ValidationFailed
-from app.guards import Caller
-from app.maintenance import require_service
-from app.passwords import find_weakness, hash_password, needs_rehash, verify_password
-from app.ratelimit import LimitName, RateLimits, address_key
-from app.reads import once
-from app.users.models import TOLD_COLUMNS, User
+from app.components import components
+from app.database import fetch_one, write
+from app.database.executor import precompiled
+from app.maintenance.service import require_service
+from app.observability import metrics
+from app.security.passwords import find_weakness, hash_password, needs_rehash, verify_password
+from app.security.rate_limits import LimitName, RateLimits, address_key
+from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import fold
 from app.users.service import create_user, is_email_taken
 
@@ -115,10 +115,12 @@ def _wrong_password(caller: Caller, failure: str | None) -> Problem:
     return ValidationFailed({"current_password": ["Is not your password."]})
 
 
-_CREDENTIALS = once(select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key")))
+_CREDENTIALS = precompiled(
+    select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
+)
 # Not against those who only refer to the account, as a new post does.
-_LOCK = once(
-    select(*TOLD_COLUMNS)
+_LOCK = precompiled(
+    select(*VISIBLE_COLUMNS)
     .where(User.id == bindparam("id"), User.is_active, User.password_hash == bindparam("password_hash"))
     .with_for_update(key_share=True)
 )
@@ -163,5 +165,4 @@ def _lock_unchanged(credentials: Row[Any]) -> Row[Any] | None:
 
 
 def _limits() -> RateLimits:
-    limits: RateLimits = current_app.extensions["gatepost.limits"]
-    return limits
+    return components().rate_limits

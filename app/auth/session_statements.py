@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, case, insert, select, update
 
 from app.auth.models import Session
-from app.reads import once
-from app.users.models import TOLD_COLUMNS, User
+from app.database.executor import precompiled
+from app.users.models import VISIBLE_COLUMNS, User
 
 
 def is_live(now: Any) -> ColumnElement[bool]:
@@ -22,7 +22,7 @@ def is_live(now: Any) -> ColumnElement[bool]:
 
 _AT: BindParameter[datetime] = bindparam("at", type_=Session.created_at.type)
 _IDLE: BindParameter[datetime] = bindparam("idle", type_=Session.created_at.type)
-NEW_SESSION = once(
+NEW_SESSION = precompiled(
     insert(Session)
     .values(
         user_id=bindparam("new_user_id"),
@@ -44,13 +44,13 @@ _SURPLUS = (
     .order_by(Session.last_used_at.desc(), Session.id.desc())
     .offset(bindparam("kept"))
 )
-END_IDLEST = once(
+END_IDLEST = precompiled(
     update(Session)
     .where(Session.id.in_(_SURPLUS), Session.revoked_at.is_(None))
     .values(revoked_at=_AT, revoked_reason="too_many_sessions")
     .returning(Session.id)
 )
-ROTATE = once(
+ROTATE = precompiled(
     update(Session)
     .where(
         Session.id == bindparam("session"),
@@ -70,8 +70,8 @@ ROTATE = once(
     .returning(Session.generation, Session.idle_expires_at)
 )
 # The one query that every authenticated request makes: session and user at once, by primary keys.
-CALLER = once(
-    select(*TOLD_COLUMNS)
+CALLER = precompiled(
+    select(*VISIBLE_COLUMNS)
     .join(Session, Session.user_id == User.id)
     .where(Session.id == bindparam("session_id"), User.id == bindparam("user_id"), User.is_active)
     .where(is_live(bindparam("now")))

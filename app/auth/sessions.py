@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
 
-from app import metrics
+from app.api.access import Caller
+from app.api.errors import Problem, TokenRevoked
+from app.api.fields import format_timestamp
+from app.api.pagination import Page, paginate
 from app.audit.service import record_each
 from app.auth.models import Session
 from app.auth.session_statements import CALLER, END_IDLEST, LIVE_SESSIONS, NEW_SESSION, ROTATE, is_live
 from app.auth.tokens import Claims, read_token
 from app.clock import utc_now
-from app.db import db, fetch_all, fetch_one, write, write_one
-from app.errors import Problem, TokenRevoked
-from app.fields import format_timestamp
-from app.guards import Caller
-from app.pagination import Page, paginate
+from app.components import components
+from app.database import db, fetch_all, fetch_one, write, write_one
+from app.observability import metrics
 from app.settings import Settings
 from app.users.models import User
 
@@ -134,7 +134,7 @@ def _grace(claims: Claims, here: ColumnElement[bool], now: datetime) -> Grant | 
     return _grant(claims, row)
 
 
-def judge_generation(claims: Claims) -> Problem | None:
+def validate_generation(claims: Claims) -> Problem | None:
     """Judge a refresh token that is shown but not exchanged as `rotate` would; moves nothing, counts no use.
 
     Returns None if it would be exchanged, else TokenRevoked as an outcome to be committed.
@@ -246,5 +246,4 @@ def prune(limit: int = 1000) -> int:
 
 
 def _settings() -> Settings:
-    settings: Settings = current_app.extensions["gatepost.settings"]
-    return settings
+    return components().settings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -19,15 +19,15 @@ from flask import Flask, current_app
 from flask_jwt_extended import create_access_token, create_refresh_token
 from jwt.utils import base64url_decode, base64url_encode
 
-from app.auth import keys
-from app.auth.keys import key_of, keyring
-from app.db import MAX_ID
-from app.errors import MalformedRequest, TokenExpired, TokenInvalid
-from app.json_reader import parse_json
+from app.api.errors import MalformedRequest, TokenExpired, TokenInvalid
+from app.api.json_parser import parse_json
+from app.components import components, components_of
+from app.database import MAX_ID
+from app.security import signing_keys as keys
+from app.security.signing_keys import key_of, keyring
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
-KNOWN_ACCESS_TOKENS = "gatepost.known_access_tokens"
 TYP = {"access": "at+jwt", "refresh": "rt+jwt"}
 TokenType = Literal["access", "refresh"]
 _REQUIRED = {
@@ -60,8 +60,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Read the keys, and configure Flask-JWT-Extended to make tokens as the contract has them."""
     keys.init_app(app, settings)
     # A client sends one access token many times, and to verify it costs as much as to answer.
-    app.extensions[KNOWN_ACCESS_TOKENS] = lru_cache(maxsize=4096)(lambda token: _verify(token, ("access",)))
-    ring: keys.Keyring = app.extensions[keys.KEYRING]
+    components_of(app).verify_access_token = lru_cache(maxsize=4096)(lambda token: _verify(token, ("access",)))
+    ring = components_of(app).keyring
     app.config.update(
         # The extension takes the one for HS256 and the other for the rest.
         JWT_SECRET_KEY=ring.signing.signer,
@@ -121,8 +121,7 @@ def read_token(token: str, *types: TokenType) -> Claims:
     """
     if types != ("access",):
         return _verify(token, types)
-    verify_once: Callable[[str], Claims] = current_app.extensions[KNOWN_ACCESS_TOKENS]
-    claims = verify_once(token)
+    claims = components().verify_access_token(token)
     # All else that makes a token valid stays as it was.
     if claims.expires_at + LEEWAY_SECONDS <= seconds_now():
         raise TokenExpired
@@ -132,7 +131,7 @@ def read_token(token: str, *types: TokenType) -> Claims:
 def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
     try:
         header = _read_part(token, 0)
-        token_type = _judge_header(header, types)
+        token_type = _validate_header(header, types)
         _require_canonical(token)
         key = key_of(header)
         claims = jwt.decode(
@@ -157,7 +156,7 @@ def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
         OverflowError,
     ) as error:
         raise TokenInvalid from error
-    return judge_claims(claims, token_type)
+    return validate_claims(claims, token_type)
 
 
 def _read_part(token: str, number: int) -> Mapping[str, Any]:
@@ -175,7 +174,7 @@ def _read_part(token: str, number: int) -> Mapping[str, Any]:
     return part
 
 
-def _judge_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> TokenType:
+def _validate_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> TokenType:
     for token_type in types:
         if header.get("typ") == TYP[token_type] and not _REFUSED_HEADERS & header.keys():
             return token_type
@@ -189,7 +188,7 @@ def _require_canonical(token: str) -> None:
         raise TokenInvalid
 
 
-def judge_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
+def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
     """Return what the claims of a token with a good signature say. Raises TokenInvalid for values we never sign."""
     subject, session_id = claims["sub"], claims["sid"]
     generation = claims.get("gen", 0)

@@ -7,14 +7,10 @@ from typing import Any
 
 from flask import url_for
 
-from app.auth import cookies, schemas, service, sessions
-from app.auth.credentials import forget_cookie, read_credential
-from app.auth.service import SignIn
-from app.auth.sessions import Client, Grant
-from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
-from app.client import client_address, client_user_agent
-from app.clock import utc_now
-from app.errors import (
+from app.api.access import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller
+from app.api.client_info import client_address, client_user_agent
+from app.api.conditional import require_untagged
+from app.api.errors import (
     AuthenticationRequired,
     EmailTaken,
     InvalidCredentials,
@@ -27,9 +23,15 @@ from app.errors import (
     TokenInvalid,
     TokenRevoked,
 )
-from app.guards import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller
-from app.http import Api, Created, created, listing, no_content, ok, require_untagged
-from app.pagination import Page
+from app.api.pagination import Page
+from app.api.responses import Created, created, listing, no_content, ok
+from app.api.routing import Api
+from app.auth import cookies, schemas, service, sessions
+from app.auth.credentials import forget_cookie, read_credential
+from app.auth.service import SignIn
+from app.auth.sessions import Client, Grant
+from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
+from app.clock import utc_now
 from app.users.schemas import PRIVATE_USER
 
 auth = Api("auth", __name__)

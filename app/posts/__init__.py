@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the posts routes, and add posts to what users can export."""
-    from app.http import API_PATH
+    from app.api.routing import API_PATH
     from app.posts import service
     from app.posts.views import posts
     from app.users.events import exporters

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Id, UtcDateTime, ordered_string
+from app.database import Base, Id, UtcDateTime, ordered_string
 
 STATUSES = ("draft", "published")
 # Literally the condition of a query that these indexes serve: SQLite does not look into bound parameters.

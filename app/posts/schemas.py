@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from app.fields import (
+from app.api.fields import (
     Choice,
     Identifier,
     Inline,
@@ -15,7 +15,7 @@ from app.fields import (
     Text,
     Timestamp,
 )
-from app.pagination import ListQuery, sort_field
+from app.api.pagination import ListQuery, sort_field
 from app.posts.models import STATUSES
 
 SORT_KEYS = ("created_at", "updated_at", "title")

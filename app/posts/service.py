@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, insert, literal_column, select
 from sqlalchemy.exc import IntegrityError
 
+from app.api.access import Caller
+from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
+from app.api.fields import format_timestamp
+from app.api.pagination import Page, paginate
 from app.clock import utc_now
-from app.db import db, fetch_all, fetch_one, violates, write_one
-from app.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
-from app.fields import format_timestamp
-from app.guards import Caller
-from app.pagination import Page, paginate
+from app.database import db, fetch_all, fetch_one, violates, write_one
+from app.database.executor import precompiled
 from app.posts.models import Post
-from app.reads import once
 from app.users.models import User
 from app.users.service import get_user
 
@@ -35,8 +35,8 @@ _POSTS = select(
     Post.author_id,
     User.name.label("author_name"),
 ).join(User, User.id == Post.author_id)
-_POST = once(_POSTS.where(Post.id == bindparam("post_id")))
-_NEW_POST = once(
+_POST = precompiled(_POSTS.where(Post.id == bindparam("post_id")))
+_NEW_POST = precompiled(
     insert(Post)
     .values({column: bindparam(f"new_{column.key}") for column in Post.__table__.columns if column.key != "id"})
     .returning(Post.id)

@@ -7,10 +7,12 @@ from typing import Any
 
 from flask import url_for
 
-from app.errors import Forbidden, NotFound, PreconditionFailed
-from app.guards import OPTIONAL, SIGNED_IN, Caller
-from app.http import Api, Created, created, listing, no_content, ok, require_unchanged
-from app.pagination import Page
+from app.api.access import OPTIONAL, SIGNED_IN, Caller
+from app.api.conditional import require_unchanged
+from app.api.errors import Forbidden, NotFound, PreconditionFailed
+from app.api.pagination import Page
+from app.api.responses import Created, created, listing, no_content, ok
+from app.api.routing import Api
 from app.posts import service
 from app.posts.schemas import POST, AuthorPostListQuery, NewPost, PostChanges, PostListQuery
 from app.posts.service import WrittenPost

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Serve the users routes and add the `users` commands."""
-    from app import idempotency
+    from app.api.idempotency import service as idempotency
+    from app.api.routing import API_PATH
     from app.audit import service as audit
-    from app.http import API_PATH
     from app.users import commands
     from app.users.events import exporters
     from app.users.views import users

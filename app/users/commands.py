@@ -14,12 +14,12 @@ from typing import Any, TextIO
 import click
 import orjson
 
+from app.api.errors import EmailTaken
+from app.api.fields import InputSchema
+from app.api.request_body import load
 from app.cli import OperatorGroup
-from app.db import MAX_ID, transaction
-from app.errors import EmailTaken
-from app.fields import InputSchema
-from app.http import load
-from app.passwords import hash_password
+from app.database import MAX_ID, transaction
+from app.security.passwords import hash_password
 from app.users import service
 from app.users.schemas import PRIVATE_USER, EmailAddress, NewAccount
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, Id, UtcDateTime, ordered_string
+from app.database import Base, Id, UtcDateTime, ordered_string
 
 ROLES = ("user", "admin")
 
@@ -50,7 +50,7 @@ class User(Base):
 
 
 # What is ever told of an account, to whoever may see it; `app/users/schemas.py` says to whom.
-TOLD_COLUMNS = (
+VISIBLE_COLUMNS = (
     User.id,
     User.name,
     User.bio,

@@ -9,9 +9,9 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
-from app.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, Timestamp
-from app.pagination import ListQuery, sort_field
-from app.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
+from app.api.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, Timestamp
+from app.api.pagination import ListQuery, sort_field
+from app.security.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
 from app.users.models import ROLES
 
 MAX_EMAIL = 254

@@ -9,15 +9,15 @@ from typing import Any
 from sqlalchemy import Row, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from app.api.access import Caller
+from app.api.errors import EmailTaken, Forbidden, LastAdmin, NotFound
+from app.api.pagination import Page, paginate
 from app.audit.service import record
 from app.clock import utc_now
-from app.db import db, fetch_all, fetch_one, violates
-from app.errors import EmailTaken, Forbidden, LastAdmin, NotFound
-from app.guards import Caller
-from app.pagination import Page, paginate
-from app.reads import once
+from app.database import db, fetch_all, fetch_one, violates
+from app.database.executor import precompiled
 from app.users.events import user_disabled
-from app.users.models import TOLD_COLUMNS, User
+from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import fold
 
 ADMIN_FIELDS = frozenset({"role", "is_active"})
@@ -26,12 +26,12 @@ LOCK = {"key_share": True}
 # PostgreSQL's advisory lock of whoever changes who administers. SQLite has one writer at a time anyway.
 ADMINS_LOCK = int.from_bytes(b"admins")
 # Lists are sorted by name.
-_USERS = select(*TOLD_COLUMNS, User.name_key)
+_USERS = select(*VISIBLE_COLUMNS, User.name_key)
 _USERS_FOUND = _USERS.where(User.name_key.like(bindparam("pattern"), escape="/"))
 _USERS_FOUND_BY_ADMIN = _USERS.where(
     or_(*(column.like(bindparam("pattern"), escape="/") for column in (User.name_key, User.email_key)))
 )
-_USER = once(_USERS.where(User.id == bindparam("user_id")))
+_USER = precompiled(_USERS.where(User.id == bindparam("user_id")))
 
 
 def create_user(email: str, name: str, password_hash: str, role: str = "user") -> User:

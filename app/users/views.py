@@ -9,18 +9,14 @@ from typing import Any
 import orjson
 from flask import Response, stream_with_context, url_for
 
-from app.errors import (
-    EmailTaken,
-    Forbidden,
-    FreshTokenRequired,
-    LastAdmin,
-    NotFound,
-    PreconditionFailed,
-)
-from app.guards import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
-from app.http import Api, Created, Shaped, created, dump_bytes, listing, no_content, ok, require_unchanged, written
-from app.pagination import Page
-from app.passwords import hash_password
+from app.api.access import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
+from app.api.conditional import require_unchanged
+from app.api.errors import EmailTaken, Forbidden, FreshTokenRequired, LastAdmin, NotFound, PreconditionFailed
+from app.api.pagination import Page
+from app.api.responses import Created, Shaped, created, listing, no_content, ok, written
+from app.api.routing import Api
+from app.api.serialization import dump_bytes
+from app.security.passwords import hash_password
 from app.users import service
 from app.users.events import exporters
 from app.users.schemas import (

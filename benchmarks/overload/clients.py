@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from tests.services import LOOPBACK
+from tests.support.services import LOOPBACK
 
 PATIENCE_SECONDS = 10.0
 MOST_CONNECTIONS = 900

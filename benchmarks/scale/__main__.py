@@ -19,7 +19,7 @@ from benchmarks.scale.rows import AUTHOR, EDGE, PASSWORD, PUBLISHER, Filler
 from benchmarks.scale.watch import Cost, Watched
 from benchmarks.speed.servers import machine
 from tests.conftest import migrate
-from tests.services.postgres import PostgresServer
+from tests.support.services.postgres import PostgresServer
 
 FEW_USERS, FEW_POSTS = 1000, 1000
 BOUND = 1.3

@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg2
 
-from app.passwords import hash_password
+from app.security.passwords import hash_password
 from tests.conftest import migrate
-from tests.services.postgres import PostgresServer
+from tests.support.services.postgres import PostgresServer
 
 PASSWORD = "correct horse battery staple"  # of accounts that live as long as the measurement
 # Rows at each end of every order: one page and a half of the default length, so that three pages make all of them.

@@ -15,8 +15,9 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.db import READER, db, fetch_all
-from app.passwords import verify_password
+from app.components import components_of
+from app.database import db, fetch_all
+from app.security.passwords import verify_password
 from tests.conftest import settings_for
 
 API = "/api/v1"
@@ -54,14 +55,14 @@ class Watched:
         event.listen(self._engine, "before_cursor_execute", self._begin)
         event.listen(self._engine, "after_cursor_execute", self._end)
         # Reads that go straight through the driver.
-        reader = self.app.extensions[READER]
+        reader = components_of(self.app).executor
         self._note, reader.before, reader.after = reader.before, self._begin_alone, self._end_alone
 
     def close(self) -> None:
         """Disconnect."""
         with self.app.app_context():
             db.engine.dispose()
-            self.app.extensions["gatepost.probe"].dispose()
+            components_of(self.app).probe_engine.dispose()
 
     def call(self, method: str, path: str, token: str = "", **options: Any) -> tuple[TestResponse, Cost]:
         """Send one request; returns its answer and what it cost. Raises Refused."""
@@ -97,7 +98,7 @@ class Watched:
             sent.append((statement, parameters))
             return fetch_all(statement, **parameters)
 
-        with mock.patch("app.pagination.fetch_all", note):
+        with mock.patch("app.api.pagination.fetch_all", note):
             self.call("GET", path, token)
         with self._engine.connect() as connection:
             event.listen(connection, "after_cursor_execute", lambda _, cursor, *rest: queries.append(cursor.query))

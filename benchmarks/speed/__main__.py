@@ -34,8 +34,8 @@ from benchmarks.speed.servers import (
     worker_megabytes,
 )
 from benchmarks.speed.wrk import Failed, Load, Run, run
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
 
 FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"

@@ -7,8 +7,8 @@ import statistics
 from benchmarks.speed.report import Plan
 from benchmarks.speed.servers import gatepost, machine
 from benchmarks.speed.wrk import Load, Run, run
-from tests.services import LOOPBACK
-from tests.services.nginx import NginxServer
+from tests.support.services import LOOPBACK
+from tests.support.services.nginx import NginxServer
 
 LEAST_RATIO = 0.85
 # Its limits count, but all requests come from one address here.

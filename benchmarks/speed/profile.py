@@ -29,25 +29,45 @@ from benchmarks.speed.wrk import Load, Run, run
 HASHING = "password hash"
 # The parts of a frame's file that belong to a layer; the first that fits. A function's name may follow.
 LAYERS = {
-    "request log": ("app/ops/logs.py", "logging/__init__.py"),
-    "metrics": ("prometheus_client/", "app/metrics.py", "app/ops/measures.py"),
-    "rate limits": ("app/limits_", "app/ratelimit.py"),
-    "CORS": ("flask_cors/", "app/cors.py"),
-    "door and headers": ("app/ops/", "app/headers.py"),
+    "request log": ("app/observability/logs.py", "logging/__init__.py"),
+    "metrics": ("prometheus_client/", "app/observability/metrics.py", "app/observability/instrumentation.py"),
+    "rate limits": ("app/limits_", "app/security/rate_limits/__init__.py"),
+    "CORS": ("flask_cors/", "app/api/middleware/cors.py"),
+    "door and headers": ("app/ops/", "app/api/middleware/headers.py"),
     "driver and rows": (
-        *("app/patience.py", "app/reads.py", "psycopg2/", "sqlalchemy/engine/default.py:do_execute", "sqlite3/"),
+        *(
+            "app/database/deadlines.py",
+            "app/database/executor.py",
+            "psycopg2/",
+            "sqlalchemy/engine/default.py:do_execute",
+            "sqlite3/",
+        ),
     ),
-    "pool": ("app/engine.py", "sqlalchemy/pool/"),
-    "SQLAlchemy": ("sqlalchemy/", "app/db.py"),
+    "pool": ("app/database/engine.py", "sqlalchemy/pool/"),
+    "SQLAlchemy": ("sqlalchemy/", "app/database/__init__.py"),
     "HTTP server": (
         *("app/arbiter.py", "app/concurrency.py", "app/ending.py", "app/lanes.py", "app/lingering.py"),
         *("app/readiness.py", "app/refusing.py", "app/resting.py", "app/sending.py", "app/server.py", "app/serving.py"),
         *("app/shares.py", "app/watching.py", "app/wire.py", "gunicorn/", "concurrent/futures/"),
     ),
-    "tokens and session": ("app/auth/", "app/guards.py", "jwt/"),
-    HASHING: ("argon2/", "app/passwords.py"),
-    "input and output": (*("marshmallow/", "app/dumping.py", "app/json_reader.py", "app/fields.py", "app/etags.py"),),
-    "pipeline": ("app/http.py", "app/body.py", "app/idempotency.py", "app/maintenance.py", "app/error_handlers.py"),
+    "tokens and session": ("app/auth/", "app/api/access.py", "jwt/"),
+    HASHING: ("argon2/", "app/security/passwords.py"),
+    "input and output": (
+        *(
+            "marshmallow/",
+            "app/api/serialization.py",
+            "app/api/json_parser.py",
+            "app/api/fields.py",
+            "app/api/conditional.py",
+        ),
+    ),
+    "pipeline": (
+        "app/api/endpoint.py",
+        "app/api/request_body.py",
+        "app/api/idempotency/service.py",
+        "app/maintenance/service.py",
+        "app/api/errors/handlers.py",
+    ),
     "views and services": ("app/", "benchmarks/speed/limit.py"),
     "Flask and Werkzeug": ("flask/", "werkzeug/"),
 }

@@ -21,10 +21,10 @@ from typing import Any
 
 import psutil
 
-from tests.services import LOOPBACK, free_port
-from tests.services.gunicorn import ROOT, GatepostServer
-from tests.services.postgres import find_binaries
-from tests.services.process import ServerProcess, bare_environment, private_folder
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.gunicorn import ROOT, GatepostServer
+from tests.support.services.postgres import find_binaries
+from tests.support.services.process import ServerProcess, bare_environment, private_folder
 
 WORKERS, THREADS = "2", "4"
 SECRET = secrets.token_urlsafe(48)

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import insert, select
 
 from app.audit.models import AuthEvent
-from app.db import db, fetch_all
+from app.database import db, fetch_all
 from tests.conftest import Clock
 
 

@@ -10,11 +10,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.db import db
+from app.components import components_of
+from app.database import db
 from tests.audit.support import events, names
 from tests.auth.support import log_in, refresh
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 
 
 def test_a_login_costs_one_insert_more(app: Flask, client: FlaskClient, alice: Person) -> None:
@@ -57,7 +58,7 @@ def test_many_sessions_end_with_one_insert(app: Flask, client: FlaskClient, alic
 def limited(app: Flask) -> Iterator[FlaskClient]:
     """A client of the same database behind tight limits."""
     settings = replace(
-        app.extensions["gatepost.settings"],
+        components_of(app).settings,
         ratelimit_enabled=True,
         ratelimit_login_account="2 per hour",
         ratelimit_login_address="3 per hour",
@@ -66,7 +67,7 @@ def limited(app: Flask) -> Iterator[FlaskClient]:
     yield limited_app.test_client()
     with limited_app.app_context():
         db.engine.dispose()
-        limited_app.extensions["gatepost.probe"].dispose()
+        components_of(limited_app).probe_engine.dispose()
 
 
 def test_what_the_limiter_refuses_is_not_recorded(app: Flask, limited: FlaskClient, alice: Person) -> None:

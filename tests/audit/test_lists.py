@@ -10,11 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from app.db import db
+from app.database import db
 from tests.audit.support import add_events
 from tests.auth.support import log_in
 from tests.conftest import API, Clock, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 
 OWN = {"id", "event", "created_at", "actor", "session_id", "detail", "ip", "user_agent", "request_id"}
 FROM: dict[str, Any] = {"headers": {"User-Agent": "Admin's Browser", "X-Request-ID": "admin-1"}}

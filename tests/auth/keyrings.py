@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 from flask import Flask
 
 from app import create_app
-from app.auth.keys import KEYRING, Keyring
-from app.db import db
-from app.keyfiles import FileKey, read_key_file
+from app.components import components_of
+from app.database import db
+from app.security.key_files import FileKey, read_key_file
+from app.security.signing_keys import Keyring
 from tests.auth.support import claims_of, encoded
 from tests.conftest import settings_for
 
@@ -79,12 +80,12 @@ def replica(database_url: str, **changes: Any) -> Iterator[Flask]:
     yield app
     with app.app_context():
         db.engine.dispose()
-        app.extensions["gatepost.probe"].dispose()
+        components_of(app).probe_engine.dispose()
 
 
 def ring_of(app: Flask) -> Keyring:
     """The keys of an application."""
-    ring: Keyring = app.extensions[KEYRING]
+    ring: Keyring = components_of(app).keyring
     return ring
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select, update
 from werkzeug.test import TestResponse
 
 from app.auth.models import Session
-from app.db import db, fetch_one
+from app.database import db, fetch_one
 from app.users.models import User
 from tests.conftest import API, PASSWORD, Person
 

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from app.api.idempotency.models import KeptAnswer
 from app.auth.models import Session
-from app.db import fetch_one
-from app.idempotency import KeptAnswer
+from app.database import fetch_one
 from tests.conftest import Cast, Clock, Person
 
 POST = {"title": "Kept", "content": "Once."}

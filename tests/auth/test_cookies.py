@@ -16,10 +16,11 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.auth.cookies import make_csrf_token
-from app.db import db
+from app.components import components_of
+from app.database import db
 from tests.auth.support import bearer, claims_of, get_me, log_in, reissue, session_row
 from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
-from tests.openapi import Document
+from tests.support.openapi_document import Document
 
 NAME = "gatepost_refresh"
 PATH = API + "/auth"
@@ -107,14 +108,14 @@ def configured(app: Flask) -> Iterator[Configured]:
     made = []
 
     def make(**changes: Any) -> FlaskClient:
-        made.append(create_app(replace(app.extensions["gatepost.settings"], **changes)))
+        made.append(create_app(replace(components_of(app).settings, **changes)))
         return made[-1].test_client(use_cookies=False)
 
     yield make
     for one in made:
         with one.app_context():
             db.engine.dispose()
-            one.extensions["gatepost.probe"].dispose()
+            components_of(one).probe_engine.dispose()
 
 
 # Getting one
@@ -341,7 +342,7 @@ def test_csrf_tokens_are_compared_in_constant_time(browser: Browser, monkeypatch
         compared.append((one, other))
         return secrets.compare_digest(one, other)
 
-    monkeypatch.setattr("app.signing.hmac.compare_digest", compare)
+    monkeypatch.setattr("app.security.keyed_hashes.hmac.compare_digest", compare)
     assert browser.refresh().status_code == 200
     assert bytes.fromhex(browser.csrf) in [sent for _, sent in compared]
 

@@ -22,16 +22,17 @@ from flask_jwt_extended import (
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.db import db
-from app.errors import TokenExpired
-from app.fields import OutputSchema
-from app.guards import FRESH, OPTIONAL, SIGNED_IN, Caller, Guard
-from app.http import Api, ok
+from app.api.access import FRESH, OPTIONAL, SIGNED_IN, AccessPolicy, Caller
+from app.api.errors import TokenExpired
+from app.api.fields import OutputSchema
+from app.api.responses import ok
+from app.api.routing import Api
+from app.database import db
 from tests.auth.support import bearer, get_me, log_in, refresh, reissue, session_row, sign
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
 
-GUARDS: dict[str, tuple[Guard, Any]] = {
+GUARDS: dict[str, tuple[AccessPolicy, Any]] = {
     "plain": (SIGNED_IN, jwt_required()),
     "optional": (OPTIONAL, jwt_required(optional=True)),
     "fresh": (FRESH, jwt_required(fresh=True)),

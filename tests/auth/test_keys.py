@@ -16,9 +16,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.auth import keys
 from app.auth.tokens import make_access_token
-from app.keyfiles import FileKey
+from app.security import signing_keys as keys
+from app.security.key_files import FileKey
 from tests.auth.keyrings import ALGORITHMS, forge, new_key, private_pem, public_pem, replica, ring_of, write_key
 from tests.auth.support import KEY, bearer, claims_of, encoded, get_me, log_in, refresh
 from tests.conftest import API, Person, problem

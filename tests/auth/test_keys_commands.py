@@ -16,13 +16,13 @@ from click.testing import Result
 from flask import Flask
 
 from app.auth import key_commands
-from app.auth.keys import KEY_SET_SECONDS
 from app.auth.tokens import make_access_token
-from app.keyfiles import FileKey, read_key_file
+from app.security.key_files import FileKey, read_key_file
+from app.security.signing_keys import KEY_SET_SECONDS
 from tests.auth.keyrings import ALGORITHMS, jwks, replica, ring_of, write_key
 from tests.auth.support import KEY, get_me
 from tests.conftest import ROOT, Person
-from tests.services.process import bare_environment
+from tests.support.services.process import bare_environment
 
 DAY_SECONDS = 86_400
 

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from flask import Flask
 from jwt.utils import base64url_decode
 
-from app.keyfiles import UnfitKeyFile, read_key_file
-from app.ratelimit import LimitName, RateLimits
+from app.security.key_files import UnfitKeyFile, read_key_file
+from app.security.keyed_hashes import KeyedHasher, service_secrets
+from app.security.rate_limits import LimitName, RateLimits
 from app.settings import ConfigurationError, Settings, load_settings
-from app.signing import Signer, service_secrets
 from tests.auth.keyrings import ALGORITHMS, Private, new_key, private_pem, public_pem, replica, write_key
 from tests.conftest import API, Person, settings_for
 
@@ -318,22 +318,22 @@ def test_a_private_key_alone_carries_the_service_s_hashes(tmp_path: Path, algori
     (secret,) = service_secrets(alone)
     assert len(secret) == 64
     assert key.private_number.hex() not in secret
-    signature = Signer(alone).sign(b"purpose", b"data")
-    assert Signer(alone).verify(b"purpose", b"data", signature)
+    signature = KeyedHasher(alone).sign(b"purpose", b"data")
+    assert KeyedHasher(alone).verify(b"purpose", b"data", signature)
     # The same key in another file, and in another spelling.
     Path(tmp_path / "copy").write_bytes(Path(key.path).read_bytes().replace(b"\n", b"\r\n"))
     copy = settings_for("sqlite:////nowhere/x.db", jwt_secret_key="", jwt_private_key_file=str(tmp_path / "copy"))
     assert service_secrets(copy) == (secret,)
     Path(key.path).rename(key.path + ".previous")
     write_key(Path(key.path))
-    assert Signer(alone).verify(b"purpose", b"data", signature)
-    assert Signer(alone).sign(b"purpose", b"data") != signature
+    assert KeyedHasher(alone).verify(b"purpose", b"data", signature)
+    assert KeyedHasher(alone).sign(b"purpose", b"data") != signature
 
 
 def test_a_secret_beside_a_private_key_outlives_its_rotation(tmp_path: Path) -> None:
     before = settings_for("sqlite:////nowhere/x.db", jwt_private_key_file=write_key(tmp_path / "a").path)
     after = settings_for("sqlite:////nowhere/x.db", jwt_private_key_file=write_key(tmp_path / "b").path)
-    assert Signer(before).sign(b"purpose", b"data") == Signer(after).sign(b"purpose", b"data")
+    assert KeyedHasher(before).sign(b"purpose", b"data") == KeyedHasher(after).sign(b"purpose", b"data")
     assert service_secrets(before)[0] == service_secrets(after)[0] == before.jwt_secret_key
 
 

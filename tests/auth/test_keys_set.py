@@ -15,9 +15,9 @@ from joserfc import jwt as joserfc_jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from app.auth.keys import KEY_SET_SECONDS
 from app.auth.tokens import make_access_token
-from app.keyfiles import read_key_file
+from app.security.key_files import read_key_file
+from app.security.signing_keys import KEY_SET_SECONDS
 from tests.auth.keyrings import ALGORITHMS, forge, jwks, new_key, replica, write_key
 from tests.auth.support import KEY
 from tests.conftest import API, Person

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.db import db
+from app.database import db
 from tests.auth.support import bearer, log_in
 from tests.conftest import API, PASSWORD, Person, problem, settings_for
 

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app.db import fetch_one
+from app.database import fetch_one
 from app.users.models import User
 from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row, set_column
 from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem

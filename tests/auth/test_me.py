@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from tests.auth.support import bearer, get_me, log_in, set_column
 from tests.conftest import API, PASSWORD, Cast, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 
 REVOKED = (401, "token_revoked")
 

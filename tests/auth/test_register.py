@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app.db import fetch_one
-from app.passwords import verify_password
+from app.database import fetch_one
+from app.security.passwords import verify_password
 from app.users.models import User
 from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, bearer, claims_of, get_me, log_in
 from tests.conftest import API, PASSWORD, Person, problem

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, session_row
 from tests.conftest import API, Clock, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 
 PATH = "/auth/sessions"
 NOT_IDS = ["abc", "0", "-1", "+1", "1.0", "1e0", "01", " 1", "１", "٣", "0x1", str(2**63), str(10**40), "null"]

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.site import Site
 from tests.conftest import PATIENT, migrate
-from tests.services import ServiceMissing, skip_or_fail
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import ServiceMissing, skip_or_fail
+from tests.support.services.gunicorn import GatepostServer
 from tools import javascript, services
 
 BUILD_SECONDS = 300
@@ -48,7 +48,7 @@ def api(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatepo
         "CORS_ORIGINS": site.origin,
         "HASTY_ACCESS_SECONDS": str(ACCESS_SECONDS),
     }
-    with GatepostServer({**PATIENT, **environment}, "tests.hasty:app") as server:
+    with GatepostServer({**PATIENT, **environment}, "tests.support.hasty:app") as server:
         yield server
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.conftest import PASSWORD
-from tests.services.gunicorn import GatepostServer
+from tests.support.services.gunicorn import GatepostServer
 
 pytestmark = pytest.mark.slow
 TEXTS = {
@@ -18,7 +18,7 @@ TEXTS = {
     "pocket. What I missed was not the news but the interruptions: they had been my excuse for not finishing things.",
     "On gates": "A good gate says two things at once: here is a way in, and here is where you stop. The old one at the "
     "end of our lane said neither, and sheep have opinions about that.",
-    "Bread, third attempt": "Less water, more patience. It rose. I am as surprised as anybody.",
+    "Bread, third attempt": "Less water, more deadline. It rose. I am as surprised as anybody.",
 }
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import API, PASSWORD
-from tests.services import free_port
 from tests.stack.wire import Answer, call
+from tests.support.services import free_port
 from tools.production_env import fresh_environment
 
 ROOT = Path(__file__).resolve().parents[2]

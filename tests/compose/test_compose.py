@@ -14,7 +14,7 @@ import pytest
 
 from tests.compose.deployment import ORIGIN, PATIENCE_SECONDS, ROOT, Deployment, docker, within
 from tests.compose.traffic import traffic
-from tests.services import LOOPBACK
+from tests.support.services import LOOPBACK
 from tests.test_readme import normalised, run, tour
 
 SERVICES = ("db", "redis", "app", "nginx")

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.compose.deployment import Deployment
 from tests.conftest import API
-from tests.crowd import CLIENTS, Crowd
-from tests.services import LOOPBACK
+from tests.support.crowd import CLIENTS, Crowd
+from tests.support.services import LOOPBACK
 
 PAUSE_SECONDS = 0.05
 FAILED = 0

@@ -21,8 +21,8 @@ from sqlalchemy import Engine, NullPool, create_engine, insert, text
 
 from app.users.models import User
 from tests.conftest import API, PASSWORD, password_hash
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
 
 T = TypeVar("T")
 CLIENT_TIMEOUT_SECONDS = 30

@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import ROOT, migrate
 from tests.docs.test_operations import section
-from tests.services.postgres import PostgresServer, find_binaries
-from tests.services.process import bare_environment
+from tests.support.services.postgres import PostgresServer, find_binaries
+from tests.support.services.process import bare_environment
 
 COMMAND_SECONDS = 60
 IN_CONTAINER = "docker compose exec -T db "

@@ -15,7 +15,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.db import db
+from app.components import components_of
+from app.database import db
 from tests.auth.keyrings import write_key
 from tests.conftest import API, PASSWORD, migrate, problem, settings_for
 from tests.docs.test_operations import section
@@ -62,7 +63,7 @@ def serving(url: str, keys: dict[str, Any]) -> Iterator[FlaskClient]:
     yield app.test_client()
     with app.app_context():
         db.engine.dispose()
-        app.extensions["gatepost.probe"].dispose()
+        components_of(app).probe_engine.dispose()
 
 
 @pytest.fixture

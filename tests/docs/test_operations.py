@@ -96,7 +96,7 @@ def test_every_setting_of_nginx_has_its_default() -> None:
 
 def test_no_setting_is_named_that_is_not_there() -> None:
     known = {name.upper() for name in Settings.__dataclass_fields__} | FOREIGN
-    for text in (COMPOSE, START_NGINX, (ROOT / "app/tracing.py").read_text(encoding="utf-8")):
+    for text in (COMPOSE, START_NGINX, (ROOT / "app/observability/tracing.py").read_text(encoding="utf-8")):
         known |= set(re.findall(r"[A-Z][A-Z_]*[A-Z]", text))
     # Capitals that are a variable: alone in backticks, assigned, or of a family.
     named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", GUIDE))

@@ -9,9 +9,9 @@ import pytest
 
 from tests.concurrency.race import Arena
 from tests.conftest import migrate
-from tests.services import ServiceMissing, skip_or_fail
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer, find_binaries
+from tests.support.services import ServiceMissing, skip_or_fail
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer, find_binaries
 
 Serve = Callable[..., Arena]
 # Visitors log in as often as they can.

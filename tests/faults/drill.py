@@ -22,7 +22,7 @@ from sqlalchemy import Engine, text
 
 from tests.concurrency.race import Member
 from tests.conftest import API, PASSWORD
-from tests.services import LOOPBACK
+from tests.support.services import LOOPBACK
 
 CLIENT_TIMEOUT_SECONDS = 30
 EDITS_A_POST = 2

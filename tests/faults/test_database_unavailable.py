@@ -10,7 +10,7 @@ from tests.concurrency.race import on_every_worker
 from tests.conftest import migrate
 from tests.faults.conftest import Serve
 from tests.faults.outage import Visitor, assert_ready, assert_refused, assert_served, each
-from tests.services.postgres import PostgresServer
+from tests.support.services.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.firewall import Firewall, RelayFirewall, firewall_before
 from tests.faults.relay import Relay
-from tests.services import LOOPBACK
+from tests.support.services import LOOPBACK
 
 MOMENT_SECONDS, PATIENCE_SECONDS = 0.3, 20
 

@@ -26,9 +26,9 @@ from tests.faults.outage import (
     held,
     held_post,
 )
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
 
 # Long enough for more than one deadline to pass.
 FROZEN_SECONDS = 2.5

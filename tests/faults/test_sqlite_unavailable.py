@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from app import create_app
-from app.db import db
+from app.database import db
 from tests.concurrency.race import Arena, on_every_worker, race
 from tests.conftest import PASSWORD, migrate, problem, settings_for
 from tests.faults.conftest import ENVIRONMENT
@@ -26,7 +26,7 @@ from tests.faults.outage import (
     assert_served,
     fill_pools,
 )
-from tests.services.gunicorn import GatepostServer
+from tests.support.services.gunicorn import GatepostServer
 
 
 @pytest.fixture(scope="module")

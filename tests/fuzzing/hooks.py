@@ -24,8 +24,8 @@ from app import create_app
 from app.auth import sessions
 from app.auth.sessions import Client
 from app.auth.tokens import make_access_token, make_refresh_token
-from app.db import transaction
-from app.passwords import hash_password
+from app.database import transaction
+from app.security.passwords import hash_password
 from app.users.service import create_user
 from tests.fuzzing.plan import CALLER, PASSWORD
 

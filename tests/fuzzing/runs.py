@@ -17,9 +17,9 @@ from typing import Any
 
 from tests.conftest import BACKENDS, PATIENT, migrate
 from tests.fuzzing.plan import CALLER, CALLERS, Caller
-from tests.services.gunicorn import ROOT, GatepostServer
-from tests.services.postgres import PostgresServer
-from tests.services.process import private_folder
+from tests.support.services.gunicorn import ROOT, GatepostServer
+from tests.support.services.postgres import PostgresServer
+from tests.support.services.process import private_folder
 
 CONFIG = "tests/fuzzing/schemathesis.toml"
 PHASES = "examples,coverage,fuzzing,stateful"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzzing.plan import CALLERS, Caller
 from tests.fuzzing.runs import assert_ci_share_is_clean
-from tests.services.postgres import PostgresServer
+from tests.support.services.postgres import PostgresServer
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile.cases import assert_unharmed
 from tests.hostile.target import Target, serving
-from tests.services.postgres import PostgresServer
+from tests.support.services.postgres import PostgresServer
 
 NewDatabase = Callable[[str], str]
 

@@ -19,14 +19,15 @@ from app import create_app
 from app.auth import sessions
 from app.auth.sessions import Client
 from app.auth.tokens import make_access_token, make_refresh_token
-from app.db import Base, db, transaction
+from app.components import components_of
+from app.database import Base, db, transaction
 from app.posts.models import Post
 from app.users.models import User
 from app.users.service import create_user
 from tests.auth.support import KEY
 from tests.conftest import PATIENT, migrate, password_hash, settings_for
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
 
 Rows = dict[str, list[dict[str, Any]]]
 ORIGIN = "https://app.example.com"
@@ -73,7 +74,7 @@ class Target:
         self.app = app
         self.people = _populate(app)
         # A connection of its own, kept open: after each case it looks at every row.
-        url = app.extensions["gatepost.settings"].database_url
+        url = components_of(app).settings.database_url
         self.eye = create_engine(url, isolation_level="AUTOCOMMIT").connect()
         self.rows = self._read_rows()
         self.mark = self._fingerprint()
@@ -211,4 +212,4 @@ def serving(url: str, **env: str) -> Iterator[Target]:
         target.eye.engine.dispose()
     with app.app_context():
         db.engine.dispose()
-        app.extensions["gatepost.probe"].dispose()
+        components_of(app).probe_engine.dispose()

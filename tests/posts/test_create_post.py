@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.guards import Caller
+from app.api.access import Caller
 from app.posts import service
 from app.posts.models import Post
 from tests.conftest import API, Cast, Clock, Person, problem
-from tests.rows import count_rows, delete_user_row
+from tests.support.rows import count_rows, delete_user_row
 
 POST = {"title": "Hello", "content": "World"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

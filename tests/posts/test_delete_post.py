@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from app.posts.models import Post
 from tests.conftest import API, Person, problem
 from tests.posts.conftest import Write
-from tests.rows import count_rows
+from tests.support.rows import count_rows
 
 
 @pytest.mark.parametrize("status", ["draft", "published"])

@@ -1,4 +1,4 @@
-"""GET /posts: what is listed, in which order and by which filters. How one walks it: tests/test_pagination.py."""
+"""GET /posts: what is listed, in which order and by which filters. How one walks it: tests/api/test_pagination.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import API, Cast, Clock, Person, problem
 from tests.posts.conftest import Write
-from tests.statements import counted
+from tests.support.statements import counted
 
 
 def titles(response: TestResponse) -> list[str]:

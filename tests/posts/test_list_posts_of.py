@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from tests.conftest import API, Person, problem
 from tests.posts.conftest import Write
 from tests.posts.test_list_posts import titles
-from tests.statements import counted
+from tests.support.statements import counted
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
-from app.db import db
+from app.database import db
 from app.posts.models import Post
 from tests.conftest import API, Person, problem
 from tests.properties.examples import examples

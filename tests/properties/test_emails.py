@@ -12,8 +12,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from app.db import db, transaction
-from app.errors import EmailTaken
+from app.api.errors import EmailTaken
+from app.database import db, transaction
 from app.users.schemas import MAX_EMAIL, EmailAddress, fold
 from app.users.service import create_user, is_email_taken
 from tests.conftest import password_hash

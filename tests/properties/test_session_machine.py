@@ -24,7 +24,7 @@ from app.auth import sessions
 from app.auth.models import Session
 from app.auth.sessions import Client
 from app.auth.tokens import make_access_token, make_refresh_token
-from app.db import fetch_all, transaction
+from app.database import fetch_all, transaction
 from app.users.service import create_user
 from tests.auth.support import claims_of
 from tests.conftest import API, PASSWORD, Clock, password_hash, problem, settings_for

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.headers import SECURITY_HEADERS
-from tests.services import LOOPBACK, free_port
-from tests.services.process import ServerProcess, bare_environment
+from app.api.middleware.headers import SECURITY_HEADERS
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.process import ServerProcess, bare_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "https://app.example.test"
@@ -28,7 +28,7 @@ APPLICATION = """
 import os
 import time
 from app.drain import is_draining
-from app.metrics import render
+from app.observability.metrics import render
 from werkzeug.wrappers import Request, Response
 
 BIG = b"x" * 50_000_000

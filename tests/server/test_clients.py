@@ -23,8 +23,8 @@ from tests.server.small_server import (
     request,
     serving,
 )
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
 
 
 def test_body_cut_short_is_never_taken_for_the_whole(server: Server) -> None:

@@ -17,8 +17,8 @@ import pytest
 from app.drain import is_draining
 from tests.conftest import migrate
 from tests.server.small_server import GET, Server, read_answer, read_to_end, receive, request, serving
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
 
 DRAIN_SECONDS = 3
 SEE = "GET /draining HTTP/1.1"

@@ -19,8 +19,8 @@ from tests.server.small_server import (
     read_to_end,
     request,
 )
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
 
 MALFORMED = {
     "garbage": b"\x00\xff\x13\x37\xfe\r\n\r\n",

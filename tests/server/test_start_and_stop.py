@@ -26,8 +26,8 @@ from tests.server.small_server import (
     serving,
     wait_until,
 )
-from tests.services import LOOPBACK, free_port
-from tests.services.process import ServerProcess, bare_environment
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.process import ServerProcess, bare_environment
 
 
 def test_stop_serves_what_has_come_and_ends_with_0(tmp_path: Path) -> None:

@@ -21,13 +21,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app import arbiter, metrics, passwords
-from app.db import db
+from app import arbiter
+from app.database import db
+from app.observability import metrics
+from app.security import passwords
 from app.server import ProblemWorker
 from tests.server.small_server import ROOT, SECRET, serving, wait_until
-from tests.services import LOOPBACK, free_port
-from tests.services.gunicorn import GatepostServer
-from tests.services.process import bare_environment
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.process import bare_environment
 
 FOLDER = "gatepost-metrics-"
 HEALTH = re.compile(r'^gatepost_requests_total\{method="GET",route="/health",status="200"\} (\S+)$', re.MULTILINE)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.conftest import PASSWORD, migrate
-from tests.services import ServiceMissing, skip_or_fail
-from tests.services.gunicorn import GatepostServer
-from tests.services.nginx import NginxServer
-from tests.services.postgres import PostgresServer
-from tests.services.redis import RedisServer
 from tests.stack.wire import Answer, Application, call
+from tests.support.services import ServiceMissing, skip_or_fail
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.nginx import NginxServer
+from tests.support.services.postgres import PostgresServer
+from tests.support.services.redis import RedisServer
 
 API = "/api/v1"
 Front = Callable[..., NginxServer]

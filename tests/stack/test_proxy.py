@@ -16,10 +16,10 @@ import pytest
 
 from app.serving import ServingWorker
 from tests.faults.outage import REFUSED_WITHIN_SECONDS
-from tests.services import LOOPBACK
-from tests.services.nginx import NginxServer
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Application, Seen, call, eventually, response, send
+from tests.support.services import LOOPBACK
+from tests.support.services.nginx import NginxServer
 
 START = (Path(__file__).resolve().parents[2] / "ops" / "nginx" / "start.sh").read_text()
 # More than the buffers of the kernel on the way take.

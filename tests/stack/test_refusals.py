@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import KINDS
-from app.headers import SECURITY_HEADERS
-from tests.services import LOOPBACK, free_port
-from tests.services.nginx import NginxServer
+from app.api.errors import KINDS
+from app.api.middleware.headers import SECURITY_HEADERS
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, Answer, Application, Seen, call, send
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.nginx import NginxServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = (ROOT / "nginx.conf").read_text()

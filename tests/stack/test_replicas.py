@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from app.headers import SECURITY_HEADERS
-from tests.crowd import CLIENTS, Crowd
-from tests.services import LOOPBACK
-from tests.services.nginx import COMES_AND_GOES, NginxServer
-from tests.services.process import is_alive
-from tests.services.process import send as send_signal
+from app.api.middleware.headers import SECURITY_HEADERS
 from tests.stack.conftest import API, Front, Stack
 from tests.stack.wire import Application, call, eventually
+from tests.support.crowd import CLIENTS, Crowd
+from tests.support.services import LOOPBACK
+from tests.support.services.nginx import COMES_AND_GOES, NginxServer
+from tests.support.services.process import is_alive
+from tests.support.services.process import send as send_signal
 
 # As start.sh has it.
 FORGET_ROUNDS = 5

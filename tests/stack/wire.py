@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tests.services import LOOPBACK
+from tests.support.services import LOOPBACK
 
 TIMEOUT_SECONDS = 20
 PATIENCE_SECONDS = 60

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from app.observability.tracing import ENDPOINT
 from app.settings import ROOT, Settings, load_settings
-from app.tracing import ENDPOINT
 from tools import production_env
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -38,7 +38,7 @@ def test_every_setting_reaches_the_application() -> None:
     settings = {field.name.upper() for field in dataclasses.fields(Settings)}
     given = names(block("x-app:", "\nservices:"))
     assert {name for name in given if not name.startswith("OTEL_")} == settings - FIXED
-    # Read by app/tracing.py.
+    # Read by app/observability/tracing.py.
     assert {ENDPOINT, "OTEL_SERVICE_NAME"} <= given
 
 

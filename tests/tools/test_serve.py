@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT
-from tests.services import LOOPBACK, free_port
-from tests.services.process import ServerProcess, bare_environment
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.process import ServerProcess, bare_environment
 from tools.serve import find_port_problem, split_address
 
 COMMAND = [sys.executable, str(ROOT / "tools" / "serve.py")]

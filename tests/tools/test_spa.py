@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from app.settings import ROOT
-from tests.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
-from tests.services.process import bare_environment
+from tests.support.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
+from tests.support.services.process import bare_environment
 from tools import javascript
 
 COMMAND = [sys.executable, str(ROOT / "tools" / "spa.py")]

@@ -12,7 +12,7 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import select
 
-from app.db import db, fetch_one, transaction
+from app.database import db, fetch_one, transaction
 from app.users.models import User
 from app.users.service import create_user, find_by_email, update_user
 from tests.conftest import API, PASSWORD, Cast, Person, problem

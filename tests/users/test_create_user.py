@@ -8,10 +8,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.db import in_transaction
+from app.database import in_transaction
 from app.users.models import User
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.rows import count_rows
+from tests.support.rows import count_rows
 
 DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
 

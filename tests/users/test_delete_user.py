@@ -6,12 +6,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.api.idempotency.models import KeptAnswer
 from app.auth.models import Session
-from app.idempotency import KeptAnswer
 from app.posts.models import Post
 from app.users.models import User
 from tests.conftest import API, PASSWORD, Cast, Person, problem
-from tests.rows import count_rows
+from tests.support.rows import count_rows
 
 POST = {"title": "Hello", "content": "World"}
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import insert
 
 from app.clock import utc_now
-from app.db import Base, db
+from app.database import Base, db
 from app.posts import service
 from app.posts.models import Post
 from tests.conftest import API, Cast, Person, problem

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import API, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 from tests.users.test_list_users import PRIVATE, PUBLIC
 
 

@@ -9,10 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.db import transaction
+from app.database import transaction
 from app.users.service import create_user
 from tests.conftest import API, Cast, Person, problem
-from tests.statements import counted
+from tests.support.statements import counted
 
 PUBLIC = ["id", "name", "bio", "created_at"]
 PRIVATE = [*PUBLIC, "email", "email_verified", "role", "is_active", "updated_at"]

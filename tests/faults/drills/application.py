@@ -12,9 +12,9 @@ from functools import partial
 import psutil
 
 from tests.faults.drills.stage import NO_LIMITS, WRITERS, Drill, Figures, Stage, engine_of
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
-from tests.services.nginx import NginxServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.nginx import NginxServer
 
 
 def kill_worker(drill: Drill) -> None:

@@ -25,11 +25,11 @@ from tests.conftest import migrate
 from tests.faults.drill import Outcome, Poller, Verdict, Writer, check
 from tests.faults.firewall import Firewall, firewall_before
 from tests.faults.relay import Relay
-from tests.services import LOOPBACK
-from tests.services.gunicorn import GatepostServer
-from tests.services.postgres import PostgresServer
-from tests.services.process import private_folder
-from tests.services.redis import RedisServer
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.postgres import PostgresServer
+from tests.support.services.process import private_folder
+from tests.support.services.redis import RedisServer
 
 T = TypeVar("T")
 WRITERS = 4

@@ -17,11 +17,11 @@ import redis
 
 from tests.conftest import API, migrate
 from tests.faults.drills.stage import NO_LIMITS, Drill, Figures, Stage, engine_of
-from tests.services import LOOPBACK, ServiceMissing
-from tests.services.nginx import NginxServer
-from tests.services.postgres import Account
-from tests.services.process import private_folder
-from tests.services.redis import RedisServer
+from tests.support.services import LOOPBACK, ServiceMissing
+from tests.support.services.nginx import NginxServer
+from tests.support.services.postgres import Account
+from tests.support.services.process import private_folder
+from tests.support.services.redis import RedisServer
 
 SLOW_CLIENTS, SLOW_SECONDS = 40, 0.25
 DISK_BYTES = 48 * 2**20

@@ -1,0 +1,1 @@
+"""What every route shares: endpoints, access policies, request bodies, errors and responses."""

@@ -1,0 +1,169 @@
+"""What views share: an endpoint declares who may call it, what it takes and what it answers.
+
+Owns the order in which a request is judged and how an answer is written. Must not know any feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from flask import Response, request
+from marshmallow import Schema
+
+from app.api.access import AccessPolicy, Caller
+from app.api.conditional import etag_of, is_unchanged
+from app.api.errors import Problem
+from app.api.fields import InputSchema
+from app.api.idempotency import service as idempotency
+from app.api.idempotency.models import KeptAnswer
+from app.api.json_parser import parse_json, parse_query
+from app.api.pagination import Page
+from app.api.request_body import JSON, load, read_body
+from app.api.responses import NO_STORE, REVALIDATE, Answer, Created, Shaped, empty
+from app.api.serialization import as_json, compiled, dump, dump_bytes
+from app.database import transaction
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+KNOWN_QUERY_CHARACTERS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Everything a route declares; the OpenAPI document and the route tests read it too."""
+
+    view: Callable[..., Any]
+    access: AccessPolicy
+    answer: Answer
+    query: Schema | None
+    body: Schema | None
+    body_required: bool
+    problems: tuple[type[Problem], ...]
+    idempotent: bool
+    # Work on the body that takes long, such as hashing a password: done before a transaction holds a lock.
+    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    # JSON Schemas of path arguments whose converter has none.
+    arguments: Mapping[str, Mapping[str, Any]]
+
+    def __call__(self, **path: Any) -> Response:
+        """Judge the request in the one order there is: caller, query, body; then run the view and answer."""
+        arguments = dict(path)
+        caller = self.access.admit()
+        if self.access.need not in ("nothing", "token"):
+            arguments["caller"] = caller
+        query = self._load_query()
+        if self.query is not None:
+            arguments["query"] = query
+        body = self._load_body()
+        if self.body is not None:
+            arguments["body"] = body if self.prepare is None else self.prepare(body)
+        with transaction():
+            outcome = self._run(caller, arguments, body)
+        if isinstance(outcome, Problem):
+            raise outcome  # after the commit: what the view wrote beside its refusal stays
+        return outcome
+
+    def _run(self, caller: Caller | None, arguments: dict[str, Any], body: Mapping[str, Any]) -> Response | Problem:
+        key = idempotency.requested_key() if self.idempotent else None
+        if key is None or caller is None:
+            return self._outcome(self.view(**arguments), caller)
+        claim = idempotency.claim(caller, key, body)
+        if isinstance(claim, KeptAnswer):
+            return _replayed(claim)
+        outcome = self._outcome(self.view(**arguments), caller)
+        if isinstance(outcome, Response) and outcome.status_code < 400:
+            idempotency.keep(
+                claim,
+                status=outcome.status_code,
+                location=outcome.headers.get("Location", ""),
+                etag=outcome.headers.get("ETag", ""),
+                body=outcome.get_data(),
+            )
+        return outcome
+
+    def _outcome(self, result: Any, caller: Caller | None) -> Response | Problem:
+        if isinstance(result, Problem):
+            return result
+        if isinstance(result, Response):
+            result.headers.setdefault("Cache-Control", self.answer.cache or NO_STORE)
+            return result
+        if self.answer.status == 204:
+            return empty()
+        if isinstance(result, Page):
+            return self._answer_page(result, caller)
+        location = result.location if isinstance(result, Created) else None
+        value = result.value if isinstance(result, Created) else result
+        content = dump_bytes(value, self.answer.schemas[0])
+        headers = self._headers(caller)
+        if self.answer.has_etag(request.method):
+            headers["ETag"] = etag_of(content)
+        if location is not None:
+            headers["Location"] = location
+        return _respond(content, self.answer.status, headers)
+
+    def _answer_page(self, page: Page, caller: Caller | None) -> Response:
+        schema = self.answer.schemas[0]
+        show = compiled(schema)
+        items = [dump(item, schema) if isinstance(item, Shaped) else show(item) for item in page.items]
+        content = as_json({"items": items, "pagination": page.pagination})
+        headers = self._headers(caller) | {"ETag": etag_of(content, weak=True)}
+        if page.links:
+            headers["Link"] = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in page.links.items())
+        return _respond(content, 200, headers)
+
+    @property
+    def cache_controls(self) -> tuple[str, ...]:
+        """The values that Cache-Control may have in an answer: one, or with a caller and without."""
+        if self.answer.cache:
+            return (self.answer.cache,)
+        return (NO_STORE, REVALIDATE) if self.access.need == "optional" and self.answer.status != 204 else (NO_STORE,)
+
+    def _headers(self, caller: Caller | None) -> dict[str, str]:
+        if self.access.need != "optional":
+            return {"Cache-Control": NO_STORE}
+        # One URL, two representations: what a cache holds for nobody must not answer somebody.
+        return {"Cache-Control": NO_STORE if caller else REVALIDATE, "Vary": "Authorization"}
+
+    def _load_query(self) -> dict[str, Any]:
+        raw = request.environ.get("QUERY_STRING", "")
+        if not raw and self.query is None:
+            return {}
+        # What a query string says depends on nothing else; a cursor's will hardly come again.
+        load_raw = _load_known_query if len(raw) <= KNOWN_QUERY_CHARACTERS else _load_query_string
+        return dict(load_raw(self.query or _NOTHING, raw))
+
+    def _load_body(self) -> dict[str, Any]:
+        if request.method in SAFE_METHODS:
+            return {}
+        data = read_body()
+        if not data and (self.body is None or not self.body_required):
+            return {} if self.body is None else load(self.body, {})
+        return load(self.body or _NOTHING, parse_json(data))
+
+
+_NOTHING = InputSchema()
+
+
+def _load_query_string(schema: Schema, raw: str) -> dict[str, Any]:
+    return load(schema, parse_query(raw.encode("latin-1")))
+
+
+_load_known_query = lru_cache(maxsize=1024)(_load_query_string)
+
+
+def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
+    if status == 200 and request.method in SAFE_METHODS and is_unchanged(headers["ETag"]):
+        return Response(status=304, headers=headers)
+    return Response(content, status, headers, mimetype=JSON)
+
+
+def _replayed(kept: KeptAnswer) -> Response:
+    headers = {
+        "Cache-Control": NO_STORE,
+        "Idempotency-Replayed": "true",
+        "Location": kept.location,
+        "ETag": kept.etag,
+    }
+    return Response(kept.body, kept.status, {k: v for k, v in headers.items() if v}, mimetype=JSON)

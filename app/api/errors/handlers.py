@@ -1,0 +1,105 @@
+"""Every exception becomes a problem document here, whoever raised it.
+
+Owns the translation of Werkzeug's, the database drivers' and unknown exceptions. What a problem says is in
+app/api/errors/__init__.py.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+from flask import Flask, Response, g, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.api.errors import (
+    DatabaseUnavailable,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    PayloadTooLarge,
+    Problem,
+    UnsupportedMediaType,
+    UriTooLong,
+    problem_document,
+)
+from app.database.engine import is_unavailable
+
+log = logging.getLogger("gatepost.errors")
+PROBLEM_JSON = "application/problem+json"
+_BY_STATUS: dict[int, type[Problem]] = {
+    400: MalformedRequest,
+    404: NotFound,
+    406: NotAcceptable,
+    413: PayloadTooLarge,
+    414: UriTooLong,
+    415: UnsupportedMediaType,
+}
+
+
+def init_app(app: Flask) -> None:
+    """Answer every exception of the application as a problem."""
+    app.register_error_handler(Problem, respond)
+    app.register_error_handler(HTTPException, _respond_to_werkzeug)
+    app.register_error_handler(SQLAlchemyError, _respond_to_database)
+    app.register_error_handler(Exception, _respond_to_bug)
+
+
+def respond(problem: Problem) -> Response:
+    """Return the answer that tells a client of a problem (RFC 9457)."""
+    g.problem = problem.code
+    prefix = g.get("service_prefix", "")
+    document = problem_document(problem, g.request_id, prefix)
+    headers = {"Cache-Control": "no-store", **problem.headers()}
+    return Response(_dump(document), problem.kind.status, headers, mimetype=PROBLEM_JSON)
+
+
+def _dump(document: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        # A field name as sent may hold a lone surrogate, which only an escape can carry.
+        return _escaped(document)
+
+
+def _escaped(document: dict[str, object]) -> bytes:
+    import json
+
+    return json.dumps(document).encode("ascii")
+
+
+def _respond_to_werkzeug(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, RequestEntityTooLarge):
+        return respond(PayloadTooLarge())
+    if status == 405:
+        allowed = sorted(getattr(error, "valid_methods", None) or [])
+        return respond(MethodNotAllowed(", ".join(allowed)))
+    if status in _BY_STATUS:
+        return respond(_BY_STATUS[status]())
+    return respond(MalformedRequest()) if status < 500 else respond(InternalError())
+
+
+def _respond_to_database(error: SQLAlchemyError) -> Response:
+    if not is_unavailable(error):
+        return _respond_to_bug(error)
+    # No stack trace: during an outage each request would write one. The driver's text may hold values: its class
+    # and SQLSTATE say enough.
+    cause = getattr(error, "orig", None) or error
+    log.warning(
+        "database unavailable",
+        extra={
+            "cause": type(cause).__name__,
+            "sqlstate": getattr(cause, "pgcode", None),
+            "sqlite_error": getattr(cause, "sqlite_errorname", None),
+        },
+    )
+    return respond(DatabaseUnavailable())
+
+
+def _respond_to_bug(error: Exception) -> Response:
+    log.error("unhandled exception at %s %s", request.method, request.url_rule, exc_info=error)
+    return respond(InternalError())

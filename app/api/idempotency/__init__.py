@@ -1,0 +1,1 @@
+"""Idempotency-Key: the first response to a request is kept and given again to retries."""

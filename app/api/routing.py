@@ -1,0 +1,91 @@
+"""Blueprints whose routes are endpoints, and the converter of ids in paths."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from flask import Blueprint
+from marshmallow import Schema
+from werkzeug.routing import BaseConverter
+
+from app.api.access import AccessPolicy
+from app.api.endpoint import Endpoint
+from app.api.errors import Problem
+from app.api.responses import Answer
+from app.components import components_of
+from app.database import MAX_ID
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+API_PATH = "/api/v1"
+
+
+class IdConverter(BaseConverter):
+    """A path segment that names a row. What can't be an id becomes 0, which no row has.
+
+    So a segment like 'abc' or 2**63 is judged as any unknown id is: who may call first, then 404.
+    """
+
+    regex = "[^/]+"
+    part_isolating = True
+    json_schema: ClassVar[Mapping[str, Any]] = {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "maximum": MAX_ID,
+        "examples": [1],
+    }
+
+    def to_python(self, value: str) -> int:
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and value[0] != "0"):
+            return 0
+        return int(value) if int(value) <= MAX_ID else 0
+
+
+class Api(Blueprint):
+    """A blueprint whose routes are endpoints: none can be added that does not say who may call it."""
+
+    def operation(
+        self,
+        method: str,
+        rule: str,
+        *,
+        access: AccessPolicy,
+        answer: Answer,
+        query: Schema | None = None,
+        body: Schema | None = None,
+        body_required: bool = True,
+        problems: tuple[type[Problem], ...] = (),
+        idempotent: bool = False,
+        prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Callable[[View], View]:
+        """Declare a route. The view gets its path arguments and, by name, `caller`, `query` and `body`."""
+
+        def register(view: View) -> View:
+            endpoint = Endpoint(
+                view=view,
+                access=access,
+                answer=answer,
+                query=query,
+                body=body,
+                body_required=body_required,
+                problems=problems,
+                idempotent=idempotent,
+                prepare=prepare,
+                arguments=arguments or {},
+            )
+            name = view.__name__
+            self.record(lambda state: components_of(state.app).endpoints.__setitem__(f"{self.name}.{name}", endpoint))
+            self.add_url_rule(rule, name, endpoint, methods=[method])
+            return view
+
+        return register
+
+
+def summary(endpoint: Endpoint) -> str:
+    """The view's docstring: what the route does, for the API's reader."""
+    return inspect.getdoc(endpoint.view) or ""

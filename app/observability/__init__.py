@@ -1,0 +1,23 @@
+"""Health, metrics, logs and traces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Configure the log, measure requests and statements, and serve the probes with and without SERVICE_PREFIX."""
+    from app.observability import health, instrumentation, logs
+    from app.observability.views import health as routes
+
+    instrumentation.init_app(app, settings)
+    logs.configure(settings)
+    health.init_app(app, settings)
+    app.register_blueprint(routes)
+    if settings.service_prefix:
+        app.register_blueprint(routes, name="prefixed_health", url_prefix=settings.service_prefix)

@@ -1,0 +1,61 @@
+"""Traces for OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT says where to send them.
+
+An optional extra: `pip install --require-hashes -r requirements-otel.txt`. What is sent, how often and how much is
+sampled is told by OpenTelemetry's own OTEL_* variables.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from flask import Flask
+
+from app.components import components_of
+from app.database import db
+from app.settings import ConfigurationError
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_PACKAGE = "opentelemetry.instrumentation.flask"
+
+
+def init_app(app: Flask) -> None:
+    """Trace requests and statements if the environment asks for it.
+
+    Raises ConfigurationError when it does and the extra is not installed.
+    """
+    if not os.environ.get(ENDPOINT):
+        return
+    if find_spec("opentelemetry") is None or find_spec(_PACKAGE) is None:
+        raise ConfigurationError({ENDPOINT: ["Needs the packages of requirements-otel.txt."]})
+    _instrument(app)
+
+
+def _instrument(app: Flask) -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    # A provider of our own, not the global one: two applications in one process don't share it. Its sender
+    # starts itself anew in each forked worker.
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "gatepost")})
+    )
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    instrumentor = FlaskInstrumentor()
+    instrumentor.instrument_app(  # type: ignore[no-untyped-call]
+        app, tracer_provider=provider, excluded_urls="health,health/ready,metrics"
+    )
+    with app.app_context():
+        SQLAlchemyInstrumentor().instrument(
+            engine=db.engine,
+            tracer_provider=provider,
+            # The instrumentation names older versions only; tests see that it works with the locked one.
+            skip_dep_check=True,
+        )
+    # Spans come of the engine's events.
+    components_of(app).uses_executor = False
+    app.extensions["gatepost.tracer_provider"] = provider

@@ -1,0 +1,118 @@
+"""The document as a whole: what it says of the service, its routes in order, and the parts they share."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from apispec import APISpec
+from flask import Flask
+from werkzeug.routing import Rule
+
+from app.api.endpoint import Endpoint
+from app.components import components_of
+from app.openapi.components import CSRF_TOKEN, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, SECURITY_SCHEMES
+from app.openapi.operations import Operation, make_operation
+from app.openapi.problems import FIELD_ERRORS, PROBLEM, VALIDATION_PROBLEM
+from app.openapi.schemas import Schemas, SchemasPlugin
+
+OPENAPI_VERSION = "3.1.0"
+TITLE = "Gatepost"
+# Of the contract, as in /api/v1; no answer tells which version of the software runs.
+VERSION = "1.0.0"
+ABOUT = """\
+Accounts, sessions and posts.
+
+Errors come as `application/problem+json` (RFC 9457), whatever refused the request; `code` is what a program should
+look at. Unknown fields and unknown query parameters are refused, not ignored. `HEAD` works wherever `GET` does.
+A request may bring an `X-Request-ID` of 1 to 128 letters, digits, dots, underscores and hyphens: the answer repeats
+it, and has a new one otherwise.
+"""
+# Packages that share a tag, because their routes are all for operators.
+OPERATIONS_PACKAGES = frozenset({"maintenance", "observability", "openapi"})
+OPERATIONS_TAG = ("operations", "Health, metrics, maintenance mode, and this document.")
+_ARGUMENT = re.compile(r"<(?:(?P<converter>[A-Za-z_]\w*)(?:\(.*?\))?:)?(?P<name>\w+)>")
+
+
+def make_document(app: Flask) -> dict[str, Any]:
+    """Return the OpenAPI document of every endpoint of the application."""
+    settings = components_of(app).settings
+    plugin = SchemasPlugin()
+    spec = APISpec(
+        TITLE,
+        VERSION,
+        OPENAPI_VERSION,
+        plugins=[plugin],
+        info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": settings.service_prefix or "/"}],
+    )
+    _add_parts(spec)
+    schemas = Schemas(spec, plugin)
+    tags: dict[str, str] = {}
+    for rule, endpoint in endpoints_of(app):
+        path = _template(rule.rule).removeprefix(settings.service_prefix)
+        tag, about = _feature_of(app, rule)
+        tags[tag] = about
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            operation = Operation(
+                endpoint, method, path, settings.service_prefix, tag, _path_parameters(app, rule, endpoint)
+            )
+            spec.path(path=path, operations={method.lower(): make_operation(operation, spec, schemas)})
+    for tag, about in sorted(tags.items()):
+        spec.tag({"name": tag, "description": about})
+    return {"openapi": OPENAPI_VERSION} | spec.to_dict()
+
+
+def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
+    """Walk the routes in the order of their paths; one that a prefix gives a second path is met once."""
+    seen = set()
+    prefix = components_of(app).settings.service_prefix
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        endpoint = app.view_functions[rule.endpoint]
+        if isinstance(endpoint, Endpoint) and rule.rule.startswith(prefix) and id(endpoint) not in seen:
+            seen.add(id(endpoint))
+            yield rule, endpoint
+
+
+def _add_parts(spec: APISpec) -> None:
+    for name, schema in (
+        ("Problem", PROBLEM),
+        ("ValidationProblem", VALIDATION_PROBLEM),
+        ("FieldErrors", FIELD_ERRORS),
+    ):
+        spec.components.schema(name, schema)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
+    for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, CSRF_TOKEN):
+        spec.components.parameter(parameter["name"], "header", parameter)
+    for name, scheme in SECURITY_SCHEMES.items():
+        spec.components.security_scheme(name, scheme)
+
+
+def _template(rule: str) -> str:
+    return _ARGUMENT.sub(r"{\g<name>}", rule)
+
+
+def _path_parameters(app: Flask, rule: Rule, endpoint: Endpoint) -> list[dict[str, Any]]:
+    parameters = []
+    for match in _ARGUMENT.finditer(rule.rule):
+        name = match["name"]
+        converter = app.url_map.converters[match["converter"] or "default"]
+        schema = endpoint.arguments.get(name) or getattr(converter, "json_schema", {"type": "string"})
+        noun, is_id = name.removesuffix("_id"), name.endswith("_id")
+        about = f"Id of the {noun}." if is_id else f"The {noun}."
+        parameters.append({"name": name, "in": "path", "required": True, "description": about, "schema": dict(schema)})
+    return parameters
+
+
+def _feature_of(app: Flask, rule: Rule) -> tuple[str, str]:
+    """The package of the blueprint that the route belongs to, and what its docstring says of it."""
+    blueprint = app.blueprints[rule.endpoint.rpartition(".")[0]]
+    module = blueprint.import_name.rpartition(".")[0] or blueprint.import_name
+    name = module.rpartition(".")[2]
+    if name in OPERATIONS_PACKAGES:
+        return OPERATIONS_TAG
+    return name, inspect.getdoc(sys.modules[module]) or ""

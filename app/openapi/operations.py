@@ -1,0 +1,174 @@
+"""One endpoint as an OpenAPI operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apispec import APISpec
+from marshmallow import Schema, ValidationError
+
+from app.api.access import AccessPolicy
+from app.api.endpoint import Endpoint
+from app.api.errors import PreconditionFailed
+from app.api.fields import InputSchema
+from app.api.middleware import is_limited
+from app.api.request_body import JSON
+from app.api.responses import NO_STORE, Answer
+from app.api.routing import summary
+from app.openapi.components import (
+    CSRF_TOKEN,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Json,
+    cache_control,
+    header_refs,
+)
+from app.openapi.problems import RATE_LIMIT, add_examples, problem_codes, problem_responses, share, validation_example
+from app.openapi.schemas import Schemas
+
+UNKNOWN_FIELD = "surprise"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An endpoint at its place: the method and the path, without the prefix, that lead to it."""
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    prefix: str
+    tag: str
+    path_parameters: list[Json]
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether its calls are counted."""
+        return is_limited(self.path)
+
+    @property
+    def may_be_unchanged(self) -> bool:
+        """Whether a client that holds the answer can be told that it is still good."""
+        return self.method == "GET" and self.endpoint.answer.has_etag(self.method)
+
+
+def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Json:
+    """Return the operation object of an endpoint."""
+    endpoint = operation.endpoint
+    about = summary(endpoint)
+    described: Json = {
+        "operationId": endpoint.view.__name__,
+        "summary": about.partition(". ")[0].removesuffix("."),
+        "description": f"{about}\n\nWho may call: {endpoint.access.describes}",
+        "tags": [operation.tag],
+        "security": _security(endpoint.access),
+        "parameters": _parameters(operation, schemas),
+        "responses": _responses(operation, spec, schemas),
+    }
+    if endpoint.body is not None:
+        described["requestBody"] = _body(endpoint.body, schemas, required=endpoint.body_required)
+    return described
+
+
+def _security(access: AccessPolicy) -> list[dict[str, list[str]]]:
+    """The ways to be let in; the empty one means without credentials in a header."""
+    if access.need == "nothing":
+        return []
+    ways: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]
+    if access.takes_cookie:
+        ways.append({"refreshCookie": []})
+    return [*ways, {}] if access.need in ("optional", "token") else ways
+
+
+def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
+    # apispec makes a reference of a name.
+    endpoint = operation.endpoint
+    parameters: list[Json | str] = [*operation.path_parameters]
+    if endpoint.query is not None:
+        parameters += schemas.parameters(endpoint.query)
+    if operation.may_be_unchanged:
+        parameters.append(IF_NONE_MATCH["name"])
+    if PreconditionFailed in endpoint.problems:
+        parameters.append(IF_MATCH["name"])
+    if endpoint.idempotent:
+        parameters.append(IDEMPOTENCY_KEY["name"])
+    if endpoint.access.takes_cookie:
+        parameters.append(CSRF_TOKEN["name"])
+    return parameters
+
+
+def _body(schema: Schema, schemas: Schemas, *, required: bool) -> Json:
+    reference = schemas.one([schema])
+    content = {"schema": reference, "example": schemas.example(reference)}
+    return {"required": required, "content": {JSON: content}}
+
+
+def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[str, Json | str]:
+    endpoint = operation.endpoint
+    codes = problem_codes(endpoint, operation.method, operation.path)
+    add_examples(spec, codes, operation.prefix)
+    errors = validation_example(_refusal_of(endpoint.body or endpoint.query), operation.prefix)
+    responses = {str(endpoint.answer.status): _success(operation, schemas)}
+    if operation.may_be_unchanged:
+        responses["304"] = {
+            "description": "What If-None-Match holds is still good.",
+            "headers": _success_headers(operation),
+        }
+    problems = problem_responses(codes, errors, is_limited=operation.is_limited)
+    for status in map(str, endpoint.answer.also):
+        responses[status] = _success(operation, schemas)
+        # The same status may come from further out, and is a problem then.
+        responses[status]["content"] |= problems.get(status, {}).get("content", {})
+    others = {status: problem for status, problem in problems.items() if status not in responses}
+    return dict(sorted({**share(spec, others), **responses}.items()))
+
+
+def _success(operation: Operation, schemas: Schemas) -> Json:
+    answer = operation.endpoint.answer
+    response: Json = {
+        "description": answer.describes or _describe(answer),
+        "headers": _success_headers(operation),
+    }
+    if answer.status == 204:
+        return response
+    texts: Json = {media_type: {"schema": {"type": "string"}} for media_type in answer.others}
+    if not answer.schemas:
+        response["content"] = {answer.media_type: {"schema": {"type": "string"}}} | texts
+        return response
+    shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
+    response["content"] = {answer.media_type: {"schema": shown, "example": schemas.example(shown)}} | texts
+    return response
+
+
+def _describe(answer: Answer) -> str:
+    if answer.is_list:
+        return "A page of the list."
+    if answer.is_created:
+        return "The new resource; Location says where it is."
+    return "Done." if answer.status == 204 else "What was asked for."
+
+
+def _success_headers(operation: Operation) -> Json:
+    endpoint, answer = operation.endpoint, operation.endpoint.answer
+    applies = {
+        "X-Request-ID": True,
+        "ETag": answer.has_etag(operation.method),
+        "Location": answer.is_created,
+        "Link": answer.is_list,
+        "Idempotency-Replayed": endpoint.idempotent,
+        **dict.fromkeys(RATE_LIMIT, operation.is_limited),
+    }
+    headers = header_refs(*(name for name, does in applies.items() if does))
+    headers |= {name: {"description": about, "schema": {"type": "string"}} for name, about in answer.headers.items()}
+    if endpoint.cache_controls == (NO_STORE,):
+        return headers | header_refs("Cache-Control")
+    return headers | {"Cache-Control": cache_control(*endpoint.cache_controls)}
+
+
+def _refusal_of(schema: Schema | None) -> Json:
+    """What the endpoint says of a body, or a query, that has nothing in it but an unknown field."""
+    try:
+        (schema or InputSchema()).load({UNKNOWN_FIELD: ""})
+    except ValidationError as error:
+        return dict(error.messages_dict)
+    return {}

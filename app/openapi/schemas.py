@@ -1,0 +1,153 @@
+"""Marshmallow schemas as JSON Schema, and examples made from them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, cast
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_instance
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema, fields
+
+from app.api.fields import OPTIONAL, OutputSchema
+from app.api.pagination import MAX_LIMIT
+
+Json = dict[str, Any]
+_EXAMPLES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "string": "…", "array": [], "null": None}
+_WORD = re.compile(r"[A-Z][^A-Z]*")
+_CURSOR = {"type": ["string", "null"], "examples": ["bm90IGEgcmVhbCBjdXJzb3I"]}
+
+
+def _closed(properties: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [20]}
+PAGINATIONS = {
+    "CursorPagination": _closed(
+        {
+            "limit": _LIMIT,
+            "next_cursor": _CURSOR | {"description": "For `cursor`, to go on; null at the end."},
+            "prev_cursor": _CURSOR
+            | {"description": "For `cursor`, to go back; null at the start.", "examples": [None]},
+        }
+    ),
+    "PagePagination": _closed(
+        {
+            "limit": _LIMIT,
+            "page": {"type": "integer", "minimum": 1, "examples": [1]},
+            "pages": {"type": "integer", "minimum": 0, "examples": [50]},
+            "total": {"type": "integer", "minimum": 0, "examples": [1000]},
+        }
+    ),
+}
+
+
+def name_of(schema: Any) -> str:
+    """Return the name of a schema in the document: that of its class, without what tells it from a model."""
+    return type(resolve_schema_instance(schema)).__name__.removesuffix("Schema").removesuffix("View")
+
+
+class SchemasConverter(OpenAPIConverter):
+    """Knows what a Marshmallow schema leaves unsaid: the members of an answer are always there."""
+
+    def schema2jsonschema(self, schema: Any) -> Json:
+        described: Json = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        instance = resolve_schema_instance(schema)
+        described["description"] = inspect.getdoc(type(instance)) or ""
+        if isinstance(instance, OutputSchema):
+            described["required"] = [
+                name for name in described["properties"] if not instance.fields[name].metadata.get(OPTIONAL)
+            ]
+        return described
+
+    def field2property(self, field: fields.Field[Any]) -> Json:
+        described: Json = super().field2property(field)
+        # JSON Schema 2020-12 has a list of examples where OpenAPI 3.0 had one.
+        if "example" in described:
+            described["examples"] = [described.pop("example")]
+        if described.get("minLength") == 0:
+            del described["minLength"]
+        return described
+
+
+class SchemasPlugin(MarshmallowPlugin):
+    """apispec's plugin with our converter."""
+
+    Converter = SchemasConverter
+
+    def __init__(self) -> None:
+        super().__init__(schema_name_resolver=name_of)
+
+
+class Schemas:
+    """The schemas of one document: each is put there when it is first asked for, under a name of its own."""
+
+    def __init__(self, spec: APISpec, plugin: SchemasPlugin) -> None:
+        self._spec = spec
+        # apispec sets it when the plugin is given to the document.
+        self._converter = cast("OpenAPIConverter", plugin.converter)
+
+    def one(self, schemas: Sequence[Schema]) -> Json:
+        """Return a reference to what an answer shows: one schema, or any of several."""
+        refs = [self._resolve(schema) for schema in schemas]
+        if len(refs) == 1:
+            return dict(refs[0])
+        return self._put(_common_name(schemas), {"oneOf": refs, "description": "Which one depends on the caller."})
+
+    def page(self, schemas: Sequence[Schema]) -> Json:
+        """Return a reference to the list envelope around what is listed."""
+        items = {"type": "array", "items": self.one(schemas), "maxItems": MAX_LIMIT}
+        ways = {"oneOf": [self._put(name, pagination) for name, pagination in PAGINATIONS.items()]}
+        return self._put(_common_name(schemas) + "Page", _closed({"items": items, "pagination": ways}))
+
+    def parameters(self, schema: Schema) -> list[Json]:
+        """Return the query parameters that a schema takes."""
+        found = self._converter.schema2parameters(schema, location="query")
+        return [{name: value for name, value in item.items() if name != "required" or value} for item in found]
+
+    def example(self, schema: Json) -> Any:
+        """Return an example of what `schema` allows, put together from those of its parts."""
+        if "$ref" in schema:
+            return self.example(self._spec.components.schemas[schema["$ref"].rpartition("/")[2]])
+        if "examples" in schema:
+            return schema["examples"][0]
+        for choices in ("oneOf", "anyOf"):
+            if choices in schema:
+                return self.example(schema[choices][0])
+        if "default" in schema:
+            return schema["default"]
+        if "enum" in schema:
+            return schema["enum"][0]
+        if schema.get("type") == "array":
+            return [self.example(schema["items"])]
+        if "properties" in schema:
+            return {name: self.example(member) for name, member in schema["properties"].items()}
+        return _EXAMPLES.get(schema.get("type", "object"), {})
+
+    def _resolve(self, schema: Schema) -> Json:
+        reference: Json = self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
+        return reference
+
+    def _put(self, name: str, schema: Json) -> Json:
+        if name not in self._spec.components.schemas:
+            self._spec.components.schema(name, schema)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _common_name(schemas: Sequence[Schema]) -> str:
+    """The words that the names of these schemas end in: PublicUser and PrivateUser are each a User."""
+    names = [name_of(schema) for schema in schemas]
+    last_words = zip(*(reversed(_WORD.findall(name)) for name in names), strict=False)
+    common = [words[0] for words in takewhile(lambda words: len(set(words)) == 1, last_words)]
+    return "".join(reversed(common)) or "Or".join(names)

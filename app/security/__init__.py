@@ -1,0 +1,1 @@
+"""Passwords, signing keys, keyed hashes and rate limits."""

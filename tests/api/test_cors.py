@@ -1,0 +1,191 @@
+"""What pages of other origins may do: tests of the application, which browsers hold to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.components import components_of
+from tests.conftest import API, Person, problem
+
+ORIGIN = "https://app.example.com"
+EXPOSED = {
+    "ETag",
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Idempotency-Replayed",
+}
+Open = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def allowing(app: Flask) -> Open:
+    """Return a function that makes a client of an application with these origins, on no database."""
+
+    def make(*origins: str) -> FlaskClient:
+        settings = components_of(app).settings
+        return create_app(replace(settings, cors_origins=origins)).test_client()
+
+    return make
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173"])
+def test_an_allowed_origin_may_read(client: FlaskClient, origin: str) -> None:
+    response = client.get(API + "/posts", headers={"Origin": origin})
+    assert response.headers.getlist("Access-Control-Allow-Origin") == [origin]
+    assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Origin" in response.vary
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "*",
+        "https://evil.example.com",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://app.example.com:443",
+        "https://app.example.com/",
+        "https://app.example.com.evil.example",
+        "https://evil.example/https://app.example.com",
+        "https://appXexample.com",
+        "https://user@app.example.com",
+        "https://APP.example.com",
+        " https://app.example.com.",
+        "https://app.example.com, https://evil.example",
+        "http://localhost",
+        "http://localhost:51730",
+        "https://app.example.com%0a",
+    ],
+)
+def test_another_origin_may_not(client: FlaskClient, origin: str) -> None:
+    for method in ("GET", "OPTIONS"):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        response = client.open(API + "/posts", method=method, headers=headers)
+        assert response.status_code < 300
+        assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+        assert "Origin" in response.vary
+
+
+def test_every_answer_says_that_it_depends_on_the_origin(client: FlaskClient) -> None:
+    """A cache that kept one without CORS headers would give it to a page that needs them."""
+    for path in (API + "/posts", API + "/posts/999", "/health", "/nowhere"):
+        response = client.get(path)
+        assert "Access-Control-Allow-Origin" not in response.headers
+        assert "Origin" in response.vary
+    assert "Authorization" in client.get(API + "/posts").vary
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/posts/999", 404),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/posts", 405),
+        ("POST", "/posts", 401),
+        ("GET", "/posts?limit=0", 422),
+        ("GET", "/posts?x=%FF", 400),
+    ],
+)
+def test_refusals_can_be_read_too(client: FlaskClient, method: str, path: str, status: int) -> None:
+    response = client.open(API + path, method=method, headers={"Origin": ORIGIN})
+    assert problem(response)[0] == status
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
+
+
+def test_failures_can_be_read_too(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("app.posts.service.list_posts", fail)
+    response = client.get(API + "/posts", headers={"Origin": ORIGIN})
+    assert problem(response) == (500, "internal_error")
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_a_304_and_a_204_can_be_read_too(client: FlaskClient, alice: Person) -> None:
+    tag = client.get(API + "/posts").headers["ETag"]
+    unchanged = client.get(API + "/posts", headers={"Origin": ORIGIN, "If-None-Match": tag})
+    gone = alice.delete(f"/users/{alice.id}", headers={"Origin": ORIGIN})
+    for response, status in ((unchanged, 304), (gone, 204)):
+        assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/posts", "/users/1", "/auth/logout"])
+def test_a_preflight_needs_no_token_and_is_kept_for_ten_minutes(client: FlaskClient, method: str, path: str) -> None:
+    headers = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization, content-type, idempotency-key, if-match, x-evil",
+    }
+    response = client.options(API + path, headers=headers)
+    assert (response.status_code, response.data) == (204, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert method in response.headers["Access-Control-Allow-Methods"].split(", ")
+    allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert allowed == ["authorization", "content-type", "idempotency-key", "if-match"]
+    assert response.headers["Access-Control-Max-Age"] == "600"
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+def test_a_preflight_is_not_held_by_accept(client: FlaskClient) -> None:
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Accept": "text/html"}
+    assert client.options(API + "/posts/1", headers=headers).status_code == 204
+
+
+def test_a_single_origin_is_matched_like_several(allowing: Open) -> None:
+    client = allowing(ORIGIN)
+    assert client.get("/health", headers={"Origin": ORIGIN}).headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": "https://b.example"}).headers
+    assert "Origin" in client.get("/health").vary
+
+
+def test_an_address_in_brackets_is_no_pattern(allowing: Open) -> None:
+    client = allowing("http://[::1]:3000")
+    for origin, is_allowed in (("http://[::1]:3000", True), ("http://1:3000", False), ("http://::3000", False)):
+        response = client.get("/health", headers={"Origin": origin})
+        assert ("Access-Control-Allow-Origin" in response.headers) == is_allowed
+
+
+def test_a_dot_is_a_dot(allowing: Open) -> None:
+    response = allowing("https://a.b").get("/health", headers={"Origin": "https://axb"})
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_without_origins_nobody_is_allowed(allowing: Open) -> None:
+    response = allowing().get("/health", headers={"Origin": ORIGIN})
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_the_star_of_development_allows_all_but_null(allowing: Open) -> None:
+    client = allowing("*")
+    response = client.get("/health", headers={"Origin": "http://any.example"})
+    assert response.headers["Access-Control-Allow-Origin"] == "http://any.example"
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": "null"}).headers
+
+
+@pytest.mark.parametrize("path", [f"{API}/nope", "/nope", f"{API}/posts/1"])
+def test_a_preflight_passes_wherever_it_goes(client: FlaskClient, path: str) -> None:
+    """The browser then shows the script our 404, where a refused preflight would be an opaque failure."""
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PATCH"}
+    response = client.options(path, headers=headers)
+    assert (response.status_code, response.data) == (204, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+    assert "Content-Type" not in response.headers

@@ -1,0 +1,218 @@
+"""The fields that every schema is made of, without a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from marshmallow import Schema, ValidationError, fields
+
+from app.api.fields import (
+    Choice,
+    Flag,
+    Inline,
+    InputSchema,
+    OutputSchema,
+    QueryFlag,
+    QueryInteger,
+    QueryTimestamp,
+    Text,
+    Timestamp,
+    format_timestamp,
+)
+from app.api.request_body import load
+from app.database import MAX_ID
+
+
+def loaded(field: fields.Field[Any], value: object) -> Any:
+    """What a field makes of a value."""
+    schema = InputSchema.from_dict({"x": field})()
+    return schema.load({"x": value})["x"]
+
+
+def refusal(field: fields.Field[Any], value: object) -> list[str]:
+    """What a field says of a value that it refuses."""
+    with pytest.raises(ValidationError) as caught:
+        loaded(field, value)
+    messages = caught.value.messages
+    assert isinstance(messages, dict)
+    assert list(messages) == ["x"]
+    texts: list[str] = messages["x"]
+    return texts
+
+
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0xD800, 0xDBFF, 0xDC00, 0xDFFF)]
+NOT_STRINGS = [1, 0, 1.5, True, False, [], {}, ["x"], b"x"]
+
+
+@pytest.mark.parametrize("value", NOT_STRINGS, ids=repr)
+def test_nothing_stands_in_for_a_string(value: object) -> None:
+    assert refusal(Text(0, 9), value) == ["Must be a string."]
+    assert refusal(Choice("a", "b"), value) == ["Must be a string."]
+
+
+@pytest.mark.parametrize(
+    "field", [Text(0, 9), Choice("a"), Flag(), QueryFlag(), QueryInteger(), QueryTimestamp()], ids=repr
+)
+def test_null_is_no_value(field: fields.Field[Any]) -> None:
+    assert refusal(field, None) == ["Field may not be null."]
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+def test_no_text_has_control_characters(control: str) -> None:
+    assert refusal(Text(0, 9), f"a{control}b") == ["Must not have control characters."]
+    assert refusal(Text(0, 9), control) == ["Must not have control characters."]
+    if control in "\t\n\r":
+        assert loaded(Text(0, 9, multiline=True), f"a{control}b") == f"a{control}b"
+    else:
+        assert refusal(Text(0, 9, multiline=True), f"a{control}b") == ["Must not have control characters."]
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u2003\u3000", "\u2028"], ids=ascii)
+def test_required_text_is_not_only_white_space(blank: str) -> None:
+    assert refusal(Text(1, 9), blank) == ["Must not be blank."]
+    assert loaded(Text(0, 9, blank=True), blank) == blank
+
+
+def test_length_is_counted_in_code_points() -> None:
+    field = Text(2, 4)
+    for text in ("ab", "abcd", "😀😀😀😀", "e\u0301e\u0301", "👨\u200d👩"):
+        assert loaded(field, text) == text
+    assert refusal(field, "a") == ["Must have at least 2 characters."]
+    assert refusal(field, "") == ["Must have at least 2 characters."]
+    assert refusal(field, "abcde") == ["Must have at most 4 characters."]
+    assert refusal(field, "😀" * 5) == ["Must have at most 4 characters."]
+    assert refusal(Text(1, 4), "") == ["Must not be empty."]
+
+
+@pytest.mark.parametrize("value", ["true", "false", "True", 0, 1, "", [], {}, 0.0], ids=repr)
+def test_a_flag_is_true_or_false(value: object) -> None:
+    assert refusal(Flag(), value) == ["Must be true or false."]
+    assert loaded(Flag(), True) is True
+    assert loaded(Flag(), False) is False
+
+
+@pytest.mark.parametrize("value", ["True", "1", "yes", "", " true", "true\n", "false,"])
+def test_a_query_flag_is_one_of_two_words(value: str) -> None:
+    assert refusal(QueryFlag(), value) == ["Must be true or false."]
+    assert loaded(QueryFlag(), "true") is True
+    assert loaded(QueryFlag(), "false") is False
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a", "1.0", "1e3", "+1", " 1", "1 ", "1\n", "٣", "１", "0x1", "1_0", "--1", "1" * 20]
+)
+def test_what_is_no_integer(value: str) -> None:
+    assert refusal(QueryInteger(), value) == ["Must be an integer."]
+
+
+def test_integers_have_bounds() -> None:
+    assert loaded(QueryInteger(), "1") == 1
+    assert loaded(QueryInteger(), str(MAX_ID)) == MAX_ID
+    assert refusal(QueryInteger(1, 100), "101") == ["Must be 1 to 100."]
+    assert refusal(QueryInteger(1, 100), "0") == ["Must be 1 to 100."]
+    assert refusal(QueryInteger(1, 100), "-5") == ["Must be 1 to 100."]
+    assert refusal(QueryInteger(), str(MAX_ID + 1)) == [f"Must be 1 to {MAX_ID}."]
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31t12:00:00z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00.5Z", datetime(2026, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)),
+        ("2026-01-31T12:00:00.123456789Z", datetime(2026, 1, 31, 12, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
+        ("2026-01-01T00:30:00+05:30", datetime(2025, 12, 31, 19, tzinfo=UTC)),
+        ("2026-01-31T12:00:00-00:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2024-02-29T23:59:59Z", datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_times_are_read_in_utc(value: str, moment: datetime) -> None:
+    result = loaded(QueryTimestamp(), value)
+    assert result == moment
+    assert result.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-01-31 12:00:00Z",
+        "2026-01-31T12:00Z",
+        "2026-01-31T12:00:00,5Z",
+        "2026-01-31T12:00:00.Z",
+        "2026-01-31T12:00:00.1234567890Z",
+        "2026-01-31T12:00:00Z\x00",
+        "2026-01-31T12:00:00Z\n",
+        "2026-02-29T12:00:00Z",
+        "2026-01-31T12:60:00Z",
+        "2026-01-31T12:00:60Z",
+        "2026-01-31T12:00:00+24:00",
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "٢٠٢٦-01-31T12:00:00Z",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_time(value: str) -> None:
+    assert refusal(QueryTimestamp(), value) == ["Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."]
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00.000000Z"),
+        (datetime(2026, 1, 31, 12, 0, 0, 7, tzinfo=UTC), "2026-01-31T12:00:00.000007Z"),
+        (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))), "2025-12-31T23:00:00.000000Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_times_are_written_in_utc_with_microseconds(moment: datetime, text: str) -> None:
+    assert format_timestamp(moment) == text
+    assert OutputSchema.from_dict({"x": Timestamp()})().dump({"x": moment}) == {"x": text}
+    assert OutputSchema.from_dict({"x": Timestamp()})().dump({"x": None}) == {"x": None}
+
+
+@pytest.mark.parametrize("value", ["", "A", "c", "a ", "a, b", "{choices}"])
+def test_a_choice_is_one_of_its_words(value: str) -> None:
+    assert refusal(Choice("a", "b"), value) == ["Must be one of: a, b."]
+    assert loaded(Choice("a", "b"), "b") == "b"
+
+
+def test_an_unknown_name_is_an_error_beside_the_others() -> None:
+    schema = InputSchema.from_dict({"x": Text(1, 2, required=True)})()
+    with pytest.raises(ValidationError) as caught:
+        schema.load({"y": 1, "z": {"deep": [1]}})
+    assert caught.value.messages == {
+        "x": ["Missing data for required field."],
+        "y": ["Unknown field."],
+        "z": ["Unknown field."],
+    }
+
+
+def test_errors_are_nested_as_the_body_was() -> None:
+    """Lists by index, objects by name: a client finds the field that a text belongs to."""
+    item: type[Schema] = InputSchema.from_dict({"name": Text(1, 2), "tags": fields.List(Text(1, 2))})
+    schema = InputSchema.from_dict({"items": fields.List(fields.Nested(item))})()
+    body = {"items": [{"name": "ok"}, {"name": 1, "tags": ["a", 2]}, {"extra": 1}, "x"]}
+    from app.api.errors import ValidationFailed
+
+    with pytest.raises(ValidationFailed) as caught:
+        load(schema, body)
+    assert caught.value.errors == {
+        "items": {
+            1: {"name": ["Must be a string."], "tags": {1: ["Must be a string."]}},
+            2: {"extra": ["Unknown field."]},
+            3: {"_schema": ["Must be a JSON object."]},
+        }
+    }
+
+
+def test_an_inline_object_is_made_of_the_row_s_own_columns() -> None:
+    inner: type[Schema] = OutputSchema.from_dict({"id": fields.Integer(attribute="author_id")})
+    schema = OutputSchema.from_dict({"author": Inline(inner)})()
+    assert schema.dump({"author_id": 7}) == {"author": {"id": 7}}

@@ -1,0 +1,302 @@
+"""Idempotency-Key on POST /posts and POST /users. Requests at the same time: tests of the server."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select, text
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.api.errors import IdempotencyInProgress, TokenRevoked
+from app.api.idempotency import service as idempotency
+from app.api.idempotency.models import KeptAnswer
+from app.api.idempotency.service import Claim
+from app.components import components_of
+from app.database import db, transaction
+from app.posts import service as posts
+from app.posts.models import Post
+from app.security.keyed_hashes import KeyedHasher
+from app.users.models import User
+from tests.conftest import API, PASSWORD, Clock, Person, problem, settings_for
+from tests.support.rows import count_rows, delete_user_row
+
+POST = {"title": "Hello", "content": "World"}
+USER = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
+
+
+def write(person: Person, key: str = "key", body: dict[str, Any] | None = None, path: str = "/posts") -> TestResponse:
+    """Send a POST with a key."""
+    return person.post(path, json=POST if body is None else body, headers={"Idempotency-Key": key})
+
+
+def check_replay(first: TestResponse, again: TestResponse) -> None:
+    """Check that `again` is the answer of `first`, and says so."""
+    assert first.status_code == again.status_code == 201
+    assert first.data == again.data
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for name in ("Location", "ETag", "Cache-Control", "Content-Type"):
+        assert again.headers[name] == first.headers[name]
+
+
+def test_a_retry_gets_the_first_answer_and_makes_no_second_row(alice: Person, app: Flask) -> None:
+    first = write(alice)
+    for _ in range(3):
+        check_replay(first, write(alice))
+    assert count_rows(app, Post) == 1
+
+
+def test_accounts_too(carol: Person, app: Flask) -> None:
+    first = write(carol, body=USER, path="/users")
+    check_replay(first, write(carol, body=USER, path="/users"))
+    assert count_rows(app, User) == 2
+
+
+def test_the_answer_is_the_first_even_when_the_resource_has_changed(alice: Person) -> None:
+    first = write(alice)
+    path = first.headers["Location"].removeprefix(API)
+    alice.patch(path, json={"title": "Changed"})
+    check_replay(first, write(alice))
+    alice.delete(path)
+    check_replay(first, write(alice))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"content": "World", "title": "Hello"},
+        POST | {"status": "published"},
+    ],
+    ids=["members in another order", "a default spelt out"],
+)
+def test_the_same_request_may_be_written_otherwise(alice: Person, body: dict[str, str]) -> None:
+    check_replay(write(alice), write(alice, body=body))
+
+
+@pytest.mark.parametrize(
+    "body", [POST | {"title": "Other"}, POST | {"content": "World "}, POST | {"status": "draft"}], ids=repr
+)
+def test_another_body_is_refused(alice: Person, app: Flask, body: dict[str, str]) -> None:
+    first = write(alice)
+    assert problem(write(alice, body=body)) == (422, "idempotency_key_reused")
+    assert count_rows(app, Post) == 1
+    check_replay(first, write(alice))
+
+
+def test_another_route_is_another_request(carol: Person, app: Flask) -> None:
+    write(carol)
+    assert problem(write(carol, body=USER, path="/users")) == (422, "idempotency_key_reused")
+    assert count_rows(app, User) == 1
+
+
+def test_another_key_is_another_post(alice: Person, app: Flask) -> None:
+    for key in ("a", "b", "A", "a.", "a,b"):
+        assert "Idempotency-Replayed" not in write(alice, key).headers
+    assert count_rows(app, Post) == 5
+
+
+def test_another_caller_s_key_is_another_s(alice: Person, bob: Person, app: Flask) -> None:
+    first, second = write(alice), write(bob)
+    assert first.get_json()["id"] != second.get_json()["id"]
+    check_replay(second, write(bob))
+    assert problem(write(bob, body=POST | {"title": "Other"}))[1] == "idempotency_key_reused"
+    assert count_rows(app, Post) == 2
+
+
+def test_without_a_key_each_request_makes_a_post(alice: Person, app: Flask) -> None:
+    for _ in range(2):
+        assert "Idempotency-Replayed" not in alice.post("/posts", json=POST).headers
+    assert count_rows(app, Post) == 2
+    assert count_rows(app, KeptAnswer) == 0
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "é", "\x7f", "x" * 256, "ключ"])
+def test_a_key_is_visible_ascii(alice: Person, app: Flask, key: str) -> None:
+    # As a server hands headers over: the bytes of the line, read as Latin-1.
+    environ = {"HTTP_IDEMPOTENCY_KEY": key.encode().decode("latin-1")}
+    response = alice.post("/posts", json=POST, environ_overrides=environ)
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"] == {"Idempotency-Key": ["Must be 1 to 255 visible ASCII characters."]}
+    assert count_rows(app, Post) == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "x" * 255, "!~\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}", "8e03978e-40d5-43dd-bc93-6894a57f9324"]
+)
+def test_any_visible_ascii_is_a_key(alice: Person, key: str) -> None:
+    check_replay(write(alice, key), write(alice, key))
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(-1, 1), (0, 2), (1, 2)])
+def test_an_answer_is_kept_for_24_hours(alice: Person, app: Flask, clock: Clock, seconds: int, rows: int) -> None:
+    first = write(alice)
+    clock.forward(hours=24, seconds=seconds)
+    again = write(alice)
+    assert again.status_code == 201
+    assert ("Idempotency-Replayed" in again.headers) == (rows == 1)
+    assert count_rows(app, Post) == rows
+    assert count_rows(app, KeptAnswer) == 1
+    check_replay(first if rows == 1 else again, write(alice))
+
+
+def test_after_24_hours_the_key_is_good_for_another_request(alice: Person, clock: Clock) -> None:
+    write(alice)
+    clock.forward(hours=24)
+    other = POST | {"title": "Other"}
+    check_replay(write(alice, body=other), write(alice, body=other))
+
+
+def test_a_refusal_is_not_kept(alice: Person, app: Flask) -> None:
+    assert write(alice, body={"title": "Hello"}).status_code == 422
+    assert count_rows(app, KeptAnswer) == 0
+    assert write(alice).status_code == 201
+
+
+def test_a_conflict_is_not_kept(alice: Person, carol: Person, app: Flask) -> None:
+    body = USER | {"email": alice.email}
+    assert problem(write(carol, body=body, path="/users")) == (409, "email_taken")
+    assert count_rows(app, KeptAnswer) == 0
+    carol.delete(f"/users/{alice.id}")
+    assert write(carol, body=body, path="/users").status_code == 201
+
+
+def test_a_failure_keeps_neither_row_nor_answer(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = posts.create_post
+
+    def fail(*arguments: Any, **members: Any) -> None:
+        create(*arguments, **members)
+        raise RuntimeError("after the row")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(posts, "create_post", fail)
+        assert problem(write(alice)) == (500, "internal_error")
+    assert count_rows(app, Post) == count_rows(app, KeptAnswer) == 0
+    assert write(alice).status_code == 201
+
+
+def test_the_caller_is_judged_first(alice: Person, carol: Person, client: FlaskClient) -> None:
+    write(carol, body=USER, path="/users")
+    headers = {"Idempotency-Key": "key"}
+    assert problem(client.post(API + "/posts", json=POST, headers=headers)) == (401, "authentication_required")
+    assert problem(write(alice, body=USER, path="/users")) == (403, "forbidden")
+
+
+def test_a_demoted_admin_gets_no_kept_answer(carol: Person, app: Flask) -> None:
+    write(carol, body=USER | {"role": "admin"}, path="/users")
+    with app.app_context(), transaction():
+        db.session.execute(text("UPDATE users SET role = 'user' WHERE name = 'Carol'"))
+    assert problem(write(carol, body=USER | {"role": "admin"}, path="/users")) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_other_methods_pass_the_key_over(alice: Person, app: Flask, method: str) -> None:
+    path = f"/posts/{write(alice, 'first').get_json()['id']}"
+    response = alice.call(method, path, json=None if method == "DELETE" else POST, headers={"Idempotency-Key": "é"})
+    assert response.status_code in (200, 204)
+    assert count_rows(app, KeptAnswer) == 1
+
+
+def test_neither_body_nor_password_can_be_read_from_what_is_kept(carol: Person, app: Flask) -> None:
+    write(carol, body=USER, path="/users")
+    with app.app_context():
+        kept = db.session.scalars(select(KeptAnswer)).one()
+        assert len(kept.fingerprint) == 16
+        assert PASSWORD.encode() not in kept.fingerprint + kept.body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"), [("/posts", POST, (401, "token_revoked")), ("/users", USER, (403, "forbidden"))]
+)
+def test_a_caller_deleted_meanwhile_is_refused(
+    carol: Person,
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    body: dict[str, str],
+    expected: tuple[int, str],
+) -> None:
+    """The request was let in, and then the account went: neither its effect nor its answer stays."""
+    claim = idempotency.claim
+
+    def claim_late(*arguments: Any) -> Any:
+        delete_user_row(app, carol.id)
+        return claim(*arguments)
+
+    monkeypatch.setattr(idempotency, "claim", claim_late)
+    assert problem(write(carol, body=body, path=path)) == expected
+    assert count_rows(app, Post) == count_rows(app, User) == count_rows(app, KeptAnswer) == 0
+
+
+def test_an_answer_for_nobody_is_not_kept(app: Flask) -> None:
+    with app.test_request_context(), pytest.raises(TokenRevoked), transaction():
+        idempotency.keep(Claim(999, "key", b""), status=201, location="", etag="", body=b"")
+    assert count_rows(app, KeptAnswer) == 0
+
+
+def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(alice)
+    old = components_of(app).settings
+    key = "another-key-for-the-tests-0123456789"
+    settings = settings_for(old.database_url, jwt_secret_key=key, jwt_previous_secret_keys=(old.jwt_secret_key,))
+    monkeypatch.setattr(components_of(app), "keyed_hasher", KeyedHasher(settings))
+    check_replay(first, write(alice))
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")
+def test_a_key_that_is_in_use_says_when_to_try_again(alice: Person, app: Flask) -> None:
+    """Another transaction holds the key. SQLite lets one writer in at a time, who finds the kept answer."""
+    with app.app_context():
+        idempotency._lock(idempotency.Claim(alice.id, "key", b""))
+        # A thread of its own: the test client would take over this context, and with it the session with the lock.
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(write, alice).result()
+        db.session.rollback()
+    assert problem(answer) == (409, "idempotency_in_progress")
+    assert answer.headers["Retry-After"] == "1"
+    assert write(alice).status_code == 201
+
+
+def test_old_answers_are_pruned(alice: Person, app: Flask, clock: Clock) -> None:
+    write(alice, "old")
+    clock.forward(hours=23)
+    write(alice, "new")
+    clock.forward(hours=1)
+    with app.app_context(), transaction():
+        assert idempotency.prune(100) == 1
+    assert count_rows(app, KeptAnswer, key="new") == 1
+    assert timedelta(hours=24) == idempotency.KEPT_FOR
+
+
+def test_old_answers_of_a_user_go_when_a_new_one_comes(alice: Person, app: Flask, clock: Clock) -> None:
+    post = {"title": "T", "content": "C"}
+    alice.post("/posts", json=post, headers={"Idempotency-Key": "old"})
+    clock.forward(hours=25)
+    alice.post("/posts", json=post, headers={"Idempotency-Key": "new"})
+    assert count_rows(app, KeptAnswer) == 1
+
+
+def test_replicas_with_other_keys_meet_at_one_lock(alice: Person, app: Flask) -> None:
+    """While the signing key is rotated, old and new replicas serve side by side."""
+    if components_of(app).settings.uses_sqlite:
+        return  # writers take turns there, whatever the key is
+    settings = components_of(app).settings
+    rotated = replace(
+        settings,
+        jwt_secret_key="another-key-for-the-tests-9876543210",
+        jwt_previous_secret_keys=(settings.jwt_secret_key,),
+    )
+    other = create_app(rotated)
+    wanted = Claim(alice.id, "key", b"")
+    with other.app_context():
+        idempotency._lock(wanted)
+        with app.app_context(), pytest.raises(IdempotencyInProgress):
+            idempotency._lock(wanted)
+        db.session.rollback()
+        db.engine.dispose()

@@ -1,0 +1,270 @@
+"""What every request passes: its id, the limit of its address, what it accepts, and the headers of every answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.components import components_of
+from app.database import db
+from tests.conftest import API, Person, problem
+
+NEW_ID = re.compile(r"[0-9a-f]{32}")
+Limited = Callable[[str], FlaskClient]
+
+ANSWERS = [
+    ("GET", API + "/posts", 200),
+    ("HEAD", API + "/posts", 200),
+    ("OPTIONS", API + "/posts", 204),
+    ("GET", API + "/posts?limit=0", 422),
+    ("GET", API + "/posts?a=%FF", 400),
+    ("POST", API + "/posts", 401),
+    ("GET", API + "/posts/999", 404),
+    ("PUT", API + "/posts", 405),
+    ("POST", API + "/auth/login", 400),
+    ("GET", "/health", 200),
+    ("GET", "/health/ready", 200),
+    ("GET", "/problems/not-found", 200),
+    ("GET", "/nowhere", 404),
+    ("TRACE", "/nowhere", 404),
+    ("BREW", API + "/posts", 405),
+]
+
+
+# Request ids
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+def test_every_answer_has_the_headers_of_every_answer(client: FlaskClient, method: str, path: str, status: int) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert NEW_ID.fullmatch(response.headers["X-Request-ID"])
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Cache-Control" in response.headers
+    assert "Server" not in response.headers
+    assert not re.search(r"(?i)werkzeug|flask|python|gunicorn", str(response.headers))
+
+
+@pytest.mark.parametrize("sent", ["a", "x" * 128, "8e03978e-40d5-43dd-bc93-6894a57f9324", "A.b_c-1", "...", "-"])
+def test_a_caller_s_id_is_kept(client: FlaskClient, sent: str) -> None:
+    for path, status in (("/health", 200), ("/nowhere", 404)):
+        response = client.get(path, headers={"X-Request-ID": sent})
+        assert (response.status_code, response.headers.getlist("X-Request-ID")) == (status, [sent])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",
+        " ",
+        "x" * 129,
+        "a b",
+        "a,b",
+        "a;b",
+        "a/b",
+        'a"b',
+        "<script>",
+        "a\nSet-Cookie: x=y",
+        "a\r\nX: y",
+        "a\x00",
+        "a\n",
+        "é",
+        "\u0661",
+        "${jndi:ldap://x}",
+    ],
+    ids=ascii,
+)
+def test_an_unfit_id_is_replaced(client: FlaskClient, sent: str) -> None:
+    # As a careless server might hand it over.
+    environ = {"HTTP_X_REQUEST_ID": sent.encode().decode("latin-1")}
+    for path in ("/health", "/nowhere"):
+        response = client.get(path, environ_overrides=environ)
+        assert NEW_ID.fullmatch(response.headers["X-Request-ID"])
+
+
+def test_each_request_has_an_id_of_its_own(client: FlaskClient) -> None:
+    assert len({client.get("/health").headers["X-Request-ID"] for _ in range(10)}) == 10
+
+
+# Caches
+
+
+def test_what_is_private_is_not_stored(client: FlaskClient, alice: Person) -> None:
+    post = alice.post("/posts", json={"title": "T", "content": "C"})
+    paths = [
+        "/auth/me",
+        "/auth/sessions",
+        "/users",
+        f"/users/{alice.id}",
+        f"/users/{alice.id}/export",
+        f"/users/{alice.id}/posts",
+        "/posts",
+        post.headers["Location"].removeprefix(API),
+    ]
+    for path in paths:
+        response = alice.get(path)
+        assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
+
+
+@pytest.mark.parametrize("path", ["/posts", "/posts?page=1", "/users/1", "/users/1/posts"])
+def test_anonymous_reads_may_be_stored_and_are_checked(client: FlaskClient, alice: Person, path: str) -> None:
+    response = client.get(API + path)
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert set(response.vary) >= {"Authorization", "Origin"}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [a for a in ANSWERS if a[2] >= 400])
+def test_refusals_are_not_stored(client: FlaskClient, method: str, path: str, status: int) -> None:
+    assert client.open(path, method=method).headers["Cache-Control"] == "no-store"
+
+
+def test_tokens_are_not_stored(client: FlaskClient, alice: Person) -> None:
+    body = {"email": alice.email, "password": "correct horse battery"}
+    login = client.post(API + "/auth/login", json=body)
+    refresh = client.post(API + "/auth/refresh", json={"refresh_token": login.get_json()["refresh_token"]})
+    register = client.post(API + "/auth/register", json=body | {"email": "x@example.com", "name": "Xaver"})
+    for response, status in ((login, 200), (refresh, 200), (register, 201)):
+        assert (response.status_code, response.headers["Cache-Control"]) == (status, "no-store")
+
+
+# Accept
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "",
+        "*/*",
+        "application/json",
+        "application/*",
+        "application/problem+json",
+        "APPLICATION/JSON",
+        "application/json;q=0.1, text/html",
+        "text/html, */*;q=0.01",
+        "application/json, application/problem+json",
+        "application/json; charset=utf-8",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "nonsense",
+        ";;;,,,",
+    ],
+)
+def test_who_takes_json_is_served(client: FlaskClient, accept: str | None) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    assert client.get(API + "/posts", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "text/*",
+        "image/png, text/plain",
+        "application/xml",
+        "application/json;q=0",
+        "application/json;q=0, text/html",
+    ],
+)
+@pytest.mark.parametrize("path", ["/posts", "/nowhere"])
+def test_who_takes_no_json_is_told(client: FlaskClient, accept: str, path: str) -> None:
+    response = client.get(API + path, headers={"Accept": accept})
+    assert problem(response) == (406, "not_acceptable")
+
+
+@pytest.mark.parametrize("path", ["/health", "/problems/not-found"])
+def test_pages_for_people_and_probes_are_served_to_all(client: FlaskClient, path: str) -> None:
+    assert client.get(path, headers={"Accept": "text/html"}).status_code == 200
+
+
+# Limits
+
+
+@pytest.fixture
+def limited(app: Flask, tmp_path: Path) -> Iterator[Limited]:
+    """Return a function that makes a client of the application on the same database with a limit at its door."""
+    made = []
+
+    def make(limit: str) -> FlaskClient:
+        settings = replace(
+            components_of(app).settings,
+            ratelimit_enabled=True,
+            ratelimit_default=limit,
+            ratelimit_dir=str(tmp_path),
+        )
+        made.append(create_app(settings))
+        return made[-1].test_client()
+
+    yield make
+    for one in made:
+        with one.app_context():
+            db.engine.dispose()
+            components_of(one).probe_engine.dispose()
+
+
+def test_each_answer_counts_down(limited: Limited) -> None:
+    client = limited("3 per minute")
+    for remaining, path in ((2, "/posts"), (1, "/posts/999"), (0, "/nowhere")):
+        response = client.get(API + path)
+        assert response.headers["X-RateLimit-Limit"] == "3"
+        assert response.headers["X-RateLimit-Remaining"] == str(remaining)
+        assert 1 <= int(response.headers["X-RateLimit-Reset"]) <= 60
+        assert "Retry-After" not in response.headers
+
+
+def test_one_request_too_many_is_refused(limited: Limited) -> None:
+    client = limited("1 per minute")
+    client.get(API + "/posts")
+    response = client.get(API + "/posts", headers={"Origin": "https://app.example.com", "X-Request-ID": "mine"})
+    assert problem(response) == (429, "rate_limited")
+    assert response.headers["X-Request-ID"] == "mine"
+    assert response.headers["X-RateLimit-Remaining"] == "0"
+    assert response.headers["Retry-After"] == response.headers["X-RateLimit-Reset"]
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+
+
+def test_each_address_has_its_own(limited: Limited) -> None:
+    client = limited("1 per minute")
+    for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
+        assert client.get(API + "/posts", environ_base={"REMOTE_ADDR": address}).status_code == 200
+    for address in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2"):
+        assert client.get(API + "/posts", environ_base={"REMOTE_ADDR": address}).status_code == 429
+
+
+def test_forwarding_headers_give_no_fresh_window(limited: Limited) -> None:
+    client = limited("1 per minute")
+    for number in range(3):
+        headers = {
+            "X-Forwarded-For": f"192.0.2.{number}",
+            "Forwarded": f"for=192.0.2.{number}",
+            "X-Real-IP": "192.0.2.9",
+        }
+        response = client.get(API + "/posts", headers=headers)
+        assert response.status_code == (429 if number else 200)
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+def test_probes_are_never_limited(limited: Limited, path: str) -> None:
+    client = limited("1 per minute")
+    for _ in range(3):
+        response = client.get(path)
+        assert response.status_code == 200
+        assert "X-RateLimit-Limit" not in response.headers
+
+
+def test_preflights_are_not_counted(limited: Limited) -> None:
+    client = limited("1 per minute")
+    for _ in range(3):
+        assert client.options(API + "/posts").status_code == 204
+    assert client.get(API + "/posts").status_code == 200
+
+
+def test_without_limits_nothing_is_said_of_them(client: FlaskClient) -> None:
+    assert "X-RateLimit-Limit" not in client.get(API + "/posts").headers

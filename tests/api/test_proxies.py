@@ -1,0 +1,119 @@
+"""TRUSTED_PROXIES: exactly so many hops are believed, and nothing a client adds before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.components import components_of
+from app.database import db
+from tests.api.test_pagination import links
+from tests.conftest import API, PASSWORD, Person
+
+PEER = "10.0.0.1"
+Behind = Callable[[int], FlaskClient]
+
+
+@pytest.fixture
+def behind(app: Flask) -> Iterator[Behind]:
+    """Return a function that makes a client of the application behind so many proxies."""
+    made = []
+
+    def make(hops: int) -> FlaskClient:
+        made.append(create_app(replace(components_of(app).settings, trusted_proxies=hops)))
+        return made[-1].test_client()
+
+    yield make
+    for one in made:
+        with one.app_context():
+            db.engine.dispose()
+            components_of(one).probe_engine.dispose()
+
+
+def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str]) -> str:
+    """The address that a new session has, by the answer that shows sessions to their owner."""
+    environ = {"REMOTE_ADDR": PEER}
+    body = {"email": person.email, "password": PASSWORD}
+    login = client.post(API + "/auth/login", json=body, headers=headers, environ_base=environ)
+    assert login.status_code == 200, login.text
+    token = {"Authorization": "Bearer " + login.get_json()["access_token"]}
+    sessions = client.get(API + "/auth/sessions", headers=token, environ_base=environ).get_json()["items"]
+    return str(next(session["ip"] for session in sessions if session["current"]))
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "expected"),
+    [
+        (0, None, PEER),
+        (0, "192.0.2.1", PEER),
+        (0, "192.0.2.1, 192.0.2.2", PEER),
+        (1, None, PEER),
+        (1, "192.0.2.1", "192.0.2.1"),
+        (1, "6.6.6.6, 192.0.2.1", "192.0.2.1"),
+        (1, "6.6.6.6, 127.0.0.1, 192.0.2.1", "192.0.2.1"),
+        (1, "2001:db8::1", "2001:db8::1"),
+        (2, "192.0.2.1, 10.0.0.2", "192.0.2.1"),
+        (2, "6.6.6.6, 192.0.2.1, 10.0.0.2", "192.0.2.1"),
+        (2, "10.0.0.2", PEER),
+        (2, None, PEER),
+    ],
+)
+def test_whose_address_counts(behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    assert address_of_login(behind(hops), alice, headers) == expected
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"])
+@pytest.mark.parametrize("hops", [0, 1])
+def test_other_headers_are_never_believed(behind: Behind, alice: Person, name: str, hops: int) -> None:
+    value = "for=6.6.6.6" if name == "Forwarded" else "6.6.6.6"
+    assert address_of_login(behind(hops), alice, {name: value}) == PEER
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_headers_lead_no_one_away(behind: Behind, alice: Person, hops: int) -> None:
+    """Links and locations are paths: whatever host a request names, they stay on the one it reached."""
+    headers = alice.headers | {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "javascript",
+        "X-Forwarded-Port": "666",
+        "X-Forwarded-Prefix": "/evil",
+        "X-Forwarded-For": "6.6.6.6",
+        "X-Original-URL": "/evil",
+        "X-Rewrite-URL": "/evil",
+        "X-HTTP-Method-Override": "DELETE",
+    }
+    client = behind(hops)
+    for _ in range(2):
+        created = client.post(API + "/posts", json={"title": "T", "content": "C"}, headers=headers)
+        assert created.headers["Location"] == f"{API}/posts/{created.get_json()['id']}"
+    page = client.get(API + "/posts?limit=1&page=1", headers=headers)
+    assert page.status_code == 200
+    assert all(url.startswith(API + "/posts?") for url in links(page).values())
+    assert "evil" not in page.headers["Link"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "unknown",
+        "x" * 500,
+        "192.0.2.1:4711",
+        "[2001:db8::1]:4711",
+        "'; DROP TABLE sessions; --",
+        "é",
+        "1\t2",
+        "fe80::1%eth0",
+    ],
+    ids=lambda text: ascii(text)[:20],
+)
+def test_a_proxy_that_passes_rubbish_on_breaks_nothing(behind: Behind, alice: Person, garbage: str) -> None:
+    address = address_of_login(behind(1), alice, {"X-Forwarded-For": garbage.encode().decode("latin-1")})
+    assert len(address) <= 45
+    assert address.isprintable()

@@ -1,0 +1,332 @@
+"""Rules that hold for all routes, asked of each route there is: a new one can't be forgotten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.api.endpoint import Endpoint
+from app.api.fields import Seconds
+from tests.conftest import PASSWORD, Person, problem, settings_for
+from tests.support.calls import CALLS, CONTEXT, KEY, NOBODY, POST, PROFILE, Call, World
+
+# Walking the routes opens no database.
+ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
+PROTECTED = ("access", "fresh", "admin")
+
+
+def endpoint_of(rule: Rule) -> Endpoint:
+    """What serves a rule."""
+    endpoint = ROUTES.view_functions[rule.endpoint]
+    assert isinstance(endpoint, Endpoint), f"{rule} does not declare who may call it"
+    return endpoint
+
+
+def url(rule: Rule, *, row: Any = NOBODY) -> str:
+    """A URL of the rule, with `row` for every id."""
+    return re.sub(r"<id:\w+>", str(row), rule.rule).replace("<name>", "not-found")
+
+
+def operations(*methods: str) -> Iterator[tuple[str, Rule, Endpoint]]:
+    """Every route, a method at a time."""
+    for rule in ROUTES.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) & {*methods}):
+            yield method, rule, endpoint_of(rule)
+
+
+def each(*methods: str, protected: bool = False) -> pytest.MarkDecorator:
+    """Run a test once for each route that has one of these methods."""
+    found = [
+        pytest.param(method, rule, id=f"{method} {rule.rule}")
+        for method, rule, endpoint in operations(*methods)
+        if not protected or endpoint.access.need in PROTECTED
+    ]
+    assert found
+    return pytest.mark.parametrize(("method", "rule"), found)
+
+
+def paths() -> dict[str, set[str]]:
+    """The methods that each path offers."""
+    offered: dict[str, set[str]] = {}
+    for rule in ROUTES.url_map.iter_rules():
+        offered.setdefault(url(rule), set()).update(rule.methods or ())
+    return offered
+
+
+@pytest.fixture
+def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
+    """The cast, Alice's session and her two posts."""
+    return World(app, client, alice, bob, carol)
+
+
+def test_every_route_declares_who_may_call_it() -> None:
+    for rule in ROUTES.url_map.iter_rules():
+        endpoint = endpoint_of(rule)
+        assert endpoint.access.describes
+        assert endpoint.view.__doc__, rule
+
+
+def test_every_write_is_protected_or_takes_a_credential() -> None:
+    unprotected = {
+        e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE") if e.access.need not in PROTECTED
+    }
+    assert unprotected == {"register", "log_in", "refresh", "log_out"}
+
+
+@each("GET", "POST", "PUT", "PATCH", "DELETE", protected=True)
+def test_nobody_is_told_whether_something_exists(world: World, method: str, rule: Rule) -> None:
+    body: dict[str, Any] = {"data": b"{", "content_type": "text/plain"} if method != "GET" else {}
+    for row in (world.names["alice"], world.names["post"], world.names["session"], NOBODY, 0, 2**63, "x", "%00"):
+        for query in ("", "?surprise=1"):
+            response = world.client.open(url(rule, row=row) + query, method=method, **body)
+            assert problem(response) == (401, "authentication_required")
+            assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
+
+
+@each("GET", "POST", "PUT", "PATCH", "DELETE", protected=True)
+def test_only_an_access_token_opens_a_protected_route(world: World, method: str, rule: Rule) -> None:
+    for header, code in (
+        ("Basic YTpi", "authentication_required"),
+        ("Bearer rubbish", "token_invalid"),
+        (f"Bearer {world.alice.refresh_token}", "token_invalid"),
+        (f"Bearer {world.alice.access_token}x", "token_invalid"),
+    ):
+        response = world.client.open(url(rule, row=1), method=method, headers={"Authorization": header})
+        assert problem(response) == (401, code)
+        assert ('error="invalid_token"' in response.headers["WWW-Authenticate"]) == (code == "token_invalid")
+
+
+@each("GET", "POST", "PUT", "PATCH", "DELETE", protected=True)
+def test_an_ended_session_opens_nothing(world: World, method: str, rule: Rule) -> None:
+    assert world.carol.post("/auth/logout").status_code == 204
+    response = world.client.open(url(rule, row=1), method=method, headers=world.carol.headers)
+    assert problem(response) == (401, "token_revoked")
+
+
+@pytest.mark.parametrize("path", sorted(paths()))
+def test_a_method_that_is_not_offered_is_405(client: FlaskClient, path: str) -> None:
+    offered = paths()[path]
+    for method in METHODS:
+        if method in offered:
+            continue
+        response = client.open(path, method=method)
+        assert response.status_code == 405, method
+        if method != "HEAD":
+            assert problem(response) == (405, "method_not_allowed")
+        assert response.headers["Allow"] == ", ".join(sorted(offered))
+
+
+@pytest.mark.parametrize("path", sorted(paths()))
+def test_options_tell_what_is_offered(client: FlaskClient, path: str) -> None:
+    response = client.options(path)
+    assert (response.status_code, response.data) == (204, b"")
+    assert "Content-Type" not in response.headers
+    assert {*response.headers["Allow"].split(", ")} == paths()[path]
+    assert {"OPTIONS"} <= paths()[path]
+    assert ("HEAD" in paths()[path]) == ("GET" in paths()[path])
+
+
+GETS = [call for call in CALLS if call.method == "GET"]
+
+
+@pytest.mark.parametrize("call", GETS, ids=str)
+def test_head_is_get_without_the_body(world: World, call: Call) -> None:
+    same = {**call.headers, "X-Request-ID": "the-same"}
+    get = world.call(Call(call.operation, call.status, "GET", call.path, call.who, headers=same))
+    head = world.call(Call(call.operation, call.status, "HEAD", call.path, call.who, headers=same))
+    assert head.data == b""
+    assert head.status_code == get.status_code == call.status
+    # The numbers move on with each request, and their length with them.
+    moves = {"Content-Length"} if call.operation == "get_metrics" and call.status == 200 else set()
+    assert {*headers_of(head)} == {*headers_of(get)}
+    assert {*headers_of(head).items()} - {*headers_of(get).items()} <= {(name, head.headers[name]) for name in moves}
+
+
+def headers_of(response: TestResponse) -> dict[str, str]:
+    """The headers of an answer, but for the time."""
+    return {name: value for name, value in response.headers.items() if name != "Date"}
+
+
+def test_head_is_tried_on_every_get() -> None:
+    assert {call.operation for call in GETS} == {e.view.__name__ for _, _, e in operations("GET")}
+
+
+@each("GET", "POST", "PUT", "PATCH", "DELETE")
+def test_an_unknown_query_parameter_is_refused(carol: Person, method: str, rule: Rule) -> None:
+    for query in ("surprise=1", "surprise", "%73urprise=", "Surprise=1&surprise=2", "limit%00=1&surprise="):
+        response = carol.client.open(f"{url(rule)}?{query}", method=method, headers=carol.headers)
+        assert problem(response) == (422, "validation_error")
+        assert "surprise" in response.get_json()["errors"]
+
+
+@each("GET", "POST", "PUT", "PATCH", "DELETE")
+def test_a_repeated_query_parameter_is_refused(carol: Person, method: str, rule: Rule) -> None:
+    endpoint = endpoint_of(rule)
+    for name in endpoint.query.fields if endpoint.query else ("surprise",):
+        response = carol.client.open(f"{url(rule)}?{name}=1&{name}=1", method=method, headers=carol.headers)
+        assert problem(response) == (422, "validation_error")
+        assert response.get_json()["errors"] == {name: ["Given more than once."]}
+
+
+ERIN = {"email": "erin@example.com", "name": "Erin", "password": PASSWORD}
+CHANGE = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
+TITLE = {"title": "Changed"}
+# For each write: its path, a good body, and what anonymous, Bob the stranger, Alice the owner and Carol the
+# administrator are answered. What acts on the caller alone has no stranger: Bob then acts on what is his.
+WRITES: dict[str, tuple[str, dict[str, Any], tuple[int, int, int, int]]] = {
+    "register": ("/auth/register", ERIN, (201, 201, 201, 201)),
+    "log_in": ("/auth/login", {"email": "alice@example.com", "password": PASSWORD}, (200, 200, 200, 200)),
+    # An access token is not what these two ask for: the second takes it all the same.
+    "refresh": ("/auth/refresh", {}, (401, 401, 401, 401)),
+    "log_out": ("/auth/logout", {}, (401, 204, 204, 204)),
+    "end_session": ("/auth/sessions/{session}", {}, (401, 404, 204, 404)),
+    "end_sessions": ("/auth/sessions", {}, (401, 204, 204, 204)),
+    "change_password": ("/auth/password", CHANGE, (401, 204, 204, 204)),
+    "create_user": ("/users", ERIN, (401, 403, 403, 201)),
+    "replace_user": ("/users/{alice}", PROFILE, (401, 403, 200, 200)),
+    "update_user": ("/users/{alice}", {"bio": "Changed"}, (401, 403, 200, 200)),
+    "delete_user": ("/users/{alice}", {}, (401, 403, 204, 204)),
+    "create_post": ("/posts", POST, (401, 201, 201, 201)),
+    "replace_post": ("/posts/{post}", {**POST, **TITLE}, (401, 403, 200, 200)),
+    "update_post": ("/posts/{post}", TITLE, (401, 403, 200, 200)),
+    "delete_post": ("/posts/{post}", {}, (401, 403, 204, 204)),
+    "update_context": ("/service-context", CONTEXT, (401, 403, 403, 200)),
+}
+# The same on Alice's draft, which Bob may not know of.
+DRAFTS = {
+    name: (path.replace("{post}", "{draft}"), body, tuple(404 if s == 403 else s for s in statuses))
+    for name, (path, body, statuses) in WRITES.items()
+    if "{post}" in path
+}
+WHO = ("", "bob", "alice", "carol")
+
+
+def writing(name: str) -> tuple[str, Endpoint]:
+    """Method and endpoint of the write of this name."""
+    [(method, endpoint)] = [
+        (method, endpoint)
+        for method, _, endpoint in operations("POST", "PUT", "PATCH", "DELETE")
+        if endpoint.view.__name__ == name
+    ]
+    return method, endpoint
+
+
+def test_every_write_is_in_the_matrix() -> None:
+    assert {*WRITES} == {e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE")}
+
+
+@pytest.mark.parametrize("who", WHO, ids=lambda who: who or "anonymous")
+@pytest.mark.parametrize(
+    ("name", "row"), [*WRITES.items(), *DRAFTS.items()], ids=[*WRITES, *(f"{name}-draft" for name in DRAFTS)]
+)
+def test_who_may_write_what(world: World, name: str, row: Any, who: str) -> None:
+    path, body, statuses = row
+    expected = statuses[WHO.index(who)]
+    response = world.call(Call(name, expected, writing(name)[0], f"/api/v1{path}", who, body))
+    assert response.status_code == expected, response.text
+    if expected >= 400:
+        problem(response)
+    assert ("WWW-Authenticate" in response.headers) == (expected == 401)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_refused_changes_nothing(world: World, name: str) -> None:
+    before = stored(world)
+    path, body, statuses = WRITES[name]
+    method, _ = writing(name)
+    for who, status in zip(WHO, statuses, strict=True):
+        if status >= 400:
+            world.call(Call(name, status, method, f"/api/v1{path}", who, body))
+        # A good body with one thing too many.
+        assert world.call(Call(name, 422, method, f"/api/v1{path}", who, {**body, "surprise": 1})).status_code >= 400
+    assert stored(world) == before
+
+
+def stored(world: World) -> list[Any]:
+    """All that the administrator can see, the audit log too, and Alice's drafts and sessions."""
+    seen = [
+        world.carol.get("/users"),
+        world.carol.get("/posts"),
+        world.alice.get("/posts?status=draft"),
+        world.alice.get("/auth/sessions"),
+        world.bob.get("/auth/sessions"),
+        world.carol.get("/audit"),
+    ]
+    assert {response.status_code for response in seen} == {200}
+    return [*(response.get_json()["items"] for response in seen), world.carol.get("/service-context").get_json()]
+
+
+INVALID: dict[str, tuple[dict[str, Any], int]] = {
+    "unknown field": ({"json": {"surprise": 1}}, 422),
+    "not an object": ({"json": [1]}, 422),
+    "a string": ({"json": "title"}, 422),
+    "null": ({"data": "null", "content_type": "application/json"}, 422),
+    "not JSON": ({"data": "{", "content_type": "application/json"}, 400),
+    "not UTF-8": ({"data": b'{"a": "\xff"}', "content_type": "application/json"}, 400),
+    "a name twice": ({"data": '{"a": 1, "a": 1}', "content_type": "application/json"}, 400),
+    "NaN": ({"data": '{"a": NaN}', "content_type": "application/json"}, 400),
+    "too deep": ({"data": "[" * 5000 + "]" * 5000, "content_type": "application/json"}, 400),
+    "a form": ({"data": {"title": "x"}}, 415),
+    "compressed": ({"json": {}, "headers": {"Content-Encoding": "gzip"}}, 415),
+    "too large": ({"data": b" " * 1_048_577, "content_type": "application/json"}, 413),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_an_invalid_body_is_refused(world: World, name: str) -> None:
+    path, _, statuses = WRITES[name]
+    who = world.alice if statuses[2] != 403 else world.carol
+    for kind, (options, expected) in INVALID.items():
+        response = who.call(writing(name)[0], path.format(**world.names), **options)
+        assert problem(response)[0] == expected, kind
+
+
+@pytest.mark.parametrize("name", [name for name in WRITES if writing(name)[1].body_required and writing(name)[1].body])
+def test_each_required_field_is_missed_by_name(world: World, name: str) -> None:
+    path, _, statuses = WRITES[name]
+    method, endpoint = writing(name)
+    who = world.alice if statuses[2] != 403 else world.carol
+    required = {field for field, kind in endpoint.body.fields.items() if kind.required} if endpoint.body else set()
+    response = who.call(method, path.format(**world.names), json={})
+    assert response.status_code == (422 if required else 200)
+    if required:
+        assert response.get_json()["errors"].keys() == required
+    missing = who.call(method, path.format(**world.names), data="", content_type="application/json")
+    assert problem(missing)[0] == 400
+
+
+@pytest.mark.parametrize("name", [name for name in WRITES if writing(name)[1].body])
+def test_no_field_takes_another_type(world: World, name: str) -> None:
+    path, body, statuses = WRITES[name]
+    method, endpoint = writing(name)
+    assert endpoint.body is not None
+    who = world.alice if statuses[2] != 403 else world.carol
+    for field in endpoint.body.fields:
+        for value in (None, 1, 1.0, [], {}, ["x"], "\x00", "\ud800", {"a": "b"}):
+            if type(value) is int and isinstance(endpoint.body.fields[field], Seconds):
+                continue
+            response = who.call(method, path.format(**world.names), json={**body, field: value})
+            assert problem(response) == (422, "validation_error"), (field, value)
+            assert response.get_json()["errors"].keys() == {field}
+
+
+@each("POST", "PUT", "PATCH", "DELETE", "GET")
+def test_an_idempotency_key_is_judged_where_it_counts(carol: Person, method: str, rule: Rule) -> None:
+    endpoint = endpoint_of(rule)
+    if not endpoint.idempotent:
+        assert method != "POST" or endpoint.answer.status != 201 or endpoint.access.need == "nothing"
+        return
+    body = WRITES[endpoint.view.__name__][1]
+    for key in ("", "a b", "\u00e9", "k" * 256):
+        response = carol.client.post(url(rule), json=body, headers={**carol.headers, "Idempotency-Key": key})
+        assert response.get_json()["errors"].keys() == {"Idempotency-Key"}
+    assert carol.client.post(url(rule), json=body, headers={**carol.headers, **KEY}).status_code == 201

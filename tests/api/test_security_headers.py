@@ -1,0 +1,184 @@
+"""What every answer tells browsers, whoever gives it: the application on each route, the server below, and nginx."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from flask import Response
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.api.endpoint import Endpoint
+from app.api.errors import Overloaded
+from app.api.middleware.headers import SECURITY_HEADERS, STRICT_TRANSPORT, forwarded_scheme
+from app.openapi import docs, problem_pages
+from app.server import ProblemWorker
+from tests.conftest import API, Person, settings_for
+from tests.server.small_server import read_answer, read_to_end
+from tests.support.services import LOOPBACK
+from tests.support.services.gunicorn import GatepostServer
+
+ROOT = Path(__file__).resolve().parents[2]
+ORIGIN = "https://app.example.com"
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HSTS = "Strict-Transport-Security"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+# Walking the routes opens no database.
+ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
+
+
+def paths() -> Iterator[str]:
+    """Every path there is, with an id, a name and a word in the place of each argument that nothing is called by."""
+    for rule in ROUTES.url_map.iter_rules():
+        for value in ("1", "x", "not-found"):
+            yield re.sub(r"<[^>]+>", value, rule.rule)
+
+
+PATHS = sorted({*paths(), "/nowhere", API, API + "/nowhere", "/%00", "/" + "a" * 300})
+
+
+def policy_of(response: TestResponse) -> str:
+    """The policy that an answer must have: pages for people have their own, and nothing else has."""
+    if response.status_code in (200, 304) and response.request.path.startswith("/docs"):
+        return docs.POLICY
+    return problem_pages.POLICY if response.mimetype == "text/html" else POLICY
+
+
+def check(response: TestResponse, *, is_tls: bool = False) -> None:
+    """Hold an answer to what holds for all."""
+    label = f"{response.request.method} {response.request.path} {response.status_code}"
+    assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"], label
+    assert response.headers.getlist("Content-Security-Policy") == [policy_of(response)], label
+    assert response.headers.getlist("Referrer-Policy") == ["no-referrer"], label
+    assert response.headers.getlist(HSTS) == (["max-age=31536000"] if is_tls else []), label
+    assert len(response.headers.getlist("Cache-Control")) == 1, label
+    assert not {"Server", "X-Powered-By"} & {*response.headers.keys()}, label
+    if response.status_code >= 400 and response.request.path != "/health/ready":
+        assert response.headers["Cache-Control"] == "no-store", label
+
+
+def test_the_walk_meets_every_route() -> None:
+    adapter = ROUTES.url_map.bind("localhost")
+    met = {adapter.match(path, method=m)[0] for path in PATHS for m in METHODS if adapter.test(path, m)}
+    assert met == set(ROUTES.view_functions)
+
+
+def test_every_route_says_so_to_anybody_by_any_method(client: FlaskClient) -> None:
+    for path in PATHS:
+        for method in METHODS:
+            check(client.open(path, method=method))
+            preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": method}
+            check(client.options(path, headers=preflight))
+            check(client.open(path, method=method, headers={"Authorization": "Bearer x", "Cookie": "\xff"}))
+
+
+def test_every_route_says_so_to_a_caller_over_tls(carol: Person) -> None:
+    """What it shows to somebody who signed in is stored nowhere."""
+    for path in PATHS:
+        response = carol.client.get(path, headers=carol.headers, base_url="https://localhost")
+        check(response, is_tls=True)
+        if path.startswith(API):
+            assert response.headers["Cache-Control"] == "no-store", path
+
+
+def test_only_what_anybody_may_see_can_be_stored() -> None:
+    storable = {
+        endpoint.view.__name__
+        for endpoint in ROUTES.view_functions.values()
+        if isinstance(endpoint, Endpoint) and endpoint.cache_controls != ("no-store",)
+    }
+    page = {"get_docs", "get_docs_script", "get_docs_style", "get_swagger_ui_script", "get_swagger_ui_style"}
+    public = page | {"get_openapi", "get_problem", "list_posts", "get_post", "list_posts_of", "get_user", "get_key_set"}
+    assert storable <= public
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"{", 400), (b" " * 1_048_577, 413), (b'{"a": 1}', 422)], ids=["bad", "large", "invalid"]
+)
+def test_refusals_of_bodies_say_so(client: FlaskClient, body: bytes, status: int) -> None:
+    for base_url in ("http://localhost", "https://localhost"):
+        options: dict[str, Any] = {"data": body, "content_type": "application/json", "base_url": base_url}
+        response = client.post(f"{API}/auth/login", **options)
+        assert response.status_code == status
+        check(response, is_tls=base_url.startswith("https"))
+
+
+def test_failures_say_so(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.posts.service.list_posts", lambda *_: 1 / 0)
+    response = client.get(f"{API}/posts", headers={"Origin": ORIGIN})
+    assert response.status_code == 500
+    check(response)
+
+
+def test_answers_with_tokens_say_so(client: FlaskClient, alice: Person) -> None:
+    for body in ({"refresh_token": alice.refresh_token}, {"refresh_token": alice.refresh_token, "cookie": True}):
+        response = client.post(f"{API}/auth/refresh", json=body)
+        assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
+        check(response)
+
+
+def test_a_page_that_needs_more_may_say_what() -> None:
+    """The page at /docs runs scripts of its own."""
+    app = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
+    policy = "default-src 'self'"
+    app.add_url_rule("/page", "page", lambda: Response("x", headers={"Content-Security-Policy": policy}))
+    response = app.test_client().get("/page")
+    assert response.headers.getlist("Content-Security-Policy") == [policy]
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+@pytest.mark.parametrize(
+    "forwarded", [None, "https", "http", "HTTPS", "https, http", "http, https", "http,https,http", "", ",", "https,x,y"]
+)
+def test_the_proxy_s_word_on_tls_is_believed_as_far_as_it_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, hops: int, forwarded: str | None
+) -> None:
+    """By the application and, for what it refuses, by the server below it."""
+    settings = replace(settings_for("sqlite:////nowhere/gatepost.db"), trusted_proxies=hops)
+    sent = {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
+    answer = create_app(settings).test_client().get("/health", headers=sent)
+    trusted = (forwarded or "").split(",")
+    is_tls = 0 < hops <= len(trusted) and trusted[-hops].strip() == "https"
+    assert (HSTS in answer.headers) == is_tls
+    assert (forwarded_scheme(forwarded, hops) == "https") == is_tls
+    monkeypatch.setattr("app.refusing.startup_settings", lambda: settings)
+    worker = cast("ProblemWorker", SimpleNamespace())
+    fields = {name.lower(): value for name, value in sent.items()}
+    data = ProblemWorker._problem_bytes(worker, Overloaded(), fields)[1]
+    refused = read_answer(data)[0].headers
+    assert (HSTS.lower() in refused) == is_tls
+    assert {name: refused[name.lower()] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+@pytest.mark.parametrize(
+    "head", ["GET /health HTTP/1.1\r\nHost: h", "GET /health HTTP/7.0", "rubbish", "GET / HTTP/1.1"]
+)
+@pytest.mark.parametrize("bad", ["", "Bad\r\n"])
+def test_a_real_server_says_so_and_names_no_version(shared_server: GatepostServer, head: str, bad: str) -> None:
+    with socket.create_connection((LOOPBACK, shared_server.port), timeout=20) as client:
+        client.sendall(f"{head}\r\nConnection: close\r\n{bad}\r\n".encode())
+        headers = read_answer(read_to_end(client))[0].headers
+    for name, value in SECURITY_HEADERS.items():
+        assert headers[name.lower()] == value
+    assert headers["server"] == "gatepost"
+    assert headers["cache-control"] == "no-store"
+    assert HSTS.lower() not in headers
+
+
+def test_nginx_says_the_same() -> None:
+    """In the redirect and the refusals that it gives itself; tests/stack asks it."""
+    configuration = (ROOT / "nginx.conf").read_text()
+    for name, value in SECURITY_HEADERS.items():
+        said = re.findall(rf'add_header {name} "?(.*?)"? always;', configuration)
+        assert said == [value] * 2
+    assert STRICT_TRANSPORT[HSTS] in configuration
+    assert f"proxy_hide_header {HSTS};" in configuration

@@ -1,0 +1,316 @@
+"""The commands of `flask --app run`: their list, their failures in plain words, and `config check`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import re
+import secrets
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import flask_migrate
+import pytest
+from flask import Flask
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
+
+from app import create_app
+from app.components import components_of
+from app.database import db, fetch_all
+from app.settings import ROOT, Settings
+from tests.conftest import PASSWORD, settings_for
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.postgres import PostgresServer
+from tests.support.services.process import bare_environment
+
+FLASK = (sys.executable, "-m", "flask", "--app", "run")
+SECONDS = 60
+CREATE_ADMIN = ("users", "create-admin", "--email", "dora@example.com", "--name", "Dora")
+DATABASE_COMMANDS = [
+    CREATE_ADMIN,
+    ("users", "list"),
+    ("users", "disable", "dora@example.com"),
+    ("sessions", "prune"),
+    ("maintenance", "on"),
+    ("maintenance", "status"),
+    ("seed", "--users", "1", "--posts", "1"),
+]
+
+
+def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
+    """What the command knows: these settings, and no file of this checkout."""
+    return {
+        **bare_environment(),
+        "FLASK_SKIP_DOTENV": "1",
+        "APP_ENV": "testing",
+        "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
+        "RATELIMIT_DIR": str(tmp_path),
+        **changes,
+    }
+
+
+def flask(env: Mapping[str, str], *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, as an operator does."""
+    command = [*FLASK, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=SECONDS, **options
+    )
+
+
+def test_help_has_a_line_for_each_command(app: Flask) -> None:
+    runner = app.test_cli_runner()
+    listed: dict[str, str] = {}
+    for path in ([], ["users"], ["sessions"], ["keys"], ["config"], ["maintenance"]):
+        shown = runner.invoke(args=[*path, "--help"]).output.partition("Commands:\n")[2]
+        lines = re.findall(r"^  (\S+) {2,}(\S.*)$", shown, re.MULTILINE)
+        listed |= {" ".join([*path, name]): words for name, words in lines}
+    assert listed.keys() >= {
+        "config check",
+        "seed",
+        "sessions prune",
+        *(f"keys {name}" for name in ("generate", "list", "rotate")),
+        *(f"maintenance {name}" for name in ("on", "off", "status")),
+        *(f"users {name}" for name in ("create-admin", "list", "disable", "enable", "promote", "demote")),
+    }
+    assert [name for name, words in listed.items() if not words.endswith(".") or words.endswith("...")] == []
+
+
+# Failures
+
+
+@contextmanager
+def application(settings: Settings) -> Iterator[Flask]:
+    """An application whose connections are closed afterwards."""
+    app = create_app(settings)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+        components_of(app).probe_engine.dispose()
+
+
+def fail(app: Flask, *arguments: str) -> str:
+    """Run a command that can't be done; returns its words."""
+    result = app.test_cli_runner().invoke(args=list(arguments), input=PASSWORD)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1
+    return result.stderr
+
+
+@pytest.fixture
+def fresh_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without any table."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'fresh.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"gatepost_{secrets.token_hex(4)}"
+    yield server.create_database(name)
+    server.drop_database(name)
+
+
+@pytest.mark.parametrize("command", DATABASE_COMMANDS, ids=" ".join)
+def test_a_database_without_tables_is_told(fresh_url: str, command: tuple[str, ...]) -> None:
+    with application(settings_for(fresh_url)) as app:
+        words = fail(app, *command)
+    assert words == "Error: The database does not have the tables of this version: run flask --app run db upgrade.\n"
+
+
+@pytest.mark.parametrize("command", DATABASE_COMMANDS, ids=" ".join)
+def test_a_database_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
+    url = f"postgresql://gatepost:hidden-words@{LOOPBACK}:{free_port()}/gatepost"
+    with application(settings_for(url)) as app:
+        words = fail(app, *command)
+    assert words.startswith("Error: The database can't be reached: ")
+    assert words.count("\n") == 1
+    assert "hidden-words" not in words
+
+
+def test_a_database_that_is_locked_is_told(fresh_url: str, backend: str) -> None:
+    with application(settings_for(fresh_url, db_lock_timeout_ms=200)) as app:
+        with app.app_context():
+            flask_migrate.upgrade()
+            assert fetch_all(text("SELECT id FROM users")) == []
+        other = create_engine(fresh_url.replace("postgresql:", "postgresql+psycopg2:"))
+        with other.connect() as connection:
+            lock = "BEGIN IMMEDIATE" if backend == "sqlite" else "LOCK TABLE users"
+            connection.execute(text(lock))
+            words = fail(app, *CREATE_ADMIN)
+        other.dispose()
+    assert words.startswith("Error: The database does not answer: ")
+    assert words.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def list_nothing(*arguments: object) -> None:
+        db.session.execute(text("INSERT INTO users (id) VALUES (1)"))
+
+    monkeypatch.setattr("app.users.service.list_users_after", list_nothing)
+    result = app.test_cli_runner().invoke(args=["users", "list"])
+    assert isinstance(result.exception, IntegrityError)
+
+
+# The terminal
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> dict[str, str]:
+    """The environment of a migrated SQLite database."""
+    env = environment(tmp_path)
+    assert flask(env, "db", "upgrade").returncode == 0
+    return env
+
+
+class Terminal:
+    """A command at a terminal of its own, with all that it shows."""
+
+    def __init__(self, env: Mapping[str, str], *arguments: str) -> None:
+        self._keyboard, theirs = pty.openpty()
+        self.shown = ""
+        # A session of its own: no question may reach the terminal of whoever runs the tests.
+        self.process = subprocess.Popen(
+            [*FLASK, *arguments],
+            cwd=ROOT,
+            env=env,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._keyboard)
+
+    def answer(self, question: str, line: str) -> None:
+        """Type a line once `question` is the last thing shown."""
+        while not self.shown.endswith(question):
+            assert self._read(), self.shown
+        os.write(self._keyboard, line.encode())
+
+    def end(self) -> int:
+        """Let the command end; returns its status."""
+        while self._read():
+            pass
+        return self.process.wait(SECONDS)
+
+    def _read(self) -> bool:
+        assert select.select([self._keyboard], [], [], SECONDS)[0], self.shown
+        try:
+            text = os.read(self._keyboard, 4096).decode()
+        except OSError:  # what Linux says once nobody has the other end open
+            return False
+        self.shown += text
+        return bool(text)
+
+
+def test_a_terminal_is_asked_twice_without_an_echo(migrated: dict[str, str]) -> None:
+    with Terminal(migrated, *CREATE_ADMIN) as terminal:
+        terminal.answer("Password: ", f"{PASSWORD}\n")
+        terminal.answer("Password again: ", "a typing mistake\n")
+        terminal.answer("Password: ", f"{PASSWORD}\n")
+        terminal.answer("Password again: ", f"{PASSWORD}\n")
+        assert terminal.end() == 0
+    assert "dora@example.com is an administrator now, with the id 1." in terminal.shown
+    assert PASSWORD not in terminal.shown
+    assert "a typing mistake" not in terminal.shown
+
+
+def test_ctrl_c_at_the_question_ends_the_command(migrated: dict[str, str]) -> None:
+    with Terminal(migrated, *CREATE_ADMIN) as terminal:
+        # A terminal that is not the session's own has no keys for signals.
+        terminal.answer("Password: ", "")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 1
+    assert "Aborted!" in terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+def test_a_pipe_gives_the_password(migrated: dict[str, str]) -> None:
+    done = flask(migrated, *CREATE_ADMIN, input=f"{PASSWORD}\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "dora@example.com is an administrator now, with the id 1.\n"
+    listed = flask(migrated, "users", "list").stdout.splitlines()
+    assert listed[0].split() == ["ID", "EMAIL", "NAME", "ROLE", "ACTIVE", "CREATED"]
+    assert listed[1].split()[:5] == ["1", "dora@example.com", "Dora", "admin", "yes"]
+
+
+def test_a_closed_standard_input_is_told(migrated: dict[str, str]) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *FLASK, *CREATE_ADMIN]
+    done = subprocess.run(command, cwd=ROOT, env=migrated, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: Standard input has no line with the password.\n")
+
+
+# config check
+
+
+def test_config_check_prints_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+    env = environment(
+        tmp_path,
+        DATABASE_URL="postgresql://anna:hidden1@hidden2@db.example/gatepost?sslpassword=hidden3",
+        JWT_SECRET_KEY="hidden4-" + "0123456789abcdef" * 2,
+        JWT_PREVIOUS_SECRET_KEYS="hidden5-" + "0123456789abcdef" * 2,
+        REDIS_URL="redis://:hidden6@redis.example/0?password=hidden7&health_check_interval=5",
+        CORS_ORIGINS="https://app.example.com,https://www.example.com",
+        WEB_THREADS="6",
+    )
+    done = flask(env, "config", "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert list(shown) == [field.name.upper() for field in dataclasses.fields(Settings)]
+    assert "hidden" not in done.stdout
+    assert shown["DATABASE_URL"] == "postgresql+psycopg2://anna:***@db.example/gatepost?sslpassword=***"
+    assert shown["REDIS_URL"] == "redis://:***@redis.example/0?password=***&health_check_interval=5"
+    assert shown["CORS_ORIGINS"] == "https://app.example.com,https://www.example.com"
+    assert (shown["WEB_THREADS"], shown["DB_POOL_SIZE"], shown["LOG_FILE"]) == ("6", "8", "")
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("users", "list"), ("--help",)], ids=" ".join)
+def test_problems_of_settings_are_told_all_at_once(tmp_path: Path, command: tuple[str, ...]) -> None:
+    env = environment(
+        tmp_path,
+        APP_ENV="production",
+        DATABASE_URL=f"sqlite:///{tmp_path}",
+        CORS_ORIGINS="*",
+        JWT_SECRET_KEY_FILE=str(tmp_path / "nowhere"),
+        LOG_FILE=str(tmp_path / "nowhere" / "log"),
+        REDIS_URL="redis://redis.example:port",
+        WEB_THREADS="many",
+    )
+    done = flask(env, *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    told, _, effective = done.stderr.partition("\n\n")
+    assert ("TRUSTED_PROXIES=0\n" in effective) == (command == ("config", "check"))
+    assert told.splitlines() == [
+        "Gatepost cannot start: 6 settings must be mended.",
+        "  CORS_ORIGINS: '*' is refused in production: name the origins.",
+        "  DATABASE_URL: Must name a file that can be written to.",
+        "  JWT_SECRET_KEY: JWT_SECRET_KEY_FILE does not name a text file that can be read.",
+        "  LOG_FILE: Must name a file that can be written to.",
+        "  REDIS_URL: Has a port that is no number.",
+        "  WEB_THREADS: Not a valid integer.",
+    ]
+
+
+def test_secrets_can_come_from_files(tmp_path: Path) -> None:
+    secret, log = tmp_path / "secret", tmp_path / "log"
+    secret.write_text("0123456789abcdef" * 2 + "\n")
+    env = environment(tmp_path, JWT_SECRET_KEY_FILE=str(secret), LOG_FILE=str(log), JWT_SECRET_KEY="")
+    assert flask(env, "config", "check").returncode == 0
+    log.touch(mode=0o600)
+    assert flask(env, "config", "check").returncode == 0
+    secret.write_bytes(b"\xff" * 40)
+    assert "JWT_SECRET_KEY_FILE does not name a text file" in flask(env, "config", "check").stderr

@@ -1,0 +1,492 @@
+"""The migrations: reversible, in step with the models, and kind to rows that are there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import pytest
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy import Connection, MetaData, Table, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
+
+from app import create_app
+from app.api.idempotency.models import KeptAnswer
+from app.audit.models import AuthEvent
+from app.auth.models import Session
+from app.components import components_of
+from app.database import Base, db
+from app.database import migrations as migrating
+from app.database.migrations import known_revisions, newest_revisions
+from app.maintenance.models import ServiceContext
+from app.posts.models import Post
+from app.users.models import User
+from tests.conftest import ROOT, settings_for
+from tests.support.services.postgres import PostgresServer
+from tests.support.services.process import bare_environment
+
+NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent)}
+USER = {
+    "email": "ä@example.com",
+    "email_key": "ä@example.com",
+    "name": "Ä",
+    "name_key": "ä",
+    "password_hash": "$argon2id$x",
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+# One row for each table that a revision brings, as the application of that time wrote it.
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "0001": ("users", USER),
+    "0002": (
+        "sessions",
+        {
+            "user_id": 1,
+            "generation": 3,
+            "created_at": NOW,
+            "rotated_at": NOW,
+            "last_used_at": NOW,
+            "expires_at": NOW,
+            "idle_expires_at": NOW,
+            "user_agent": "x",
+            "ip": "127.0.0.1",
+        },
+    ),
+    "0003": (
+        "posts",
+        {
+            "author_id": 1,
+            "title": "T",
+            "content": "C",
+            "status": "draft",
+            "created_at": NOW,
+            "updated_at": NOW,
+        },
+    ),
+    "0004": (
+        "idempotency_keys",
+        {
+            "user_id": 1,
+            "key": "k",
+            "fingerprint": b"\x00\xff",
+            "status": 201,
+            "location": "/",
+            "etag": '"x"',
+            "body": b"{}",
+            "created_at": NOW,
+        },
+    ),
+    "0005": ("service_context", {"id": 1, "maintenance": True, "message": "Back at noon.", "updated_at": NOW}),
+    # Neither the user nor the session is there any more.
+    "0006": (
+        "auth_events",
+        {"created_at": NOW, "event": "logged_in", "user_id": 98, "actor": "self", "actor_id": 98, "session_id": 99},
+    ),
+}
+
+
+@pytest.fixture
+def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a schema."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    name = f"gatepost_{secrets.token_hex(4)}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def empty_app(empty_url: str) -> Iterator[Flask]:
+    """An application on a database without a schema."""
+    app = create_app(settings_for(empty_url))
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+        components_of(app).probe_engine.dispose()
+
+
+Look = Callable[[Callable[[Connection], Any]], Any]
+
+
+@pytest.fixture
+def look(empty_url: str) -> Look:
+    """Return a function that runs another on a connection of its own."""
+
+    def run(question: Callable[[Connection], Any]) -> Any:
+        engine = create_engine(settings_for(empty_url).database_url, poolclass=NullPool)
+        with engine.begin() as connection:
+            return question(connection)
+
+    return run
+
+
+def schema(connection: Connection) -> dict[str, Any]:
+    """Everything that a migration can change, in a form that can be compared."""
+    inspector = inspect(connection)
+    described = {}
+    for table in sorted(inspector.get_table_names()):
+        columns = [(c["name"], str(c["type"]), c["nullable"], c["default"]) for c in inspector.get_columns(table)]
+        described[table] = {
+            "columns": columns,
+            "primary": inspector.get_pk_constraint(table),
+            "foreign": sorted(inspector.get_foreign_keys(table), key=str),
+            "unique": sorted(inspector.get_unique_constraints(table), key=str),
+            "checks": sorted(inspector.get_check_constraints(table), key=str),
+            "indexes": sorted((_comparable(index) for index in inspector.get_indexes(table)), key=str),
+        }
+    return described
+
+
+def _comparable(index: Any) -> dict[str, Any]:
+    """An index with the condition of a partial one as text: SQLAlchemy gives clauses, each equal to itself alone."""
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return {**index, "dialect_options": options}
+
+
+def tables(connection: Connection) -> set[str]:
+    """The tables that are there, but for Alembic's own."""
+    return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def revisions() -> list[str]:
+    """Every revision, from the first to the newest."""
+    script = ScriptDirectory(str(ROOT / "migrations"))
+    return [revision.revision for revision in script.walk_revisions()][::-1]
+
+
+def add_row(connection: Connection, name: str, row: dict[str, Any]) -> None:
+    """Insert a row into a table as it is at this revision, its server's defaults included."""
+    table = Table(name, MetaData(), autoload_with=connection)
+    if connection.dialect.name == "sqlite":
+        row = {k: v.replace(tzinfo=None) if isinstance(v, datetime) else v for k, v in row.items()}
+    connection.execute(table.insert(), row)
+
+
+def rows_of(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """The rows of a table, as text where drivers differ."""
+    found = connection.execute(text(f"SELECT * FROM {name}")).mappings()
+    return [
+        {key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()} for row in found
+    ]
+
+
+def test_up_down_and_up_again(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    assert look(tables) == TABLES
+    first = look(schema)
+    flask_migrate.downgrade(revision="base")
+    assert look(tables) == set()
+    flask_migrate.upgrade()
+    assert look(schema) == first
+
+
+def test_every_single_step_is_reversible(empty_app: Flask, look: Look) -> None:
+    states = []
+    for revision in revisions():
+        states.append(look(schema))
+        flask_migrate.upgrade(revision=revision)
+    for state in states[:0:-1]:
+        flask_migrate.downgrade(revision="-1")
+        assert look(schema) == state
+
+
+def test_models_and_migrations_agree(empty_app: Flask) -> None:
+    """`flask db check` exits when a model has what no migration makes."""
+    flask_migrate.upgrade()
+    flask_migrate.check()
+
+
+def test_upgrading_twice_changes_nothing(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    before = look(schema)
+    flask_migrate.upgrade()
+    assert look(schema) == before
+
+
+def test_there_is_one_line_of_revisions() -> None:
+    script = ScriptDirectory(str(ROOT / "migrations"))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+    for revision in script.walk_revisions():
+        assert revision.doc
+        assert not revision.is_merge_point
+    # What the probes compare a database with, as they read it without Alembic.
+    assert newest_revisions() == set(script.get_heads())
+    assert known_revisions() == {revision.revision for revision in script.walk_revisions()}
+
+
+def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    for name, says in {
+        "a": 'revision = "a"\ndown_revision = None\n',
+        "b": "revision: str = 'b'\ndown_revision: Union[str, Sequence[str], None] = 'a'\nbranch_labels = None\n",
+        "c": "revision = 'c'  # a third\ndown_revision = 'a'\n",
+        "d": "revision = 'd'\ndown_revision = (\n    'b',\n    'c',\n)\n",
+        "e": '"""Says:\n\nrevision = "none"\n"""\nrevision = "e"\ndown_revision = "d"\n',
+        "__init__": "",
+        "helper": "def revise():\n    pass\n",
+    }.items():
+        (versions / f"{name}.py").write_text(says)
+    monkeypatch.setattr(migrating, "MIGRATIONS", tmp_path)
+    cached = (known_revisions, newest_revisions, migrating._history)
+    for one in cached:
+        one.cache_clear()
+    try:
+        assert known_revisions() == {"a", "b", "c", "d", "e"}
+        assert newest_revisions() == {"e"}
+    finally:
+        for one in cached:
+            one.cache_clear()
+
+
+def test_a_server_does_not_load_alembic(tmp_path: Path) -> None:
+    env = {
+        **bare_environment(),
+        "APP_ENV": "testing",
+        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
+        "RATELIMIT_DIR": str(tmp_path),
+    }
+    code = """
+import sys
+import run
+from app.security.passwords import warm_up
+warm_up()
+print({"alembic", "mako", "zxcvbn"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_an_upgrade_keeps_every_row(empty_app: Flask, look: Look) -> None:
+    """Rows are written at each revision, and read back at each later one: no step copies a table and loses some."""
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for revision in revisions():
+        flask_migrate.upgrade(revision=revision)
+        for name, before in kept.items():
+            after = look(partial(rows_of, name=name))
+            assert [{k: row[k] for k in old} for old, row in zip(before, after, strict=True)] == before
+        if revision in ROWS:
+            name, row = ROWS[revision]
+            look(partial(add_row, name=name, row=row))
+            kept[name] = look(partial(rows_of, name=name))
+            assert len(kept[name]) == 1
+    assert kept.keys() == TABLES
+
+
+def test_the_defaults_of_a_new_row_are_the_database_s(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    look(partial(add_row, name="users", row=USER))
+    [row] = look(partial(rows_of, name="users"))
+    assert (row["role"], row["bio"], bool(row["is_active"]), bool(row["email_verified"])) == ("user", "", True, False)
+
+
+def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask, look: Look, backend: str) -> None:
+    flask_migrate.upgrade()
+    found = look(schema)
+    for table in Base.metadata.sorted_tables:
+        described = found[table.name]
+        # SQLite has no name for a key that counts by itself: it stands in the column.
+        counts = backend == "sqlite" and table.dialect_options["sqlite"]["autoincrement"]
+        assert described["primary"]["name"] == (None if counts else f"pk_{table.name}")
+        for key in described["foreign"]:
+            assert key["name"] == f"fk_{table.name}_{'_'.join(key['constrained_columns'])}_{key['referred_table']}"
+            assert key["options"].get("ondelete") == "CASCADE"
+        for unique in described["unique"]:
+            assert unique["name"] == f"uq_{table.name}_{'_'.join(unique['column_names'])}"
+        for check in described["checks"]:
+            assert check["name"].startswith(f"ck_{table.name}_")
+        own = [index for index in described["indexes"] if "duplicates_constraint" not in index]
+        for index in own:
+            assert index["name"] == f"ix_{table.name}_{'_'.join(index['column_names'])}"
+        # Together they are the model's, so that none was left unnamed.
+        assert len(own) == len(table.indexes)
+        assert len(described["foreign"]) == len(table.foreign_key_constraints)
+
+
+def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
+    """Or deleting a user would read whole tables."""
+    flask_migrate.upgrade()
+    for described in look(schema).values():
+        leading = [index["column_names"][0] for index in described["indexes"]]
+        leading += [unique["column_names"][0] for unique in described["unique"]]
+        for key in described["foreign"]:
+            assert key["constrained_columns"][0] in leading
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("users", {"role": "root"}),
+        ("users", {"email_key": None}),
+        ("posts", {"status": "gone"}),
+        ("posts", {"author_id": 99}),
+        ("sessions", {"user_id": 99}),
+        ("idempotency_keys", {"user_id": 99}),
+        ("service_context", {"id": 2}),
+        ("service_context", {"updated_at": None}),
+        ("auth_events", {"actor": "root"}),
+        ("auth_events", {"event": None}),
+    ],
+)
+def test_the_database_itself_refuses_what_must_not_be(
+    empty_app: Flask, look: Look, table: str, changes: dict[str, Any]
+) -> None:
+    flask_migrate.upgrade()
+    rows = dict(ROWS.values())
+    look(partial(add_row, name="users", row=USER))
+    another = {"email_key": "other"} if table == "users" else {}
+    row = rows[table] | another | changes
+    with pytest.raises(IntegrityError), db.engine.begin() as connection:
+        add_row(connection, table, row)
+
+
+@pytest.mark.parametrize("table", ["users", "idempotency_keys", "service_context"])
+def test_what_must_be_unique_is(empty_app: Flask, look: Look, table: str) -> None:
+    flask_migrate.upgrade()
+    row = dict(ROWS.values())[table]
+    look(partial(add_row, name="users", row=USER))
+    if table != "users":
+        look(partial(add_row, name=table, row=row))
+    with pytest.raises(IntegrityError), db.engine.begin() as connection:
+        add_row(connection, table, row)
+
+
+@pytest.mark.parametrize("where", ["", " WHERE id = 1"])
+def test_an_event_can_be_added_and_not_changed(empty_app: Flask, look: Look, where: str) -> None:
+    flask_migrate.upgrade()
+    name, row = ROWS["0006"]
+    look(partial(add_row, name=name, row=row))
+    before = look(partial(rows_of, name=name))
+    with pytest.raises(IntegrityError, match="auth_events is append-only"), db.engine.begin() as connection:
+        connection.execute(text(f"UPDATE auth_events SET user_id = NULL{where}"))
+    look(partial(add_row, name=name, row=row))
+    assert look(partial(rows_of, name=name))[:1] == before
+
+
+def test_a_user_s_end_leaves_the_events(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    look(partial(add_row, name="users", row=USER))
+    look(partial(add_row, name="auth_events", row=ROWS["0006"][1] | {"user_id": 1, "actor_id": 1}))
+    with db.engine.begin() as connection:
+        connection.execute(text("DELETE FROM users"))
+    assert [row["user_id"] for row in look(partial(rows_of, name="auth_events"))] == [1]
+
+
+def test_the_sql_can_be_written_out_for_review(empty_app: Flask, capsys: pytest.CaptureFixture[str]) -> None:
+    flask_migrate.upgrade(sql=True)
+    sql = capsys.readouterr().out
+    for name in TABLES:
+        assert f"CREATE TABLE {name} (" in sql
+    assert "INSERT INTO alembic_version" in sql
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(
+    empty_app: Flask, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    flask_migrate.upgrade(revision="0001")
+    before = look(schema)
+    create_index = op.create_index
+
+    def fail(name: str, *arguments: Any, **options: Any) -> Any:
+        if "posts" in name:
+            raise OSError("out of disk")
+        return create_index(name, *arguments, **options)
+
+    monkeypatch.setattr(op, "create_index", fail)
+    with pytest.raises(OSError, match="out of disk"):
+        flask_migrate.upgrade()
+    assert look(schema) == before
+    monkeypatch.undo()
+    flask_migrate.upgrade()
+    assert look(tables) == TABLES
+
+
+def test_two_that_migrate_at_once_do_not_meet(empty_url: str, look: Look) -> None:
+    """Replicas start together: one migrates, the others wait and find nothing to do."""
+
+    def start() -> subprocess.Popen[str]:
+        environ = os.environ | {
+            "APP_ENV": "testing",
+            "DATABASE_URL": empty_url,
+            "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
+        }
+        command = [sys.executable, "-m", "flask", "--app", "run", "db", "upgrade"]
+        return subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True)
+
+    started = [start() for _ in range(3)]
+    for process in started:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert look(tables) == TABLES
+
+
+def test_readiness_follows_the_schema(empty_app: Flask) -> None:
+    client = empty_app.test_client()
+    assert client.get("/health/ready").get_json()["migrations"] == "unknown"
+    flask_migrate.upgrade(revision="0001")
+    pending = client.get("/health/ready")
+    assert (pending.status_code, pending.get_json()["migrations"]) == (503, "pending")
+    flask_migrate.upgrade()
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.get_json()["migrations"]) == (200, "ok")
+
+
+def set_revision(name: str) -> None:
+    """Let the database say that this revision was the last one."""
+    with db.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": name})
+
+
+def test_a_schema_newer_than_the_code_is_ready(empty_app: Flask) -> None:
+    flask_migrate.upgrade()
+    set_revision("from-the-future")
+    ahead = empty_app.test_client().get("/health/ready")
+    assert (ahead.status_code, ahead.get_json()["migrations"]) == (200, "ahead")
+
+
+def test_after_a_step_back_of_the_code_an_upgrade_has_nothing_to_do(
+    empty_app: Flask, look: Look, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flask_migrate.upgrade()
+    set_revision("from-the-future")
+    before = look(schema)
+    capsys.readouterr()
+    for revision in ("head", "heads"):
+        flask_migrate.upgrade(revision=revision)
+        assert capsys.readouterr().out == "The database is ahead of this code: nothing to do.\n"
+    assert look(schema) == before
+    assert look(partial(rows_of, name="alembic_version")) == [{"version_num": "from-the-future"}]
+
+
+def test_what_names_a_revision_must_know_the_database_s(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade()
+    set_revision("from-the-future")
+    before = look(schema)
+    for command in (
+        partial(flask_migrate.upgrade, revision="0002"),
+        partial(flask_migrate.downgrade, revision="-1"),
+        partial(flask_migrate.downgrade, revision="base"),
+        flask_migrate.check,
+    ):
+        with pytest.raises(SystemExit):
+            command()
+    assert look(schema) == before
+    assert look(partial(rows_of, name="alembic_version")) == [{"version_num": "from-the-future"}]

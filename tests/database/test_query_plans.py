@@ -1,0 +1,158 @@
+"""Every list walks an index, in every order: a page costs what it shows, however many rows there are.
+
+The statements are those that the application sends, and the lists those of its OpenAPI document: one that is new is
+held to this too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Connection, event
+
+from app.database import db, fetch_all
+from tests.conftest import API, PASSWORD, Person
+from tests.support.openapi_document import Document
+
+# Beside each list as it is: what it may be narrowed by without losing its index.
+NARROWED = {
+    f"{API}/posts": ("status=draft", "author_id={id}"),
+    f"{API}/users/{{user_id}}/posts": ("status=draft", "status=published"),
+    f"{API}/audit": ("user_id={id}", "actor_id={id}", "event=logged_in"),
+}
+Statement = tuple[Any, dict[str, Any]]
+
+
+@pytest.fixture
+def rows(client: FlaskClient, alice: Person, carol: Person) -> None:
+    """Two rows at least for each list of Carol's: for a page of one, and a page after it."""
+    for number in range(2):
+        for status in ("published", "draft"):
+            post = {"title": f"Title {number}", "content": "Text", "status": status}
+            assert carol.post("/posts", json=post).status_code == 201
+        login = {"email": carol.email, "password": PASSWORD}
+        assert client.post(f"{API}/auth/login", json=login).status_code == 200
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
+    """The lists' statements, with their parameters, as they come to the database."""
+    seen: list[Statement] = []
+
+    def note(statement: Any, **parameters: Any) -> Any:
+        seen.append((statement, parameters))
+        return fetch_all(statement, **parameters)
+
+    monkeypatch.setattr("app.api.pagination.fetch_all", note)
+    return seen
+
+
+@contextmanager
+def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[Statement], list[str]]]:
+    """Give a function that says what is wrong with the plan of a statement, were some indexes not there."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, text: str, parameters: Any, *rest: Any) -> None:
+        sent.append((text, parameters))
+
+    def explain(statement: Statement) -> list[str]:
+        # Run, so that text and parameters are those that the driver is given.
+        event.listen(connection, "before_cursor_execute", note)
+        connection.execute(*statement)
+        event.remove(connection, "before_cursor_execute", note)
+        return EXPLAIN[connection.dialect.name](connection, *sent[-1], begins="place_id" not in statement[1])
+
+    with app.app_context(), db.engine.connect() as connection:
+        for index in without:
+            connection.exec_driver_sql(f"DROP INDEX {index}")
+        yield explain
+        connection.rollback()
+
+
+def lists_of(document: Document) -> Iterator[tuple[str, str]]:
+    """Give path and order of each list in an OpenAPI document."""
+    for _, path, operation in document.operations.values():
+        described = [document.resolve(parameter) for parameter in operation.get("parameters", ())]
+        parameters = {parameter["name"]: parameter for parameter in described}
+        if "cursor" in parameters:
+            for sort in parameters["sort"]["schema"]["enum"]:
+                yield path, sort
+
+
+def walk(person: Person, path: str, query: str) -> None:
+    """Read the first two pages, and the first again from the second."""
+    url = f"{path.removeprefix(API).format(user_id=person.id)}?{query.format(id=person.id)}&limit=1"
+    pagination: dict[str, Any] = {"next_cursor": None}
+    for way in (None, "next_cursor", "prev_cursor"):
+        response = person.get(f"{url}&cursor={pagination[way]}" if way else url)
+        assert response.status_code == 200, response.text
+        pagination = response.get_json()["pagination"]
+
+
+def faults_on_postgresql(connection: Connection, statement: str, parameters: Any, *, begins: bool) -> list[str]:
+    """What is wrong with the plan, were the tables so large that all else is dearer than an index."""
+    for method in ("seqscan", "sort", "bitmapscan", "hashjoin", "mergejoin"):
+        connection.exec_driver_sql(f"SET LOCAL enable_{method} = off")
+    found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = found[0]["Plan"] if not isinstance(found, str) else json.loads(found)[0]["Plan"]
+    nodes = list(_nodes(plan))
+    faults = [node["Node Type"] for node in nodes if re.search("Seq Scan|Sort", node["Node Type"])]
+    if not begins and not any("ROW(" in node.get("Index Cond", "") for node in nodes):
+        faults.append("the cursor's place is no condition of an index")
+    return faults
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def faults_on_sqlite(connection: Connection, statement: str, parameters: Any, *, begins: bool) -> list[str]:
+    """What is wrong with the plan."""
+    steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    faults = [step for step in steps if "TEMP B-TREE" in step or re.fullmatch(r"SCAN \w+", step)]
+    # Of the place, its key alone: SQLite can't compare a rowid within an index, and steps over rows of the same key.
+    if not begins and not any(re.search(r"INDEX .*\w[<>]\?\)", step) for step in steps):
+        faults.append(f"the cursor's place is no condition of an index: {steps}")
+    return faults
+
+
+EXPLAIN: dict[str, Callable[..., list[str]]] = {
+    "sqlite": faults_on_sqlite,
+    "postgresql": faults_on_postgresql,
+}
+
+
+def test_every_list_walks_an_index(app: Flask, carol: Person, rows: None, statements: list[Statement]) -> None:
+    found = list(lists_of(Document(carol.client.get("/openapi.json").get_json())))
+    assert {path for path, _ in found} >= NARROWED.keys()
+    faults: dict[str, list[str]] = {}
+    for path, sort in found:
+        for narrowed in ("", *NARROWED.get(path, ())):
+            query = f"sort={sort}&{narrowed}"
+            statements.clear()
+            walk(carol, path, query)
+            assert len(statements) == 3
+            with explaining(app) as explain:
+                wrong = [fault for statement in statements for fault in explain(statement)]
+            if wrong:
+                faults[f"{path}?{query}"] = wrong
+    assert not faults
+
+
+def test_drafts_have_an_index_of_their_own(app: Flask, carol: Person, rows: None, statements: list[Statement]) -> None:
+    """Few drafts among very many published posts must not cost a look at all of these."""
+    carol.get("/posts?status=draft&sort=title")
+    carol.get(f"/users/{carol.id}/posts?status=draft&sort=title")
+    assert len(statements) == 2
+    others = ("ix_posts_author_id_title_id", "ix_posts_status_title_id")
+    with explaining(app, without=others) as explain:
+        assert [explain(statement) for statement in statements] == [[], []]

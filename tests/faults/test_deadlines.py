@@ -1,0 +1,226 @@
+"""The deadlines themselves, against a frozen PostgreSQL: what they end, and what they leave alone."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, create_engine, literal_column, select, text
+from sqlalchemy.exc import OperationalError
+
+from app import create_app
+from app.database import db, fetch_all, transaction, write_one
+from app.database.deadlines import DeadlinePassed, OutageContinues, deadline
+from app.database.engine import CLIENT_SLACK_SECONDS, is_unavailable, postgres_arguments
+from app.database.executor import precompiled
+from tests.conftest import settings_for
+from tests.support.services import LOOPBACK
+from tests.support.services.postgres import PostgresServer
+
+CONNECT_SECONDS = 0.8
+SERVER_SECONDS = 0.7
+STATEMENT_SECONDS = SERVER_SECONDS + CLIENT_SLACK_SECONDS
+
+
+@pytest.fixture
+def app(database: PostgresServer, database_url: str) -> Iterator[Flask]:
+    """An application with short deadlines."""
+    settings = settings_for(
+        database_url, db_connect_timeout_seconds=CONNECT_SECONDS, db_statement_timeout_ms=int(SERVER_SECONDS * 1000)
+    )
+    app = create_app(settings)
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def engine(app: Flask) -> Engine:
+    return db.engine
+
+
+@contextmanager
+def frozen(database: PostgresServer) -> Iterator[None]:
+    database.freeze()
+    try:
+        yield
+    finally:
+        database.thaw()
+
+
+@contextmanager
+def takes(at_least: float, at_most: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert at_least <= time.monotonic() - started < at_most
+
+
+def test_a_deadline_closes_the_connection_and_is_not_waited_for_twice(engine: Engine, database: PostgresServer) -> None:
+    connection = engine.connect()
+    connection.execute(text("SELECT 1"))
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    with frozen(database):
+        with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError) as caught:
+            connection.execute(text("SELECT 2"))
+        assert isinstance(caught.value.orig, DeadlinePassed)
+        assert caught.value.connection_invalidated
+        assert is_unavailable(caught.value)
+        assert raw.closed
+        with takes(0, STATEMENT_SECONDS / 2):
+            connection.rollback()
+            connection.close()
+    with engine.connect() as another:
+        assert another.scalar(text("SELECT 3")) == 3
+
+
+def test_a_transaction_that_meets_a_deadline_ends_at_once(app: Flask, database: PostgresServer) -> None:
+    def write() -> None:
+        with transaction():
+            db.session.execute(text("CREATE TABLE half_done ()"))
+            with frozen(database):
+                db.session.execute(text("SELECT 1"))
+
+    with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):
+        write()
+    assert fetch_all(text("SELECT to_regclass('half_done')"))[0][0] is None
+
+
+def test_a_server_that_times_out_first_leaves_the_connection_usable(engine: Engine) -> None:
+    with engine.connect() as connection:
+        with takes(SERVER_SECONDS, 2 * SERVER_SECONDS), pytest.raises(OperationalError) as caught:
+            connection.execute(text("SELECT pg_sleep(5)"))
+        assert not caught.value.connection_invalidated
+        assert is_unavailable(caught.value)
+        connection.rollback()
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_patience_counts_all_waits_together(engine: Engine) -> None:
+    def sleep(times: int) -> None:
+        with engine.connect() as connection:
+            for _ in range(times):
+                connection.execute(text("SELECT pg_sleep(0.2)"))
+
+    with deadline(0.5), takes(0.5, 1.5), pytest.raises(OperationalError):
+        sleep(10)
+    with takes(1.2, 3.0):
+        sleep(6)
+
+
+def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresServer) -> None:
+    with frozen(database):
+        with takes(CONNECT_SECONDS, 2 * CONNECT_SECONDS), pytest.raises(OperationalError):
+            engine.connect()
+        # The next ones look for the end of the silence, one at a time and not for long.
+        with takes(0, CONNECT_SECONDS):
+            errors = errors_of_race(engine.connect, 4)
+    assert [type(error.orig) for error in errors] == [OutageContinues] * 4
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def test_connections_of_before_a_silence_are_not_waited_for_one_by_one(
+    app: Flask, engine: Engine, database: PostgresServer
+) -> None:
+    for connection in [engine.connect() for _ in range(3)]:
+        connection.execute(text("SELECT 1"))
+        connection.close()
+    select_one: Any = precompiled(select(literal_column("1").label("one")))
+
+    def write() -> Any:
+        with app.app_context():
+            return write_one(select_one)
+
+    with frozen(database):
+        with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):
+            write()
+        # Two are left in the pool, and still look open: the pool gives them to those who come at once.
+        with takes(0, STATEMENT_SECONDS * 0.8):
+            errors = errors_of_race(write, 3)
+    assert [type(error.orig) for error in errors] == [OutageContinues] * 3
+    assert write().one == 1
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_a_connect_that_was_given_up_is_closed_at_once(app: Flask) -> None:
+    with closing(socket.create_server((LOOPBACK, 0))) as black_hole, no_collector():
+        arguments = postgres_arguments(connect_seconds=0.1, statement_ms=100, lock_ms=100)
+        port = black_hole.getsockname()[1]
+        engine = create_engine(f"postgresql+psycopg2://u:p@{LOOPBACK}:{port}/d", connect_args=arguments)
+        with pytest.raises(OperationalError) as caught:
+            engine.connect()
+        assert isinstance(caught.value.orig, DeadlinePassed)
+        with closing(black_hole.accept()[0]) as client:
+            client.settimeout(1)
+            while client.recv(1024):
+                pass
+
+
+def errors_of_race(act: Callable[[], object], count: int) -> list[OperationalError]:
+    """What `act` raises for each of as many threads."""
+    errors = []
+
+    def try_it() -> None:
+        with pytest.raises(OperationalError) as caught:
+            act()
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=try_it) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def test_the_end_of_a_silence_is_noticed_without_a_request(engine: Engine, database: PostgresServer) -> None:
+    with frozen(database):
+        with pytest.raises(OperationalError):
+            engine.connect()
+        assert "silence" in {thread.name for thread in threading.enumerate()}
+    ends = time.monotonic() + 3
+    while "silence" in {thread.name for thread in threading.enumerate()}:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_connections_of_others_wait_as_they_please(app: Flask, database_url: str) -> None:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", (STATEMENT_SECONDS * 2,))
+
+
+def test_a_read_is_one_round_trip(app: Flask, database: PostgresServer, database_url: str) -> None:
+    with closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER DATABASE gatepost SET log_statement = 'all'")
+            try:
+                fetch_all(text("SELECT 'warm up'"))
+                for _ in range(3):
+                    fetch_all(text("SELECT 'the read'"))
+                fetch_all(text("SELECT 'enough'"))
+            finally:
+                cursor.execute("ALTER DATABASE gatepost RESET log_statement")
+    log = database.log_text()
+    said = log[log.rindex("warm up") : log.rindex("enough")]
+    statements = [line for line in said.splitlines() if "statement: " in line]
+    assert [line.partition("statement: ")[2] for line in statements[:-1]] == ["SELECT 'the read'"] * 3

@@ -1,0 +1,124 @@
+"""What is measured of statements and connections: in the log line, in the metrics, and in PostgreSQL itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from app.components import components_of
+from app.database import db
+from app.maintenance.service import MaintenanceCache, State
+from tests.conftest import API, Person, problem
+from tests.support.loglines import logged
+from tests.support.statements import counted
+
+POST = {"title": "T", "content": "C"}
+
+
+@pytest.fixture(autouse=True)
+def known_state(app: Flask) -> None:
+    """The state of the service is known, so that what is counted is the route's own."""
+    components_of(app).maintenance = MaintenanceCache(State)
+
+
+def line_of(client: FlaskClient, path: str, **options: Any) -> dict[str, Any]:
+    """The log line of one request."""
+    with logged() as log:
+        client.open(path, **options)
+    [line] = [json.loads(line) for line in log.getvalue().splitlines() if '"event":"request"' in line]
+    assert isinstance(line, dict)
+    return line
+
+
+def test_each_line_has_its_own_statements_and_time(client: FlaskClient, alice: Person) -> None:
+    for _ in range(2):
+        line = line_of(client, f"{API}/posts")
+        assert line["sql_count"] == 1
+        assert 0 < line["sql_ms"] < line["duration_ms"]
+    health = line_of(client, "/health")
+    assert (health["sql_count"], health["sql_ms"]) == (0, 0)
+
+
+def test_a_line_counts_what_the_database_was_asked(app: Flask, client: FlaskClient, alice: Person) -> None:
+    with counted(app) as statements:
+        line = line_of(client, f"{API}/posts", method="POST", json=POST, headers=alice.headers)
+    assert line["status"] == 201
+    assert line["sql_count"] == len(statements) > 1
+
+
+def test_a_statement_that_fails_is_counted_with_its_time(
+    app: Flask, client: FlaskClient, alice: Person, other: Any
+) -> None:
+    post = alice.post("/posts", json=POST).get_json()
+    other.execute(text("UPDATE posts SET title = 'mine' WHERE id = :id"), {"id": post["id"]})
+    path = f"{API}/posts/{post['id']}"
+    line = line_of(client, path, method="PATCH", json={"title": "X"}, headers=alice.headers)
+    assert (line["status"], line["code"]) == (503, "database_unavailable")
+    waited = components_of(app).settings.db_lock_timeout_ms
+    assert line["duration_ms"] > line["sql_ms"] > 0.8 * waited
+
+
+@pytest.fixture
+def other(app: Flask) -> Iterator[Any]:
+    """A transaction of somebody else's."""
+    engine = create_engine(components_of(app).settings.database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
+# What PostgreSQL shows of its sessions; SQLite has none.
+on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+
+
+@on_postgresql
+@pytest.mark.parametrize("path", ["/posts", "/auth/me"])
+def test_postgresql_is_told_the_request_id(client: FlaskClient, alice: Person, other: Any, path: str) -> None:
+    client.get(API + path, headers={**alice.headers, "X-Request-ID": "trace.me_1-2"})
+    seen = other.scalars(
+        text("SELECT query FROM pg_stat_activity WHERE application_name = 'gatepost' AND datname = current_database()")
+    ).all()
+    assert [query for query in seen if query.endswith("/* request_id=trace.me_1-2 */")]
+
+
+@on_postgresql
+def test_no_request_id_ends_the_comment(client: FlaskClient, other: Any) -> None:
+    response = client.get(f"{API}/posts", headers={"X-Request-ID": "*/ SELECT 1 /*"})
+    assert response.status_code == 200
+    seen = other.scalars(text("SELECT query FROM pg_stat_activity WHERE application_name = 'gatepost'")).all()
+    assert [query for query in seen if query.endswith(f"/* request_id={response.headers['X-Request-ID']} */")]
+    assert not [query for query in seen if "SELECT 1 /*" in query]
+
+
+def pool_in_use(client: FlaskClient) -> float:
+    """The gauge of connections in use."""
+    [line] = [line for line in client.get("/metrics").text.splitlines() if line.startswith("gatepost_db_pool_in_use ")]
+    return float(line.split()[1])
+
+
+@on_postgresql
+def test_connections_that_die_are_not_counted_as_in_use(
+    app: Flask, client: FlaskClient, alice: Person, other: Any
+) -> None:
+    before = pool_in_use(client)
+    for _ in range(3):
+        alice.post("/posts", json=POST)
+        other.execute(
+            text(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'gatepost' AND datname = current_database() AND pid != pg_backend_pid()"
+            )
+        )
+        assert client.get(f"{API}/posts").status_code == 200
+        alice.post("/posts", json=POST)
+    with app.app_context():
+        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert pool_in_use(client) == before
+    assert problem(client.get(f"{API}/posts/999")) == (404, "not_found")

@@ -1,0 +1,405 @@
+"""The log: one line a request, no secret in any of them, and no way to forge one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.components import components_of
+from app.maintenance.service import MaintenanceCache, State
+from app.observability import logs
+from app.observability.logs import JsonFormatter, TextFormatter, redact
+from tests.conftest import API, ROOT, Clock, Person, problem, settings_for
+from tests.support.loglines import logged
+
+BOTH = pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +gatepost\.\S+ .*")
+TRICKS = [
+    "x\nforged",
+    "x\r\nforged",
+    "x\u2028forged",
+    "x\x85forged",
+    "x\x0bforged",
+    "x\x1b[2Kforged",
+    "x status=200 user_id=1",
+    '"}\n{"level":"info","event":"forged"}',
+    "%0aforged",
+    "%s%n{0}",
+    "\x00",
+    "é😀",
+]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Leave the process's logging as it was."""
+    log = logging.getLogger("gatepost")
+    before = (log.handlers[:], log.level, log.propagate)
+    yield
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    """The lines of a JSON log."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def record(message: str = "event", *, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
+    """A record as a logger would make it."""
+    info = (type(error), error, error.__traceback__) if error else None
+    made = logging.LogRecord("gatepost.test", logging.INFO, __file__, 1, message, (), info)
+    vars(made).update(extra)
+    return made
+
+
+# One line a request
+
+
+def test_a_request_is_one_line(app: Flask, client: FlaskClient, alice: Person) -> None:
+    components_of(app).maintenance = MaintenanceCache(State)
+    with logged() as log:
+        response = alice.get("/posts/999?x=1", headers={"X-Request-ID": "mine"})
+    [line] = records(log.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert line.pop("duration_ms") > line.pop("sql_ms") > 0
+    assert line == {
+        "level": "info",
+        "logger": "gatepost.request",
+        "event": "request",
+        "request_id": "mine",
+        "method": "GET",
+        "route": "/api/v1/posts/<id:post_id>",
+        "status": response.status_code,
+        "sql_count": 1,
+        "code": "validation_error",
+        "user_id": alice.id,
+        "session_id": alice.session_id,
+        "ip": "127.0.0.1",
+    }
+
+
+def test_what_is_not_there_is_left_out(client: FlaskClient) -> None:
+    with logged() as log:
+        client.get("/nowhere")
+    [line] = records(log.getvalue())
+    assert "user_id" not in line
+    assert "route" not in line
+    assert (line["status"], line["code"]) == (404, "not_found")
+
+
+def test_a_quiet_level_writes_no_requests(client: FlaskClient) -> None:
+    with logged(level=logging.WARNING) as log:
+        client.get("/health")
+    assert log.getvalue() == ""
+
+
+@BOTH
+def test_text_and_json_are_one_line_a_record(client: FlaskClient, formatter: logging.Formatter) -> None:
+    with logged(formatter) as log:
+        for _ in range(3):
+            client.get("/health")
+    assert len(log.getvalue().splitlines()) == 3
+    if isinstance(formatter, TextFormatter):
+        assert all(TEXT_LINE.fullmatch(line) for line in log.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(("log_format", "begins"), [("json", '{"time":'), ("text", "20")])
+def test_a_log_file_takes_the_lines(tmp_path: Path, log_format: str, begins: str) -> None:
+    path = tmp_path / "gatepost.log"
+    settings = settings_for(f"sqlite:///{tmp_path / 'x.db'}", log_file=str(path), log_format=log_format)
+    create_app(settings).test_client().get("/health")
+    logging.getLogger("gatepost").handlers[0].close()
+    assert len(path.read_text().splitlines()) == 1
+    assert path.read_text().startswith(begins)
+
+
+ROTATING = """
+import os, sys
+from app.observability import logs
+from tests.conftest import settings_for
+
+path, children, lines = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+logs.LOG_FILE_BYTES, logs.LOG_FILES = 20_000, 500
+logs.configure(settings_for("sqlite:////nowhere/x.db", log_file=path, log_format="json"))
+logs.log.info("before the fork")
+for child in range(children):
+    if os.fork() == 0:
+        for number in range(lines):
+            logs.log.info("line", extra={"child": child, "number": number})
+        os._exit(0)
+for _ in range(children):
+    assert os.wait()[1] == 0
+"""
+
+
+def test_processes_that_share_a_log_file_lose_no_line(tmp_path: Path) -> None:
+    """As workers do, whose handler was made before they were forked; and two services beside each other."""
+    path, children, lines = tmp_path / "gatepost.log", 4, 400
+    command = [sys.executable, "-c", ROTATING, str(path), str(children), str(lines)]
+    services = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for service in services:
+        _, errors = service.communicate(timeout=60)
+        assert (service.returncode, errors) == (0, "")
+    files = list(tmp_path.glob("gatepost.log*"))
+    assert len(files) > 10
+    assert all(file.stat().st_size < 21_000 for file in files)
+    written = [line for file in files for line in records(file.read_text())]
+    numbers = sorted((line["child"], line["number"]) for line in written if line["event"] == "line")
+    assert numbers == sorted([(child, number) for child in range(children) for number in range(lines)] * 2)
+    assert len(written) == len(numbers) + 2
+
+
+def test_a_second_application_writes_no_second_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = settings_for(f"sqlite:///{tmp_path / 'x.db'}")
+    create_app(settings)
+    create_app(settings).test_client().get("/health")
+    assert capsys.readouterr().out.count("gatepost.request") == 1
+
+
+# Forgery
+
+
+def check_lines(text: str, formatter: logging.Formatter, count: int) -> None:
+    """Check that the log has `count` lines, each of which the application wrote."""
+    assert text.endswith("\n")
+    # Split by whatever a viewer might: str.splitlines also knows U+2028, NEL and form feeds.
+    lines = text.splitlines()
+    assert len(lines) == count, text
+    for line in lines:
+        assert line.isprintable()
+        if isinstance(formatter, JsonFormatter):
+            assert json.loads(line)["event"] == "request"
+        else:
+            assert TEXT_LINE.fullmatch(line)
+            assert "\x1b" not in line
+
+
+@BOTH
+@pytest.mark.parametrize("trick", TRICKS, ids=ascii)
+def test_no_header_path_or_method_forges_a_line(
+    client: FlaskClient, alice: Person, formatter: logging.Formatter, trick: str
+) -> None:
+    raw = trick.encode().decode("latin-1")
+    environ = {
+        "HTTP_USER_AGENT": raw,
+        "HTTP_X_REQUEST_ID": raw,
+        "HTTP_AUTHORIZATION": raw,
+        "HTTP_REFERER": raw,
+        "HTTP_X_FORWARDED_FOR": raw,
+        "HTTP_ORIGIN": raw.replace("\n", " ").replace("\r", " "),
+        "HTTP_HOST": "localhost",
+        "REMOTE_ADDR": raw,
+        "QUERY_STRING": raw,
+    }
+    with logged(formatter) as log:
+        client.get("/nowhere", environ_overrides=environ | {"PATH_INFO": "/" + raw})
+        client.get(API + "/posts", environ_overrides=environ)
+        client.open(API + "/posts", method="GET", environ_overrides=environ | {"REQUEST_METHOD": raw})
+        client.post(API + "/auth/login", json={"email": trick, "password": trick}, environ_overrides=environ)
+    check_lines(log.getvalue(), formatter, 4)
+    if isinstance(formatter, TextFormatter) and trick.startswith("x status"):
+        assert re.search(r" ip='x status=200 user_id=1'", log.getvalue())
+
+
+@BOTH
+def test_the_text_of_an_exception_forges_no_line(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, formatter: logging.Formatter
+) -> None:
+    forged = "2026-01-01T00:00:00.000Z INFO    gatepost.request forged"
+
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"user wrote\n{forged}\r{forged}\u2028{forged}")
+
+    monkeypatch.setattr("app.posts.service.list_posts", fail)
+    with logged(formatter) as log:
+        assert problem(client.get(API + "/posts"))[0] == 500
+    for line in log.getvalue().splitlines():
+        assert not line.startswith(forged)
+
+
+# Odd records
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "value", ["\ud800", 2**70, -(2**70), float("inf"), b"\xff", object, {"a": {1, 2}}, [("x",)], None, True], ids=repr
+)
+def test_a_line_is_never_lost_to_an_odd_value(formatter: logging.Formatter, value: object) -> None:
+    text = formatter.format(record("what happened", odd=value))
+    assert "what happened" in text
+    if isinstance(formatter, JsonFormatter):
+        assert json.loads(text)["event"] == "what happened"
+
+
+@BOTH
+@pytest.mark.parametrize("message", ["a\nb", "a\x1b[0mb", "a\u2028b", "100% {x}"])
+def test_a_message_is_one_line(formatter: logging.Formatter, message: str) -> None:
+    text = formatter.format(record(message))
+    assert text.isprintable()
+    assert len(text.splitlines()) == 1
+
+
+def test_values_of_text_lines_can_be_told_apart() -> None:
+    line = TextFormatter().format(record("event", plain="a-b.c:1", spaced="a b", tricky="a=b", empty="", quote="'"))
+    assert line.endswith("""plain=a-b.c:1 spaced='a b' tricky='a=b' empty='' quote="'\"""")
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "hidden"),
+    [
+        ("Authorization: Bearer abc.def", "Authorization", "abc.def"),
+        ("authorization='Basic dXNlcjpwYXNz' next", "next", "dXNlcjpwYXNz"),
+        ("{'Authorization': 'Basic dXNlcjpwYXNz', 'x': 1}", "'x': 1", "dXNlcjpwYXNz"),
+        ("got bearer abcdefg, then", "then", "abcdefg"),
+        ("token eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln end", "end", "eyJ"),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0. end", "end", "eyJ"),
+        ("hash $argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA end", "end", "c2FsdA"),
+        ("{'password': 'correct horse battery', 'email': 'a@b.c'}", "'email': 'a@b.c'", "horse"),
+        ('{"new_password": "correct horse battery"}', "new_password", "horse"),
+        ('b\'{"password":"correct horse"}\'', "password", "horse"),
+        ("password=hunter2&x=1", "password", "hunter2"),
+        ("PASSWORD: hunter2", "PASSWORD", "hunter2"),
+        ("postgresql://user@host?password=hunter2", "postgresql", "hunter2"),
+        ("JWT_SECRET_KEY, jwt_secret='s3cr3t value'", "jwt_secret", "s3cr3t"),
+        ("refresh_token=opaque-value", "refresh_token", "opaque"),
+        ("Set-Cookie: session=abc; Path=/\nnext", "next", "session=abc"),
+    ],
+)
+def test_what_looks_like_a_secret_is_redacted(text: str, kept: str, hidden: str) -> None:
+    result = redact(text)
+    assert hidden not in result
+    assert kept in result
+    assert "[redacted]" in result
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nothing here", "the password was changed", "token_expired", "a bearer of news", "key=1"]
+)
+def test_what_does_not_is_kept(text: str) -> None:
+    assert redact(text) == text.replace("bearer of", "[redacted]")
+
+
+@BOTH
+def test_secrets_are_hidden_in_every_part_of_a_line(formatter: logging.Formatter) -> None:
+    secret = "correct horse battery"
+    try:
+        raise ValueError({"password": secret})
+    except ValueError as error:
+        line = formatter.format(
+            record(
+                f"password='{secret}'",
+                error=error,
+                password=secret,
+                body={"user": {"new_password": secret, "name": "kept"}},
+                headers=[("Authorization", "x"), f"Authorization: {secret}"],
+                raw=f'{{"password": "{secret}"}}'.encode(),
+                text=f"password: '{secret}'",
+            )
+        )
+    assert "horse" not in line
+    assert "kept" in line
+    if isinstance(formatter, JsonFormatter):
+        assert json.loads(line)["body"] == {"user": {"new_password": "[redacted]", "name": "kept"}}
+
+
+@BOTH
+@pytest.mark.slow
+def test_a_whole_run_leaves_no_secret_in_the_log(
+    app: Flask, client: FlaskClient, formatter: logging.Formatter, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Register, sign in, refresh, replay, be refused, break: at DEBUG, and with every logger heard."""
+    password, wrong, new = "purple monkey dishwasher", "wrong staple battery", "another long passphrase"
+    seen: list[str] = [password, wrong, new]
+    email = {"email": "dave@example.com"}
+
+    def call(method: str, path: str, token: str = "", **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = client.open(API + path, method=method, headers=headers | options.pop("headers", {}), **options)
+        document = answer.get_json(silent=True) or {}
+        seen.extend(document[name] for name in ("access_token", "refresh_token") if name in document)
+        return document
+
+    with logged(formatter) as log, everything_heard(formatter) as others:
+        registered = call("POST", "/auth/register", json=email | {"name": "Dave", "password": password})
+        call("POST", "/auth/register", json=email | {"name": "Dave", "password": password})
+        call("POST", "/auth/register", json={"email": password, "name": wrong, "password": "short"})
+        call("POST", "/auth/login", json=email | {"password": wrong})
+        call("POST", "/auth/login", json=email | {"password": password, password: wrong})
+        call("POST", "/auth/login", data=f'{{"password": "{password}"', content_type="application/json")
+        call("POST", "/auth/login", data=f"password={password}")
+        login = call("POST", "/auth/login", json=email | {"password": password})
+        call("POST", "/auth/refresh", login["refresh_token"])
+        clock.forward(minutes=1)
+        replay = call("POST", "/auth/refresh", json={"refresh_token": login["refresh_token"]})
+        assert replay["code"] == "token_revoked"
+        access = registered["access_token"]
+        call("GET", "/auth/me", access)
+        call("GET", "/auth/me", access + "x")
+        call("GET", "/auth/me", access.rpartition(".")[0])
+        call("GET", "/auth/me", headers={"Authorization": "Basic " + base64.b64encode(password.encode()).decode()})
+        call("GET", f"/auth/me?access_token={access}&password={password}", access)
+        call("GET", f"/{access}/{password}", access)
+        body = {"current_password": password, "new_password": new}
+        call("POST", "/auth/password", access, json=body | {"current_password": wrong})
+        call("POST", "/auth/password", access, json=body, headers={"X-Request-ID": access, "User-Agent": access})
+        call("POST", "/posts", access, json={"title": "T", "content": "C"}, headers={"Idempotency-Key": access[:200]})
+
+        def fail(*_: object, **members: object) -> None:
+            raise RuntimeError(members, {"password": password}, f"Bearer {access}", access)
+
+        monkeypatch.setattr("app.posts.service.create_post", fail)
+        call("POST", "/posts", access, json={"title": "T", "content": "C"})
+        call("POST", "/auth/logout", access)
+    text = log.getvalue() + others()
+    assert "RuntimeError" in text
+    parts = {part for token in seen if token.startswith("eyJ") for part in (token, token.rpartition(".")[2])}
+    for secret in (password, wrong, new, *parts, base64.b64encode(password.encode()).decode()):
+        assert secret not in text
+    assert not re.search(r"(?i)bearer +[a-z0-9]", text)
+    assert "argon2" not in text
+
+
+def everything_heard(formatter: logging.Formatter) -> Any:
+    """A context that collects what every other logger of the process writes, redacted or not."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def hear() -> Iterator[Callable[[], str]]:
+        root, lines = logging.getLogger(), []
+
+        class Listener(logging.Handler):
+            def emit(self, made: logging.LogRecord) -> None:
+                lines.append(made.getMessage())
+
+        listener, before = Listener(), root.level
+        root.addHandler(listener)
+        root.setLevel(logging.DEBUG)
+        try:
+            yield lambda: "\n".join(lines)
+        finally:
+            root.removeHandler(listener)
+            root.setLevel(before)
+
+    return hear()
+
+
+def test_the_standard_attributes_are_no_extras() -> None:
+    line = json.loads(JsonFormatter().format(record()))
+    assert line.keys() == {"time", "level", "logger", "event"}
+    assert logs.LOG_FILES > 0

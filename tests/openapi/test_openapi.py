@@ -1,0 +1,372 @@
+"""The OpenAPI document: it is valid, it holds every route, and the routes do what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError, fields
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from app import create_app
+from app.api.access import ANYONE, FRESH
+from app.api.endpoint import Endpoint
+from app.api.fields import Text, text_pattern
+from app.api.responses import ok
+from app.api.routing import Api
+from app.openapi.document import endpoints_of
+from tests.conftest import Person, problem, settings_for
+from tests.support.calls import CALLS, Call, World
+from tests.support.openapi_document import Document
+
+# Asking for the document opens no database.
+UNOPENED = "sqlite:////nowhere/gatepost.db"
+
+
+@pytest.fixture(scope="module")
+def offline() -> Flask:
+    """An application that opens no connection: enough to ask for the document."""
+    return create_app(settings_for(UNOPENED))
+
+
+@pytest.fixture(scope="module")
+def document(offline: Flask) -> Document:
+    """The document, as it is served."""
+    response = offline.test_client().get("/openapi.json")
+    assert response.status_code == 200
+    return Document(response.get_json())
+
+
+@pytest.fixture
+def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
+    """The cast, Alice's session and her two posts."""
+    return World(app, client, alice, bob, carol)
+
+
+def routes(app: Flask) -> Iterator[tuple[str, str, Endpoint]]:
+    """Method, path and endpoint of every route."""
+    for rule in app.url_map.iter_rules():
+        endpoint = app.view_functions[rule.endpoint]
+        assert isinstance(endpoint, Endpoint), f"{rule} does not declare who may call it"
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            yield method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), endpoint
+
+
+def test_it_is_a_valid_openapi_document(document: Document) -> None:
+    assert document.content["openapi"] == "3.1.0"
+    assert [error.message for error in OpenAPIV31SpecValidator(document.content).iter_errors()] == []
+
+
+def test_it_holds_every_route_and_no_other(offline: Flask, document: Document) -> None:
+    described = {(method, path) for method, path, _ in document.operations.values()}
+    assert described == {(method, path) for method, path, _ in routes(offline)}
+
+
+def test_every_operation_is_named_after_its_view(offline: Flask, document: Document) -> None:
+    views = sorted(endpoint.view.__name__ for _, _, endpoint in routes(offline))
+    assert sorted(document.operations) == views
+    assert len(set(views)) == len(views)
+
+
+def test_every_operation_says_what_it_does(document: Document) -> None:
+    tags = {tag["name"]: tag["description"] for tag in document.content["tags"]}
+    assert all(tags.values())
+    for name, (_, _, operation) in document.operations.items():
+        assert operation["summary"], name
+        assert not operation["summary"].endswith("."), name
+        assert "Who may call: " in operation["description"], name
+        assert {*operation["tags"]} <= {*tags}, name
+
+
+def test_names_of_parts_are_not_numbered(document: Document) -> None:
+    # apispec adds a digit when two schemas would have one name.
+    assert not [name for part in document.content["components"].values() for name in part if name[-1].isdigit()]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_an_answer_is_what_the_document_says(world: World, document: Document, call: Call) -> None:
+    response = world.call(call)
+    assert response.status_code == call.status, response.text
+    assert document.find_operation(call.method, response.request.path) is document.operations[call.operation][2]
+    document.check(response)
+    if call.status >= 400:
+        problem(response)
+
+
+def test_every_operation_is_called_with_and_without_success(document: Document) -> None:
+    statuses: dict[str, set[int]] = {}
+    for call in CALLS:
+        statuses.setdefault(call.operation, set()).add(call.status)
+    assert statuses.keys() == document.operations.keys()
+    for name, (_, _, operation) in document.operations.items():
+        assert min(statuses[name]) < 300, name
+        # Readiness is refused in a test of its own.
+        assert name == "get_readiness" or max(statuses[name]) >= 400, name
+        if operation["security"] == [{"accessToken": []}]:
+            assert 401 in statuses[name], name
+
+
+def test_readiness_is_told_in_one_shape(
+    client: FlaskClient, document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found in (
+        {"database": "unavailable", "migrations": "unknown", "maintenance": False, "status": "unready"},
+        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "draining", "redis": "unavailable"},
+    ):
+        monkeypatch.setattr("app.observability.health.find_readiness", lambda found=found: found)
+        response = client.get("/health/ready")
+        assert (response.status_code, response.get_json()) == (503, found)
+        document.check(response)
+    members = document.content["components"]["schemas"]["Readiness"]
+    assert {*members["properties"]} - {*members["required"]} == {"redis"}
+
+
+def test_a_replay_is_in_the_document(alice: Person, document: Document) -> None:
+    body = {"title": "Once", "content": "and only once"}
+    for replayed in (None, "true"):
+        response = alice.post("/posts", json=body, headers={"Idempotency-Key": "k"})
+        assert response.headers.get("Idempotency-Replayed") == replayed
+        document.check(response)
+    other = alice.post("/posts", json={**body, "title": "Twice"}, headers={"Idempotency-Key": "k"})
+    assert problem(other) == (422, "idempotency_key_reused")
+    document.check(other)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"data": "{", "content_type": "application/json"}, (400, "malformed_request")),
+        ({"data": "a" * 1_100_000, "content_type": "application/json"}, (413, "payload_too_large")),
+        ({"data": "a=b", "content_type": "application/x-www-form-urlencoded"}, (415, "unsupported_media_type")),
+    ],
+)
+def test_an_unreadable_body_is_in_the_document(
+    alice: Person, document: Document, options: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    for method, path in (("POST", "/posts"), ("PATCH", "/posts/1"), ("DELETE", "/posts/1"), ("POST", "/auth/refresh")):
+        response = alice.call(method, path, **options)
+        assert problem(response) == expected
+        document.check(response)
+
+
+def test_examples_of_answers_fit_their_schemas(document: Document) -> None:
+    checked = 0
+    for name, (_, _, operation) in document.operations.items():
+        for status, response in operation["responses"].items():
+            for content in document.resolve(response).get("content", {}).values():
+                for example in examples_in(document, content):
+                    assert not document.errors(content["schema"], example), (name, status)
+                    checked += 1
+    assert checked > 200
+
+
+def examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
+    """The examples of a media type."""
+    named = [document.resolve(example)["value"] for example in content.get("examples", {}).values()]
+    return [content["example"], *named] if "example" in content else named
+
+
+def test_every_parameter_is_described_and_has_an_example(document: Document) -> None:
+    for name, (_, _, operation) in document.operations.items():
+        for reference in operation["parameters"]:
+            parameter = document.resolve(reference)
+            schema = parameter["schema"]
+            assert parameter["description"], (name, parameter["name"])
+            values = [*schema.get("examples", []), *schema.get("enum", []), schema.get("default")]
+            assert any(value is not None for value in values), (name, parameter["name"])
+            for value in schema.get("examples", []):
+                assert not document.errors(schema, value), (name, parameter["name"])
+
+
+def test_no_example_is_a_mere_placeholder(document: Document) -> None:
+    for name, (_, _, operation) in document.operations.items():
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for part in (*bodies, *map(document.resolve, operation["responses"].values())):
+            for content in part.get("content", {}).values():
+                example = content.get("example")
+                assert "…" not in str(example), name
+                assert {} not in (example.values() if isinstance(example, dict) else ()), name
+
+
+def test_every_problem_of_an_operation_has_its_example(document: Document) -> None:
+    for name, (_, _, operation) in document.operations.items():
+        for status, reference in operation["responses"].items():
+            content = document.resolve(reference).get("content", {}).get("application/problem+json")
+            if content is None:
+                assert int(status) < 400, (name, status)
+                continue
+            examples = {code: document.resolve(example)["value"] for code, example in content["examples"].items()}
+            assert examples, (name, status)
+            for code, example in examples.items():
+                assert (example["code"], str(example["status"])) == (code, status), name
+            wrong = {**next(iter(examples.values())), "code": "precondition_failed" if status != "412" else "conflict"}
+            assert document.errors(content["schema"], wrong), (name, status)
+
+
+def test_examples_of_bodies_are_accepted(offline: Flask, document: Document) -> None:
+    for _, _, endpoint in routes(offline):
+        if endpoint.body is None:
+            continue
+        body = document.operations[endpoint.view.__name__][2]["requestBody"]
+        assert body["required"] is endpoint.body_required
+        content = body["content"]["application/json"]
+        assert not document.errors(content["schema"], content["example"])
+        endpoint.body.load(content["example"])
+
+
+# What rules about white space and control characters are likely to get wrong, among everything else.
+EDGES = "\0\t\n\r\x0b\x1c \x7f\x85\u00a0\u3000\ufeffa\u00e9\U0001f511"
+TEXTS = st.text(alphabet=st.sampled_from(EDGES) | st.characters(exclude_categories=["Cs"]))
+
+
+def text_fields(app: Flask) -> Iterator[tuple[str, str, fields.Field[Any]]]:
+    """Every text of every body, with the name of its schema."""
+    for _, endpoint in endpoints_of(app):
+        for name, field in endpoint.body.fields.items() if endpoint.body else ():
+            if isinstance(field, Text) and field.metadata.get("format") != "email":
+                yield type(endpoint.body).__name__, name, field
+
+
+def test_the_document_takes_a_text_just_when_its_field_does(offline: Flask, document: Document) -> None:
+    schemas = document.content["components"]["schemas"]
+    # Python lets $ match before a last newline, which other engines don't: \Z is what they mean.
+    rules = [
+        ((schema, name), field, {**rule, "pattern": rule["pattern"].replace("$", r"\Z")})
+        for schema, name, field in text_fields(offline)
+        for rule in [schemas[schema]["properties"][name]]
+    ]
+    assert len(rules) > 10
+
+    @settings(max_examples=150, deadline=None)
+    @given(text=TEXTS)
+    def judge(text: str) -> None:
+        for place, field, rule in rules:
+            assert (not document.errors(rule, text)) == is_accepted(field, text), place
+
+    judge()
+
+
+@pytest.mark.parametrize("multiline", [False, True])
+@pytest.mark.parametrize("blank", [False, True])
+def test_patterns_judge_each_character_as_the_fields_do(multiline: bool, blank: bool) -> None:
+    field = Text(0, 9, multiline=multiline, blank=blank)
+    pattern = re.compile(text_pattern(multiline=multiline, blank=blank).replace("$", r"\Z"))
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x10000, 0x10FFFF]):
+        for text in (character, f"a{character}", f"{character}a"):
+            assert bool(pattern.search(text)) == is_accepted(field, text), ascii(text)
+
+
+def is_accepted(field: fields.Field[Any], value: Any) -> bool:
+    """Whether a field loads a value."""
+    try:
+        field.deserialize(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def test_lists_may_be_walked_both_ways(document: Document) -> None:
+    names = {parameter.get("name") for parameter in document.operations["list_posts"][2]["parameters"]}
+    assert {"limit", "cursor", "page", "sort", "status", "author_id", "created_after", "created_before"} <= names
+    limit = document.operations["list_posts"][2]["parameters"][0]
+    assert limit["schema"] == {"type": "integer", "default": 20, "minimum": 1, "maximum": 100}
+
+
+def test_ids_are_64_bit_integers(document: Document) -> None:
+    for _, path, operation in document.operations.values():
+        given_ids = {parameter["name"]: parameter for parameter in operation["parameters"] if "in" in parameter}
+        for name in re.findall(r"\{(\w+_id)\}", path):
+            schema = given_ids[name]["schema"]
+            assert (schema["type"], schema["minimum"], schema["maximum"]) == ("integer", 1, 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "security"),
+    [
+        ("log_in", []),
+        ("get_health", []),
+        ("get_post", [{"accessToken": []}, {}]),
+        ("create_post", [{"accessToken": []}]),
+        ("create_user", [{"accessToken": []}]),
+        ("export_user", [{"accessToken": []}]),
+        ("refresh", [{"refreshToken": []}, {"refreshCookie": []}, {}]),
+        ("log_out", [{"accessToken": []}, {"refreshToken": []}, {"refreshCookie": []}, {}]),
+    ],
+)
+def test_it_says_which_credentials_a_route_takes(document: Document, operation: str, security: list[Any]) -> None:
+    assert document.operations[operation][2]["security"] == security
+
+
+def test_a_draft_may_have_no_time_of_publication(document: Document) -> None:
+    published_at = document.content["components"]["schemas"]["Post"]["properties"]["published_at"]
+    assert (published_at["type"], published_at["format"]) == (["string", "null"], "date-time")
+
+
+def test_it_is_cached_but_revalidated(offline: Flask) -> None:
+    client = offline.test_client()
+    first = client.get("/openapi.json")
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    assert again.headers["Cache-Control"] == "no-cache"
+    assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_it_is_made_once_and_not_before_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def make(app: Flask) -> dict[str, Any]:
+        made.append(app)
+        return {"openapi": "3.1.0"}
+
+    monkeypatch.setattr("app.openapi.make_document", make)
+    client = create_app(settings_for(UNOPENED)).test_client()
+    assert not made
+    assert client.get("/openapi.json").data == client.get("/openapi.json").data
+    assert len(made) == 1
+
+
+def test_with_a_prefix_the_server_is_the_prefix(document: Document) -> None:
+    app = create_app(settings_for(UNOPENED, service_prefix="/example"))
+    client = app.test_client()
+    assert client.get("/openapi.json").status_code == 404
+    prefixed = client.get("/example/openapi.json").get_json()
+    assert prefixed["servers"] == [{"url": "/example"}]
+    assert document.content["servers"] == [{"url": "/"}]
+    assert prefixed["paths"].keys() == document.content["paths"].keys()
+    assert prefixed["components"]["examples"]["not_found"]["value"]["type"] == "/example/problems/not-found"
+
+
+def test_a_feature_from_outside_is_described_too() -> None:
+    app = create_app(settings_for(UNOPENED))
+    cats = Api("cats", __name__)
+    shapes = (Schema.from_dict({"lives": fields.Integer(), "tags": fields.List(fields.String())}, name="Cat"),)
+    dogs = Schema.from_dict({"barks": fields.Boolean()}, name="Dog")
+
+    @cats.operation("GET", "/cats/<name>", access=ANYONE, answer=ok(shapes[0](), dogs()))
+    def get_cat(name: str) -> dict[str, Any]:
+        """Read a cat. Or a dog."""
+        return {"lives": 9}
+
+    @cats.operation("GET", "/cats/<name>/secrets", access=FRESH, answer=ok(dogs()))
+    def get_secrets(name: str) -> dict[str, Any]:
+        """Read what it hides."""
+        return {"barks": False}
+
+    app.register_blueprint(cats)
+    document = Document(app.test_client().get("/openapi.json").get_json())
+    assert [error.message for error in OpenAPIV31SpecValidator(document.content).iter_errors()] == []
+    operation = document.operations["get_cat"][2]
+    assert (operation["summary"], operation["tags"]) == ("Read a cat", ["operations"])
+    content = operation["responses"]["200"]["content"]["application/json"]
+    assert content["schema"] == {"$ref": "#/components/schemas/CatOrDog"}
+    assert not document.errors({"$ref": "#/components/schemas/Cat"}, content["example"])
+    codes = document.operations["get_secrets"][2]["responses"]["401"]["content"]["application/problem+json"]["examples"]
+    assert "fresh_token_required" in codes
+    document.check(app.test_client().get("/cats/tom"))

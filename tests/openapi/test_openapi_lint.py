@@ -1,0 +1,71 @@
+"""Redocly's linter, which knows more of what makes an OpenAPI document good than whether it is valid."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.openapi.commands import FILE
+from tests.conftest import ROOT
+from tests.support.services import ServiceMissing, skip_or_fail
+from tools import javascript
+
+FOLDER = ROOT / "tests" / "openapi-lint"
+STAMP = FOLDER / "node_modules" / ".package-lock.json"
+INSTALL_SECONDS, LINT_SECONDS = 300, 120
+# It would ask the net for newer versions and tell its makers of itself.
+QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+
+
+@pytest.fixture(scope="module")
+def linter() -> list[str]:
+    """The linter's command, with the packages that its lock names."""
+    try:
+        npm = javascript.find_npm()
+    except javascript.NodeMissing as error:
+        skip_or_fail(ServiceMissing(str(error)))
+    lock = FOLDER / "package-lock.json"
+    if not STAMP.exists() or STAMP.stat().st_mtime < lock.stat().st_mtime:
+        javascript.run([npm, "ci", "--ignore-scripts", "--prefix", str(FOLDER)], timeout_seconds=INSTALL_SECONDS)
+    node = shutil.which("node")
+    assert node is not None
+    return [node, str(FOLDER / "node_modules" / "@redocly" / "cli" / "bin" / "cli.js")]
+
+
+def lint(linter: list[str], document: Path) -> list[dict[str, Any]]:
+    """Return what the linter has to say of a document."""
+    config = ["--config", str(FOLDER / "redocly.yaml"), "--format", "json", "--max-problems", "1000"]
+    answer = subprocess.run(
+        [*linter, "lint", str(document), *config],
+        cwd=FOLDER,
+        env={**os.environ, **QUIET},
+        capture_output=True,
+        text=True,
+        timeout=LINT_SECONDS,
+        check=False,
+    )
+    report = json.loads(answer.stdout[answer.stdout.index("{") :])
+    problems: list[dict[str, Any]] = report["problems"]
+    assert (answer.returncode == 0) == (not [p for p in problems if p["severity"] == "error"]), answer.stderr
+    return problems
+
+
+def test_the_document_has_no_faults(linter: list[str]) -> None:
+    assert [(problem["ruleId"], problem["message"]) for problem in lint(linter, FILE)] == []
+
+
+def test_faults_would_be_found(linter: list[str], tmp_path: Path) -> None:
+    document = json.loads(FILE.read_text(encoding="utf-8"))
+    operation = document["paths"]["/api/v1/posts"]["get"]
+    del operation["summary"]
+    operation["parameters"][0]["schema"]["example"] = "many"
+    operation["responses"] = {"200": operation["responses"]["200"]}
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert {"operation-summary", "operation-4xx-response"} <= {problem["ruleId"] for problem in lint(linter, path)}

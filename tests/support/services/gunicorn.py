@@ -1,0 +1,143 @@
+"""Gatepost as production runs it: gunicorn with the project's own gunicorn.conf.py."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from tests.support.services import LOOPBACK, ServiceFailed, free_port
+from tests.support.services.process import ServerProcess, bare_environment, private_folder
+
+ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 30
+PROBE_SECONDS = 2
+# Longer than the server's own GRACEFUL_TIMEOUT_SECONDS, which `env` may change.
+STOP_SECONDS = 45
+
+
+class GatepostServer:
+    """A running Gatepost; a context manager. It knows only `env` and these defaults, no `.env`.
+
+    `options` are gunicorn's own, which overrule its file.
+    """
+
+    def __init__(self, env: Mapping[str, str], application: str = "run:app", *, options: Sequence[str] = ()) -> None:
+        self._application = application
+        self._options = options
+        self._folder = private_folder("app")
+        self._port = free_port()
+        self._process = ServerProcess("Gatepost", self._folder / "log", signal.SIGTERM)
+        self._env = {
+            **bare_environment(),
+            "APP_ENV": "testing",
+            "DATABASE_URL": f"sqlite:///{self._folder / 'gatepost.db'}",
+            "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+            "WEB_CONCURRENCY": "2",
+            "WEB_THREADS": "4",
+            # Each server counts its callers apart from every other one of this machine.
+            "RATELIMIT_DIR": str(self._folder / "limits"),
+            **env,
+            "BIND": f"{LOOPBACK}:{self._port}",
+        }
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port, without a path."""
+        return f"http://{LOOPBACK}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        return self._port
+
+    @property
+    def database_url(self) -> str:
+        """Where it keeps its data."""
+        return self._env["DATABASE_URL"]
+
+    @property
+    def pid(self) -> int:
+        """The process id of gunicorn's master."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether gunicorn's master is alive."""
+        return self._process.is_running
+
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that live now."""
+        return [child.pid for child in self._process.children()]
+
+    def log_text(self) -> str:
+        """All that master and workers have written so far."""
+        return self._process.log_text()
+
+    def start(self) -> None:
+        """Start the server, again after stop or kill: same port, same settings."""
+        self._process.start(
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *self._options, self._application],
+            self._is_ready,
+            timeout_seconds=START_SECONDS,
+            cwd=ROOT,
+            env=self._env,
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the master a signal, such as SIGHUP for a reload."""
+        psutil.Process(self.pid).send_signal(number)
+
+    def stop(self) -> int:
+        """Stop gracefully by SIGTERM and return the exit code."""
+        return self._process.stop(signal.SIGTERM, timeout_seconds=STOP_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL the master and its workers."""
+        self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP the master and its workers: connections stay open and nothing answers."""
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._process.thaw()
+
+    def close(self) -> None:
+        """Stop the server for good and remove its files."""
+        try:
+            if self._process.is_running and self.stop() != 0:
+                raise ServiceFailed(f"Gatepost stopped with an error:\n{self._process.log_tail()}")
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_ready(self) -> bool:
+        """Whether all workers were forked and one of them answers."""
+        return len(self.worker_pids()) >= int(self._env["WEB_CONCURRENCY"]) and self._is_healthy()
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=PROBE_SECONDS)
+        try:
+            connection.request("GET", "/health")
+            answer = json.load(connection.getresponse())
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        finally:
+            connection.close()
+        return bool(answer == {"status": "healthy"})

