@@ -30,7 +30,7 @@ from tests.concurrency.soak import (
     soak_refreshes,
 )
 from tests.conftest import PATIENT, migrate
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
 ROUNDS, REQUESTS = 1_000, 10_000

@@ -33,7 +33,7 @@ from app.security.passwords import hash_password
 from app.settings import Settings, load_settings
 from app.users.service import create_user
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
 API = "/api/v1"

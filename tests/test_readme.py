@@ -17,7 +17,7 @@ from app.settings import Settings
 from tests.concurrency.race import Arena
 from tests.conftest import ROOT, empty, settings_for
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.process import bare_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,6 +22,8 @@ from app.settings import Settings
 LOG_FILE_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
 log = logging.getLogger("gatepost.request")
+# gunicorn and granian write to these; their lines get the same handler and format.
+SERVER_LOGGERS = ("gunicorn.error", "_granian")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What must not reach a log whoever writes the line: tokens by their shape, credentials by their names.
 _NAMES = "password|passwd|secret|token|api_key"
@@ -62,21 +64,39 @@ def write_request(request: Request, status: int, seconds: float, problem: str | 
 
 
 def configure(settings: Settings) -> None:
-    """Replace the handlers of the process by one, on standard output or LOG_FILE."""
+    """Send the lines of the application and of the server that runs it to one handler."""
+    handler = make_handler(settings)
+    for name in ("gatepost", *SERVER_LOGGERS):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(settings.log_level)
+        logger.propagate = False
+
+
+def make_handler(settings: Settings) -> logging.Handler:
+    """Return a handler for standard output or LOG_FILE, in the format of LOG_FORMAT."""
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if settings.log_file:
-        # It brings much along, a client of Redis among it, that is not needed elsewhere.
+        # Imported only where it is used, because it imports a Redis client.
         from concurrent_log_handler import ConcurrentRotatingFileHandler
 
-        # All workers write to it: whoever finds it full moves it out of the way of all, under a lock between them.
+        # Several processes write the file. The one that finds it full renames it under a lock that all of them take.
         handler = ConcurrentRotatingFileHandler(
             settings.log_file, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8"
         )
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    root = logging.getLogger("gatepost")
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level)
-    root.propagate = False
+    return handler
+
+
+def server_logging(settings: Settings) -> dict[str, Any]:
+    """Return a logging configuration (logging.config.dictConfig) for a server's own process."""
+    logger = {"handlers": ["gatepost"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"gatepost": {"()": make_handler, "settings": settings}},
+        "loggers": dict.fromkeys(SERVER_LOGGERS, logger),
+    }
 
 
 @lru_cache(maxsize=256)

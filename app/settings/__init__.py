@@ -121,6 +121,7 @@ class Settings:
     log_format: str
     log_file: str | None
     bind: str
+    server: str
     web_concurrency: int
     web_threads: int
     max_queued_requests: int
@@ -252,6 +253,7 @@ def _read(env: FileAwareEnv) -> dict[str, Any]:
         ),
         "log_file": _parsed(env, "LOG_FILE", _log_file, None),
         "bind": _parsed(env, "BIND", _bind, "127.0.0.1:8000"),
+        "server": env.str("SERVER", "gunicorn", validate=_one_of("gunicorn", "granian")),
         "web_concurrency": env.int("WEB_CONCURRENCY", _default_workers(), validate=at_least_1),
         "web_threads": web_threads,
         "max_queued_requests": env.int("MAX_QUEUED_REQUESTS", 32 * (web_threads or 4), validate=at_least_1),

@@ -17,7 +17,7 @@ from benchmarks.overload.clients import Answer, all_in_turn, at_rate, in_turn, p
 from benchmarks.processors import processors_of
 from benchmarks.scale.rows import PASSWORD, filled
 from benchmarks.speed.servers import call, environment, machine
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 USERS, POSTS = 1000, 20_000
 API = "/api/v1"

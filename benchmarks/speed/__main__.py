@@ -34,7 +34,7 @@ from benchmarks.speed.servers import (
     worker_megabytes,
 )
 from benchmarks.speed.wrk import Failed, Load, Run, run
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
 FIGURES = Path(__file__).with_name("figures.json")

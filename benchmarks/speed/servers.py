@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from tests.support.services import LOOPBACK, free_port
-from tests.support.services.gunicorn import ROOT, GatepostServer
+from tests.support.services.gatepost import ROOT, GatepostServer
 from tests.support.services.postgres import find_binaries
 from tests.support.services.process import ServerProcess, bare_environment, private_folder
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.browser.site import Site
 from tests.conftest import PATIENT, migrate
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tools import javascript, services
 
 BUILD_SECONDS = 300

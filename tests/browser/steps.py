@@ -11,7 +11,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.conftest import API, PASSWORD, ROOT
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 SCREENSHOTS = ROOT / "var" / "screenshots"
 # Judges a page by the Web Content Accessibility Guidelines, contrast included.

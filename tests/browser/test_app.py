@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.conftest import PASSWORD
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 TEXTS = {

@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, expect
 from tests.browser import steps
 from tests.browser.conftest import build
 from tests.browser.site import Site
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 

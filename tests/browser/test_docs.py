@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, R
 
 from tests.browser.conftest import ACCESS_SECONDS, PATIENCE_MS
 from tests.conftest import PASSWORD
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 from tests.browser import steps
 from tests.browser.conftest import ACCESS_SECONDS
 from tests.browser.site import Site
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 ROUNDS = 100

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.conftest import ROOT
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.process import bare_environment
 
 pytestmark = pytest.mark.slow

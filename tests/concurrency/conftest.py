@@ -8,7 +8,7 @@ import pytest
 
 from tests.concurrency.race import Arena
 from tests.conftest import empty
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, NullPool, create_engine, insert, text
 from app.users.models import User
 from tests.conftest import API, PASSWORD, password_hash
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 T = TypeVar("T")
 CLIENT_TIMEOUT_SECONDS = 30

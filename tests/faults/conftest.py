@@ -10,7 +10,7 @@ import pytest
 from tests.concurrency.race import Arena
 from tests.conftest import migrate
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer, find_binaries
 
 Serve = Callable[..., Arena]

@@ -20,7 +20,7 @@ from tests.faults.drills import application, postgres, surroundings
 from tests.faults.drills.__main__ import DRILLS
 from tests.faults.drills.stage import Figures, Stage, engine_of
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 DEADLINE_SECONDS = 2.0
 # Those of the queue and of the database: where processes start, a busy machine may need the first of them.

@@ -27,7 +27,7 @@ from tests.faults.outage import (
     held_post,
 )
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
 # Long enough for more than one deadline to pass.

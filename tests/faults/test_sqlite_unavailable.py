@@ -26,7 +26,7 @@ from tests.faults.outage import (
     assert_served,
     fill_pools,
 )
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.conftest import BACKENDS, PATIENT, migrate
 from tests.fuzzing.plan import CALLER, CALLERS, Caller
-from tests.support.services.gunicorn import ROOT, GatepostServer
+from tests.support.services.gatepost import ROOT, GatepostServer
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.process import private_folder
 

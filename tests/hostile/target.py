@@ -27,7 +27,7 @@ from app.users.service import create_user
 from tests.auth.support import KEY
 from tests.conftest import PATIENT, migrate, password_hash, settings_for
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 Rows = dict[str, list[dict[str, Any]]]
 ORIGIN = "https://app.example.com"

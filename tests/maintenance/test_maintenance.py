@@ -21,7 +21,7 @@ from app.database import db
 from app.maintenance.service import FRESH_SECONDS, STALE_SECONDS, MaintenanceCache, State
 from tests.concurrency.race import Arena, call, on_every_worker
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 ON = {"maintenance": True, "message": "Back at noon.", "retry_after": 600}
 

@@ -26,7 +26,7 @@ from app.security.rate_limits import LimitName
 from tests.concurrency.race import Reply, on_every_worker
 from tests.conftest import API, PASSWORD, ROOT, Person, settings_for
 from tests.support.services import LOOPBACK, free_port
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 NAME = re.compile(r"\bgatepost_[a-z_]+\b")
 RULES = (ROOT / "ops/alerts.yml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from tests.conftest import API, migrate, settings_for
 from tests.observability.test_metrics import fetch
 from tests.security.test_rate_limits import wait_until
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 
 
 class Collector(HTTPServer):

@@ -6,12 +6,10 @@ import json
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.server.small_server import serving, wait_until
 
 # So many processes, forked from one as workers are, which hash so often for so long; prints when each began and ended.
 SCRIPT = """
@@ -120,19 +118,3 @@ def test_the_memory_of_a_hash_is_given_back_when_no_other_comes() -> None:
         assert abs(at_once - after) < 2
         assert 18 < after - rested < 22
         assert abs(again - after) < 2
-
-
-def test_a_server_gives_it_back(tmp_path: Path) -> None:
-    """The worker's main loop sees to it."""
-    called = tmp_path / "trimmed"
-    changes = f"""
-    from pathlib import Path
-    from app import heap, passwords
-    passwords.IDLE_SECONDS = 0.2
-    heap.trim = lambda: Path({str(called)!r}).touch()
-
-    def post_worker_init(worker):
-        passwords.hash_password("seven tall lamps")
-    """
-    with serving(tmp_path, changes):
-        wait_until(called.exists)

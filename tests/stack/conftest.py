@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import PASSWORD, migrate
 from tests.stack.wire import Answer, Application, call
 from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import NginxServer
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer

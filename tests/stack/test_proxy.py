@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.serving import ServingWorker
+from app.settings import load_settings
 from tests.faults.outage import REFUSED_WITHIN_SECONDS
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Application, Seen, call, eventually, response, send
@@ -328,7 +328,7 @@ class TestSilence:
     def test_the_defaults_leave_the_application_the_word(self) -> None:
         texts = dict(re.findall(r"(NGINX_APP_TIMEOUT|NGINX_RETRY_TIMEOUT):=(\d+)s", START))
         silence, retry = (int(texts[name]) for name in ("NGINX_APP_TIMEOUT", "NGINX_RETRY_TIMEOUT"))
-        queue_seconds = ServingWorker.max_queue_seconds
+        queue_seconds = load_settings().max_queue_ms / 1000
         assert queue_seconds + REFUSED_WITHIN_SECONDS < silence < retry < 2 * silence
 
 

@@ -13,7 +13,7 @@ import psutil
 
 from tests.faults.drills.stage import NO_LIMITS, WRITERS, Drill, Figures, Stage, engine_of
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import NginxServer
 
 

@@ -26,7 +26,7 @@ from tests.faults.drill import Outcome, Poller, Verdict, Writer, check
 from tests.faults.firewall import Firewall, firewall_before
 from tests.faults.relay import Relay
 from tests.support.services import LOOPBACK
-from tests.support.services.gunicorn import GatepostServer
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.process import private_folder
 from tests.support.services.redis import RedisServer

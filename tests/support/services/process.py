@@ -24,7 +24,7 @@ POLL_SECONDS = 0.02
 MAX_FOLDER_CHARACTERS = 60
 
 
-class AccessPolicy:
+class Guard:
     """A process that outlives this one just long enough to end the servers it left behind.
 
     It notices by end of file on its standard input, which no way of dying can avoid. (The kernel's
@@ -67,7 +67,7 @@ class AccessPolicy:
         self._process.stdin.flush()
 
 
-GUARD = AccessPolicy()
+GUARD = Guard()
 
 
 def children_of(process: psutil.Process) -> list[psutil.Process]:

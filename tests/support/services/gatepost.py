@@ -1,4 +1,4 @@
-"""Gatepost as production runs it: gunicorn with the project's own gunicorn.conf.py."""
+"""Gatepost as production runs it: under gunicorn with the project's gunicorn.conf.py, or under granian."""
 
 from __future__ import annotations
 
@@ -25,13 +25,22 @@ STOP_SECONDS = 45
 
 
 class GatepostServer:
-    """A running Gatepost; a context manager. It knows only `env` and these defaults, no `.env`.
+    """A running Gatepost; a context manager. It gets only `env` and these defaults, no `.env`.
 
-    `options` are gunicorn's own, which overrule its file.
+    With `server` "gunicorn", `options` are further options of gunicorn, which take precedence over its file. With
+    "granian" the application is always run:app.
     """
 
-    def __init__(self, env: Mapping[str, str], application: str = "run:app", *, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        application: str = "run:app",
+        *,
+        server: str = "gunicorn",
+        options: Sequence[str] = (),
+    ) -> None:
         self._application = application
+        self._server = server
         self._options = options
         self._folder = private_folder("app")
         self._port = free_port()
@@ -46,6 +55,7 @@ class GatepostServer:
             # Each server counts its callers apart from every other one of this machine.
             "RATELIMIT_DIR": str(self._folder / "limits"),
             **env,
+            "SERVER": server,
             "BIND": f"{LOOPBACK}:{self._port}",
         }
         self.start()
@@ -73,17 +83,17 @@ class GatepostServer:
 
     @property
     def pid(self) -> int:
-        """The process id of gunicorn's master."""
+        """The process id of the server's first process."""
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether gunicorn's master is alive."""
+        """Whether the server's first process is alive."""
         return self._process.is_running
 
     def worker_pids(self) -> list[int]:
         """The process ids of the workers that live now."""
-        return [child.pid for child in self._process.children()]
+        return [child.pid for child in self._process.children() if not is_resource_tracker(child)]
 
     def log_text(self) -> str:
         """All that master and workers have written so far."""
@@ -92,12 +102,17 @@ class GatepostServer:
     def start(self) -> None:
         """Start the server, again after stop or kill: same port, same settings."""
         self._process.start(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *self._options, self._application],
+            self._command(),
             self._is_ready,
             timeout_seconds=START_SECONDS,
             cwd=ROOT,
             env=self._env,
         )
+
+    def _command(self) -> list[str]:
+        if self._server == "granian":
+            return [sys.executable, "run.py"]
+        return [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *self._options, self._application]
 
     def signal(self, number: signal.Signals) -> None:
         """Send the master a signal, such as SIGHUP for a reload."""
@@ -141,3 +156,11 @@ class GatepostServer:
         finally:
             connection.close()
         return bool(answer == {"status": "healthy"})
+
+
+def is_resource_tracker(process: psutil.Process) -> bool:
+    """Whether a process is the helper of Python's multiprocessing, which serves no requests."""
+    try:
+        return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
