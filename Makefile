@@ -58,24 +58,21 @@ openapi: venv ## Write docs/openapi.json again and generate the TypeScript clien
 bench-login: venv ## Compare the times of refused logins, which must not tell why
 	$(VENV_PYTHON) -m benchmarks.login_timing
 
-.PHONY: bench bench-check bench-profile
-bench: venv ## Measure the service beside a bare WSGI function; write docs/performance.md. Needs a quiet machine
+.PHONY: bench bench-check
+bench: venv ## Measure under gunicorn and granian beside a bare WSGI function; write docs/performance.md
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.speed $(ARGS)
 
-bench-check: venv ## The same, held to the figures written last; fails when something got slower by 15 %
+bench-check: venv ## Measure again and compare with the recorded figures; fails when something is slower by 15 %
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.speed --check $(ARGS)
-
-bench-profile: venv ## Show where the CPU of a request goes, layer by layer; ARGS="--limit" for the limit too
-	@$(VENV_PYTHON) -m tools.services wrk
-	@$(VENV_PYTHON) -m benchmarks.speed.profile $(ARGS)
 
 .PHONY: bench-scale bench-overload soak-memory
 bench-scale: venv ## Compare lists' last pages with their first, many rows with few; ARGS="--posts 10000000" for all of it
 	@$(VENV_PYTHON) -m benchmarks.scale $(ARGS)
 
-bench-overload: venv ## Send three times what the service can serve, logins without end beside reads, and time its start
+bench-overload: venv ## Measure /health and reads under overload and beside logins; ARGS="--server granian"
+	@$(VENV_PYTHON) -m tools.services wrk nginx
 	@$(VENV_PYTHON) -m benchmarks.overload $(ARGS)
 
 soak-memory: venv ## Watch the workers' memory under a mix of requests for an hour; ARGS="--seconds 300" for less

@@ -1,7 +1,8 @@
-"""Measure Gatepost beside the bare limit, in alternating rounds: `make bench`, `make bench-check`.
+"""Measure Gatepost beside a bare WSGI function, under gunicorn and granian: `make bench`, `make bench-check`.
 
-Prints medians and ratios, and writes them to docs/performance.md and benchmarks/speed/figures.json. With --check
-nothing is written: what was measured is held to figures.json, and the command fails when a ratio is worse by 15 %.
+Prints medians and ratios of alternating rounds, and writes them to docs/performance.md and
+benchmarks/speed/figures.json. With --check nothing is written: the command fails when a ratio is worse than that of
+figures.json by 15 %.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from benchmarks.speed.nginx import compare_with_nginx
-from benchmarks.speed.report import Figures, Plan, as_page, find_regressions
+from benchmarks.speed.report import Figures, Goodput, Plan, as_page, find_regressions
 from benchmarks.speed.servers import (
     PASSWORD,
+    SERVERS,
     Target,
     call,
     command,
@@ -31,15 +33,15 @@ from benchmarks.speed.servers import (
     log_in,
     refresh_tokens,
     statements_of,
-    worker_megabytes,
 )
-from benchmarks.speed.wrk import Failed, Load, Run, run
+from benchmarks.speed.wrk import Load, Run, run
 from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
 FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 API = "/api/v1"
+GOODPUT_CONNECTIONS = (16, 64, 256, 512)
 # A user may have a hundred sessions, of which each login ends the idlest: the one that all else is asked with must not
 # be among them.
 EMAIL, LOGIN_EMAIL, REFRESH_EMAIL = "bench@example.com", "login@example.com", "refresh@example.com"
@@ -111,36 +113,44 @@ def _near_the_end(port: int, cursor: str) -> str:
     return cursor
 
 
-def measure(server: GatepostServer, base: Target | None, plan: Plan, posts: int) -> dict[str, Figures]:
-    """Run every case in alternating rounds and return the medians."""
-    ours = Target("gatepost", server.url, server.pid)
-    cases = [case for case in make_cases(server, posts) if not plan.only or case.ours.name in plan.only]
-    if base is None:
-        # On SQLite 64 that write without a pause wait for each other until some are refused; and a refresh that is
-        # refused leaves the load without the token of its session.
-        cases = [case for case in cases if case.ours.name != "refresh"]
-    found: dict[str, list[tuple[Run, Run | None]]] = {case.ours.name: [] for case in cases}
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Gatepost and the bare function under the same server."""
+
+    server: str
+    ours: Target
+    base: Target | None
+
+
+def measure(pairs: list[Pair], cases: list[Case], plan: Plan, gateposts: list[GatepostServer]) -> dict[str, Any]:
+    """Run every case on every server in alternating rounds; return the medians by server and endpoint."""
+    found: dict[tuple[str, str], list[tuple[Run, Run | None]]] = {}
     for number in range(plan.rounds + 1):
         for case in cases:
-            seconds = plan.seconds if number else 1
-            case = replace(case, ours=renewed(server, case.ours, plan.connections))
-            pair = _one_round(case, ours, base, plan.connections, seconds, ours_first=number % 2 == 0)
-            if number:  # the first warms up
-                found[case.ours.name].append(pair)
-    counts = statements_of(server.log_text())
-    return {case.ours.name: _medians(found[case.ours.name], counts.get(case.route)) for case in cases}
+            for pair in pairs if number % 2 else pairs[::-1]:
+                runs = _one_round(case, pair, plan, gateposts[0], number)
+                if number:  # the first round warms up
+                    found.setdefault((pair.server, case.ours.name), []).append(runs)
+    table: dict[str, Any] = {}
+    for pair, running in zip(pairs, gateposts, strict=True):
+        counts = statements_of(running.log_text())
+        table[pair.server] = {
+            case.ours.name: _medians(found[pair.server, case.ours.name], counts.get(case.route)) for case in cases
+        }
+    return table
 
 
-def _one_round(
-    case: Case, ours: Target, base: Target | None, connections: int, seconds: int, *, ours_first: bool
-) -> tuple[Run, Run | None]:
-    runs: dict[str, Run] = {}
-    pairs = [(ours, case.ours)]
-    if base is not None and case.base is not None:
-        pairs.insert(len(pairs) if ours_first else 0, (base, case.base))
-    for target, load in pairs:
-        runs[target.name] = run(target.url, load, pid=target.pid, connections=connections, seconds=seconds)
-    return runs[ours.name], runs.get(base.name) if base else None
+def _one_round(case: Case, pair: Pair, plan: Plan, server: GatepostServer, number: int) -> tuple[Run, Run | None]:
+    seconds = plan.seconds if number else 1
+    ours = renewed(server, case.ours, plan.connections)
+    targets = [(pair.ours, ours)]
+    if pair.base is not None and case.base is not None:
+        targets.insert(number % 2, (pair.base, case.base))
+    runs = {
+        target.name: run(target.url, load, pid=target.pid, connections=plan.connections, seconds=seconds)
+        for target, load in targets
+    }
+    return runs[pair.ours.name], runs.get(pair.base.name) if pair.base else None
 
 
 def _medians(pairs: list[tuple[Run, Run | None]], statements: int | None) -> Figures:
@@ -154,6 +164,44 @@ def _medians(pairs: list[tuple[Run, Run | None]], statements: int | None) -> Fig
         ratio=statistics.median(ours.per_second / base.per_second for ours, base in both) if both else None,
         cpu_ratio=statistics.median(ours.cpu_us / base.cpu_us for ours, base in both) if both else None,
     )
+
+
+def measure_goodput(pairs: list[Pair], plan: Plan) -> dict[str, list[Goodput]]:
+    """Ask for lists at growing numbers of connections; return what each server served."""
+    listing = Load("list", f"{API}/posts")
+    found: dict[str, dict[int, list[Run]]] = {pair.server: {n: [] for n in GOODPUT_CONNECTIONS} for pair in pairs}
+    for number in range(plan.rounds):
+        for connections in GOODPUT_CONNECTIONS:
+            for pair in pairs if number % 2 else pairs[::-1]:
+                options = {"pid": pair.ours.pid, "connections": connections, "seconds": plan.seconds}
+                found[pair.server][connections].append(run(pair.ours.url, listing, may_fail=True, **options))
+    return {
+        server: [
+            Goodput(n, statistics.median(one.per_second for one in runs), sum(one.failed for one in runs))
+            for n, runs in points.items()
+        ]
+        for server, points in found.items()
+    }
+
+
+def measure_database(kind: str, plan: Plan, posts: int) -> tuple[dict[str, Any], dict[str, list[Goodput]]]:
+    """Measure on one kind of database; goodput on PostgreSQL only."""
+    with ExitStack() as stack:
+        url = stack.enter_context(database(kind, posts))
+        gateposts = [stack.enter_context(gatepost(url, server)) for server in SERVERS]
+        pairs = []
+        for name, server in zip(SERVERS, gateposts, strict=True):
+            # The bare function works on PostgreSQL only.
+            base = None if kind == "sqlite" else stack.enter_context(limit(url, name))
+            pairs.append(Pair(name, Target(f"gatepost on {name}", server.url, server.pid), base))
+        cases = [case for case in make_cases(gateposts[0], posts) if not plan.only or case.ours.name in plan.only]
+        if kind == "sqlite":
+            # 64 clients that write to one file without a pause make each other wait until some are refused, and a
+            # refused refresh leaves the load without the session's token.
+            cases = [case for case in cases if case.ours.name != "refresh"]
+        figures = measure(pairs, cases, plan, gateposts)
+        has_goodput = kind == "postgresql" and (not plan.only or "goodput" in plan.only)
+        return figures, measure_goodput(pairs, plan) if has_goodput else {}
 
 
 @contextmanager
@@ -193,7 +241,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--posts", type=int, default=100_000)
-    parser.add_argument("--only", default="", help="names of endpoints, with commas")
+    parser.add_argument("--only", default="", help="names of endpoints, or goodput, with commas")
     parser.add_argument("--databases", default="postgresql,sqlite")
     parser.add_argument("--nginx", action="store_true", help="compare reads through nginx with direct ones instead")
     options = parser.parse_args()
@@ -202,25 +250,20 @@ def main() -> None:
     if options.nginx:
         with database("postgresql", options.posts) as url:
             sys.exit(compare_with_nginx(url, plan, options.posts))
-    figures: dict[str, dict[str, Figures]] = {}
-    memory: dict[str, float] = {}
-    for kind in options.databases.split(","):
-        try:
-            with database(kind, options.posts) as url, gatepost(url) as server:
-                # The limit knows PostgreSQL alone.
-                with nullcontext() if kind == "sqlite" else limit(url) as base:
-                    figures[kind] = measure(server, base, plan, options.posts)
-                memory[kind] = worker_megabytes(server)
-        except Failed:
-            # What was measured until then took minutes.
-            print(as_page(figures, memory, plan, options.posts))
-            raise
-    page = as_page(figures, memory, plan, options.posts)
-    print(page)
+    figures: dict[str, Any] = {}
+    goodput: dict[str, list[Goodput]] = {}
+    try:
+        for kind in options.databases.split(","):
+            figures[kind], points = measure_database(kind, plan, options.posts)
+            goodput |= points
+    finally:
+        # Also after a failure: what was measured until then took minutes.
+        page = as_page(figures, goodput, plan, options.posts)
+        print(page)
     if options.check:
         sys.exit(find_regressions(figures, FIGURES))
     if not only:
-        FIGURES.write_text(json.dumps({k: {n: vars_of(f) for n, f in v.items()} for k, v in figures.items()}, indent=1))
+        FIGURES.write_text(json.dumps(figures, default=vars_of, indent=1) + "\n", encoding="utf-8")
         _write_page(page)
 
 

@@ -1,4 +1,4 @@
-"""The servers that are compared: Gatepost as production runs it, and the bare limit beside it."""
+"""The servers that are compared: Gatepost and the bare WSGI function, each under gunicorn and under granian."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.support.services import LOOPBACK, free_port
 from tests.support.services.gatepost import ROOT, GatepostServer
 from tests.support.services.postgres import find_binaries
 from tests.support.services.process import ServerProcess, bare_environment, private_folder
 
-WORKERS, THREADS = "2", "4"
+WORKERS, THREADS = "2", "8"
+SERVERS = ("gunicorn", "granian")
 SECRET = secrets.token_urlsafe(48)
 PASSWORD = "correct horse battery staple"
-# Those that a request passes through, by the name that a reader knows.
-PACKAGES = {"gunicorn": "gunicorn", "Flask": "flask", "SQLAlchemy": "sqlalchemy", "psycopg2": "psycopg2-binary"}
+# Packages that a request passes through, with the names that readers know.
+PACKAGES = {
+    "gunicorn": "gunicorn",
+    "granian": "granian",
+    "Flask": "flask",
+    "SQLAlchemy": "sqlalchemy",
+    "psycopg2": "psycopg2-binary",
+}
 _SQL_COUNT = re.compile(r'"method":"(\w+)","route":"([^"]+)".*"sql_count":(\d+)')
 
 
@@ -77,27 +82,23 @@ def command(database_url: str, *arguments: str) -> str:
 
 
 @contextmanager
-def gatepost(database_url: str, **settings: str) -> Iterator[GatepostServer]:
+def gatepost(database_url: str, server: str = "gunicorn", **settings: str) -> Iterator[GatepostServer]:
     """Serve Gatepost on this database."""
-    with GatepostServer({**environment(database_url), **settings}) as server:
-        yield server
+    with GatepostServer({**environment(database_url), **settings}, server=server) as running:
+        yield running
 
 
 @contextmanager
-def limit(database_url: str) -> Iterator[Target]:
-    """Serve the bare limit on this database."""
+def limit(database_url: str, server: str) -> Iterator[Target]:
+    """Serve the bare WSGI function on this database, with as many workers and threads as Gatepost."""
     folder, port = private_folder("limit"), free_port()
     process = ServerProcess("The limit", folder / "log", signal.SIGTERM)
     url = f"http://{LOOPBACK}:{port}"
-    options = ["--workers", WORKERS, "--threads", THREADS, "--worker-class", "gthread", "--preload"]
     process.start(
-        [
-            *(sys.executable, "-m", "gunicorn", "--bind", f"{LOOPBACK}:{port}", *options, "--no-control-socket"),
-            "benchmarks.speed.limit:application",
-        ],
+        [sys.executable, "-m", server, *limit_options(server, port), "benchmarks.speed.limit:application"],
         lambda: answers(port),
         timeout_seconds=30,
-        # Elsewhere, or gunicorn would find Gatepost's own gunicorn.conf.py.
+        # In another folder, because gunicorn would read Gatepost's own gunicorn.conf.py.
         cwd=folder,
         env={
             **bare_environment(),
@@ -107,9 +108,18 @@ def limit(database_url: str) -> Iterator[Target]:
         },
     )
     try:
-        yield Target("limit", url, process.pid)
+        yield Target(f"limit on {server}", url, process.pid)
     finally:
         process.kill()
+
+
+def limit_options(server: str, port: int) -> list[str]:
+    """Return the command-line options for the bare function: the server's defaults but for address and size."""
+    if server == "granian":
+        options = ["--interface", "wsgi", "--http", "1", "--no-ws", "--no-log", "--host", LOOPBACK, "--port", str(port)]
+        return [*options, "--workers", WORKERS, "--blocking-threads", THREADS]
+    options = ["--bind", f"{LOOPBACK}:{port}", "--workers", WORKERS, "--threads", THREADS]
+    return [*options, "--worker-class", "gthread", "--preload", "--no-control-socket"]
 
 
 def answers(port: int) -> bool:
@@ -152,11 +162,6 @@ def refresh_tokens(port: int, email: str, count: int) -> tuple[str, ...]:
 def statements_of(log: str) -> dict[str, int]:
     """Return how many SQL statements the last request of each method and route took, from the request log."""
     return {f"{method} {route}": int(count) for method, route, count in _SQL_COUNT.findall(log)}
-
-
-def worker_megabytes(server: GatepostServer) -> float:
-    """Return the largest worker's resident memory, of which it shares some with the master."""
-    return max(psutil.Process(pid).memory_info().rss for pid in server.worker_pids()) / 2**20
 
 
 def machine() -> str:
