@@ -1,6 +1,6 @@
-"""Commands for an operator: what they share, and where they hang on `flask --app run`.
+"""The base of all commands of `flask --app run`, and the commands that belong to no feature.
 
-Must not import a feature at its head: the features' own commands stand on this module.
+The features' commands import this module, so it must not import a feature.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ MIGRATE = "flask --app run db upgrade"
 
 
 class OperatorCommand(click.Command):
-    """A command that tells of a refusal or a missing database in plain words, and exits with 1."""
+    """A command that reports a refusal or an unavailable database as one message, and exits with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with _plain_failures():
+        with _report_errors():
             return super().invoke(ctx)
 
 
 class OperatorGroup(AppGroup):
-    """A group of such commands."""
+    """A group whose commands are OperatorCommands."""
 
     command_class = OperatorCommand
 
@@ -39,14 +39,15 @@ class OperatorGroup(AppGroup):
 def init_app(app: Flask) -> None:
     """Add the commands that belong to no feature; each feature adds its own."""
     from app.cli.config import config
-    from app.seed import seed
 
-    app.cli.add_command(seed)
     app.cli.add_command(config)
 
 
 def in_batches(prune_some: Callable[[int], int], batch: int) -> int:
-    """Call `prune_some(batch)`, each time in a transaction of its own, until it finds less; returns the sum."""
+    """Call `prune_some(batch)` until it returns less than `batch`, and return the sum.
+
+    Each call has its own transaction, so that no lock is held for long.
+    """
     total = 0
     while True:
         with transaction():
@@ -57,28 +58,28 @@ def in_batches(prune_some: Callable[[int], int], batch: int) -> int:
 
 
 @contextmanager
-def _plain_failures() -> Iterator[None]:
-    """Turn what an operator can mend into a sentence; a bug keeps its traceback."""
+def _report_errors() -> Iterator[None]:
+    """Convert errors that an operator can resolve into a message; others keep their traceback."""
     try:
         yield
     except ValidationFailed as error:
-        raise click.ClickException(_list_of(error)) from error
+        raise click.ClickException(_list_invalid_values(error)) from error
     except Problem as error:
         raise click.ClickException(error.detail) from error
     except SQLAlchemyError as error:
-        sentence = _explain(error)
-        if sentence is None:
+        message = _explain(error)
+        if message is None:
             raise
-        raise click.ClickException(sentence) from error
+        raise click.ClickException(message) from error
 
 
-def _list_of(error: ValidationFailed) -> str:
+def _list_invalid_values(error: ValidationFailed) -> str:
     lines = [f"  {name}: {text}" for name, texts in error.errors.items() for text in texts]
-    return "\n".join(["Nothing was done, because of what was given:", *lines])
+    return "\n".join(["Invalid input, nothing was changed:", *lines])
 
 
 def _explain(error: SQLAlchemyError) -> str | None:
-    """Return what keeps the database from serving a command, or None when the command itself is wrong."""
+    """Return why the database cannot execute a command, or None if the error is in the command itself."""
     from app.observability.health import find_readiness
 
     cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""The `config` commands. With settings that are wrong run.py ends every command, this one too, with their list."""
+"""The `config` commands. With invalid settings they are not reached: run.py then prints the problems and exits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import click
 from app.cli import OperatorGroup
 from app.components import components
 
-config = OperatorGroup("config", help="See what the service was told.")
+config = OperatorGroup("config", help="Show the settings.")
 
 
 @config.command("check")
 def check() -> None:
-    """Print all problems of the settings, or the settings."""
-    settings = components().settings
-    for name, value in settings.masked().items():
+    """Print the settings with secrets masked, or all problems."""
+    for name, value in components().settings.masked().items():
         click.echo(f"{name}={value}")

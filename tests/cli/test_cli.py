@@ -1,4 +1,4 @@
-"""The commands of `flask --app run`: their list, their failures in plain words, and `config check`."""
+"""The commands of `flask --app run`: their list, how they report errors, and `config check`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,11 @@ DATABASE_COMMANDS = [
     ("sessions", "prune"),
     ("maintenance", "on"),
     ("maintenance", "status"),
-    ("seed", "--users", "1", "--posts", "1"),
 ]
 
 
 def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
-    """What the command knows: these settings, and no file of this checkout."""
+    """Return the environment of a command: these settings, without the files of this checkout."""
     return {
         **bare_environment(),
         "FLASK_SKIP_DOTENV": "1",
@@ -59,7 +58,7 @@ def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
 
 
 def flask(env: Mapping[str, str], *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, as an operator does."""
+    """Run a command in a separate process, as an operator does."""
     command = [*FLASK, *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=SECONDS, **options
@@ -75,7 +74,6 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
         listed |= {" ".join([*path, name]): words for name, words in lines}
     assert listed.keys() >= {
         "config check",
-        "seed",
         "sessions prune",
         *(f"keys {name}" for name in ("generate", "list", "rotate")),
         *(f"maintenance {name}" for name in ("on", "off", "status")),
@@ -89,7 +87,7 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
 
 @contextmanager
 def application(settings: Settings) -> Iterator[Flask]:
-    """An application whose connections are closed afterwards."""
+    """Make an application and close its connections afterwards."""
     app = create_app(settings)
     yield app
     with app.app_context():
@@ -98,7 +96,7 @@ def application(settings: Settings) -> Iterator[Flask]:
 
 
 def fail(app: Flask, *arguments: str) -> str:
-    """Run a command that can't be done; returns its words."""
+    """Run a command that must fail, and return its message."""
     result = app.test_cli_runner().invoke(args=list(arguments), input=PASSWORD)
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == 1
@@ -107,7 +105,7 @@ def fail(app: Flask, *arguments: str) -> str:
 
 @pytest.fixture
 def fresh_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a database without any table."""
+    """The URL of a database without tables."""
     if backend == "sqlite":
         yield f"sqlite:///{tmp_path / 'fresh.db'}"
         return
@@ -118,23 +116,23 @@ def fresh_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 
 
 @pytest.mark.parametrize("command", DATABASE_COMMANDS, ids=" ".join)
-def test_a_database_without_tables_is_told(fresh_url: str, command: tuple[str, ...]) -> None:
+def test_a_database_without_tables_is_reported(fresh_url: str, command: tuple[str, ...]) -> None:
     with application(settings_for(fresh_url)) as app:
-        words = fail(app, *command)
-    assert words == "Error: The database does not have the tables of this version: run flask --app run db upgrade.\n"
+        message = fail(app, *command)
+    assert message == "Error: The database does not have the tables of this version: run flask --app run db upgrade.\n"
 
 
 @pytest.mark.parametrize("command", DATABASE_COMMANDS, ids=" ".join)
-def test_a_database_that_is_not_there_is_told(command: tuple[str, ...]) -> None:
+def test_an_unreachable_database_is_reported(command: tuple[str, ...]) -> None:
     url = f"postgresql://gatepost:hidden-words@{LOOPBACK}:{free_port()}/gatepost"
     with application(settings_for(url)) as app:
-        words = fail(app, *command)
-    assert words.startswith("Error: The database can't be reached: ")
-    assert words.count("\n") == 1
-    assert "hidden-words" not in words
+        message = fail(app, *command)
+    assert message.startswith("Error: The database can't be reached: ")
+    assert message.count("\n") == 1
+    assert "hidden-words" not in message
 
 
-def test_a_database_that_is_locked_is_told(fresh_url: str, backend: str) -> None:
+def test_a_locked_database_is_reported(fresh_url: str, backend: str) -> None:
     with application(settings_for(fresh_url, db_lock_timeout_ms=200)) as app:
         with app.app_context():
             flask_migrate.upgrade()
@@ -143,10 +141,10 @@ def test_a_database_that_is_locked_is_told(fresh_url: str, backend: str) -> None
         with other.connect() as connection:
             lock = "BEGIN IMMEDIATE" if backend == "sqlite" else "LOCK TABLE users"
             connection.execute(text(lock))
-            words = fail(app, *CREATE_ADMIN)
+            message = fail(app, *CREATE_ADMIN)
         other.dispose()
-    assert words.startswith("Error: The database does not answer: ")
-    assert words.count("\n") == 1
+    assert message.startswith("Error: The database does not answer: ")
+    assert message.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,19 +161,19 @@ def test_a_bug_keeps_its_traceback(app: Flask, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def migrated(tmp_path: Path) -> dict[str, str]:
-    """The environment of a migrated SQLite database."""
+    """An environment with a migrated SQLite database."""
     env = environment(tmp_path)
     assert flask(env, "db", "upgrade").returncode == 0
     return env
 
 
 class Terminal:
-    """A command at a terminal of its own, with all that it shows."""
+    """A command that runs in a pseudo-terminal; `shown` is its output so far."""
 
     def __init__(self, env: Mapping[str, str], *arguments: str) -> None:
         self._keyboard, theirs = pty.openpty()
         self.shown = ""
-        # A session of its own: no question may reach the terminal of whoever runs the tests.
+        # In a new session, so that no question appears in the terminal that the tests run in.
         self.process = subprocess.Popen(
             [*FLASK, *arguments],
             cwd=ROOT,
@@ -196,13 +194,13 @@ class Terminal:
         os.close(self._keyboard)
 
     def answer(self, question: str, line: str) -> None:
-        """Type a line once `question` is the last thing shown."""
+        """Type a line when the output ends with `question`."""
         while not self.shown.endswith(question):
             assert self._read(), self.shown
         os.write(self._keyboard, line.encode())
 
     def end(self) -> int:
-        """Let the command end; returns its status."""
+        """Wait for the end of the command and return its exit status."""
         while self._read():
             pass
         return self.process.wait(SECONDS)
@@ -211,13 +209,13 @@ class Terminal:
         assert select.select([self._keyboard], [], [], SECONDS)[0], self.shown
         try:
             text = os.read(self._keyboard, 4096).decode()
-        except OSError:  # what Linux says once nobody has the other end open
+        except OSError:  # Linux raises EIO when the other end is closed
             return False
         self.shown += text
         return bool(text)
 
 
-def test_a_terminal_is_asked_twice_without_an_echo(migrated: dict[str, str]) -> None:
+def test_a_password_is_typed_twice_and_not_shown(migrated: dict[str, str]) -> None:
     with Terminal(migrated, *CREATE_ADMIN) as terminal:
         terminal.answer("Password: ", f"{PASSWORD}\n")
         terminal.answer("Password again: ", "a typing mistake\n")
@@ -229,9 +227,9 @@ def test_a_terminal_is_asked_twice_without_an_echo(migrated: dict[str, str]) -> 
     assert "a typing mistake" not in terminal.shown
 
 
-def test_ctrl_c_at_the_question_ends_the_command(migrated: dict[str, str]) -> None:
+def test_ctrl_c_at_a_prompt_ends_the_command(migrated: dict[str, str]) -> None:
     with Terminal(migrated, *CREATE_ADMIN) as terminal:
-        # A terminal that is not the session's own has no keys for signals.
+        # Ctrl-C sends a signal only in the controlling terminal of a session, which this one is not.
         terminal.answer("Password: ", "")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 1
@@ -239,7 +237,7 @@ def test_ctrl_c_at_the_question_ends_the_command(migrated: dict[str, str]) -> No
     assert "Traceback" not in terminal.shown
 
 
-def test_a_pipe_gives_the_password(migrated: dict[str, str]) -> None:
+def test_a_password_is_read_from_a_pipe(migrated: dict[str, str]) -> None:
     done = flask(migrated, *CREATE_ADMIN, input=f"{PASSWORD}\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "dora@example.com is an administrator now, with the id 1.\n"
@@ -248,7 +246,7 @@ def test_a_pipe_gives_the_password(migrated: dict[str, str]) -> None:
     assert listed[1].split()[:5] == ["1", "dora@example.com", "Dora", "admin", "yes"]
 
 
-def test_a_closed_standard_input_is_told(migrated: dict[str, str]) -> None:
+def test_a_closed_standard_input_is_reported(migrated: dict[str, str]) -> None:
     command = ["sh", "-c", 'exec "$@" <&-', "sh", *FLASK, *CREATE_ADMIN]
     done = subprocess.run(command, cwd=ROOT, env=migrated, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (done.returncode, done.stderr) == (1, "Error: Standard input has no line with the password.\n")
@@ -257,7 +255,7 @@ def test_a_closed_standard_input_is_told(migrated: dict[str, str]) -> None:
 # config check
 
 
-def test_config_check_prints_what_is_in_force_without_secrets(tmp_path: Path) -> None:
+def test_config_check_prints_the_settings_without_secrets(tmp_path: Path) -> None:
     env = environment(
         tmp_path,
         DATABASE_URL="postgresql://anna:hidden1@hidden2@db.example/gatepost?sslpassword=hidden3",
@@ -279,7 +277,7 @@ def test_config_check_prints_what_is_in_force_without_secrets(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", [("config", "check"), ("users", "list"), ("--help",)], ids=" ".join)
-def test_problems_of_settings_are_told_all_at_once(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_all_problems_of_the_settings_are_reported_together(tmp_path: Path, command: tuple[str, ...]) -> None:
     env = environment(
         tmp_path,
         APP_ENV="production",
@@ -292,16 +290,16 @@ def test_problems_of_settings_are_told_all_at_once(tmp_path: Path, command: tupl
     )
     done = flask(env, *command)
     assert (done.returncode, done.stdout) == (1, "")
-    told, _, effective = done.stderr.partition("\n\n")
+    reported, _, effective = done.stderr.partition("\n\n")
     assert ("TRUSTED_PROXIES=0\n" in effective) == (command == ("config", "check"))
-    assert told.splitlines() == [
-        "Gatepost cannot start: 6 settings must be mended.",
-        "  CORS_ORIGINS: '*' is refused in production: name the origins.",
-        "  DATABASE_URL: Must name a file that can be written to.",
-        "  JWT_SECRET_KEY: JWT_SECRET_KEY_FILE does not name a text file that can be read.",
-        "  LOG_FILE: Must name a file that can be written to.",
-        "  REDIS_URL: Has a port that is no number.",
-        "  WEB_THREADS: Not a valid integer.",
+    assert reported.splitlines() == [
+        "Invalid configuration: 6 settings need to be fixed.",
+        "  CORS_ORIGINS: '*' is refused in production: list the origins.",
+        "  DATABASE_URL: Must name a writable file.",
+        "  JWT_SECRET_KEY: JWT_SECRET_KEY_FILE does not name a readable text file.",
+        "  LOG_FILE: Must name a writable file.",
+        "  REDIS_URL: The port must be a number from 1 to 65535.",
+        "  WEB_THREADS: Must be a whole number from 1 to 256.",
     ]
 
 
@@ -313,4 +311,4 @@ def test_secrets_can_come_from_files(tmp_path: Path) -> None:
     log.touch(mode=0o600)
     assert flask(env, "config", "check").returncode == 0
     secret.write_bytes(b"\xff" * 40)
-    assert "JWT_SECRET_KEY_FILE does not name a text file" in flask(env, "config", "check").stderr
+    assert "JWT_SECRET_KEY_FILE does not name a readable text file" in flask(env, "config", "check").stderr

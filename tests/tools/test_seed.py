@@ -1,52 +1,78 @@
-"""The `seed` command."""
+"""tools/seed.py: the rows that it adds, and when it refuses to."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import func, select
 
 from app.components import components_of
 from app.database import Base, db, fetch_all
 from app.security.passwords import find_weakness
-from app.seed import FIRST_MOMENT, PASSWORD, SPAN
+from app.settings import ROOT
 from app.users.schemas import fold
 from tests.conftest import API, Person, empty
+from tests.support.services import LOOPBACK, free_port
+from tests.support.services.process import bare_environment
+from tools import seed as module
+from tools.seed import FIRST_MOMENT, PASSWORD, SPAN
 
 SMALL = ("--users", "40", "--posts", "300")
 
 
 def seed(app: Flask, *arguments: str) -> Result:
-    """Run the command."""
-    return app.test_cli_runner().invoke(args=["seed", *arguments])
+    """Run the command in the context of an application."""
+    with app.app_context():
+        return CliRunner().invoke(module.seed, arguments)
+
+
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tools.seed` with these settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "tools.seed", "--users", "2", "--posts", "3"],
+        cwd=ROOT,
+        env={
+            **bare_environment(),
+            "APP_ENV": "testing",
+            "JWT_SECRET_KEY": "k" * 20 + "0123456789abcdef",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def rows(app: Flask, table: str) -> list[dict[str, Any]]:
-    """Every row of a table by id, without the hashes, whose salt is always new."""
+    """Return the rows of a table in the order of their ids, without the password hashes, whose salt is random."""
     columns = [column for column in Base.metadata.tables[table].columns if column.name != "password_hash"]
     with app.app_context():
         return [dict(row._mapping) for row in fetch_all(select(*columns).order_by(columns[0]))]
 
 
 def test_the_same_number_gives_the_same_rows(app: Flask) -> None:
-    def world(number: str) -> list[list[dict[str, Any]]]:
+    def rows_of(number: str) -> list[list[dict[str, Any]]]:
         assert seed(app, *SMALL, "--seed", number).exit_code == 0
         found = [rows(app, "users"), rows(app, "posts")]
         with app.app_context():
             empty(db.engine)
         return found
 
-    first = world("7")
+    first = rows_of("7")
     assert [len(table) for table in first] == [40, 300]
-    assert world("7") == first
-    assert world("8") != first
+    assert rows_of("7") == first
+    assert rows_of("8") != first
 
 
 def test_rows_are_plausible(app: Flask) -> None:
@@ -85,8 +111,8 @@ def test_the_password_is_hashed_once_and_strong_enough(app: Flask) -> None:
         assert find_weakness(PASSWORD, name=user["name"], email=user["email"]) is None
 
 
-def test_a_database_with_rows_gets_more(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.seed.BATCH", 16)
+def test_a_database_with_rows_gets_more_rows(app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 16)
     for _ in range(3):
         assert seed(app, *SMALL).exit_code == 0
     users = rows(app, "users")
@@ -97,14 +123,14 @@ def test_a_database_with_rows_gets_more(app: Flask, alice: Person, monkeypatch: 
     assert alice.get("/posts?limit=1").status_code == 200
 
 
-def test_users_alone_will_do(app: Flask) -> None:
+def test_posts_are_optional_and_users_are_not(app: Flask) -> None:
     assert seed(app, "--users", "1", "--posts", "0").exit_code == 0
     assert (len(rows(app, "users")), rows(app, "posts")) == (1, [])
     assert seed(app, "--users", "0").exit_code == 2
 
 
-def test_people_who_share_a_name_get_addresses_of_their_own(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.seed._ascii", lambda name: "kim")
+def test_users_with_the_same_name_get_different_addresses(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ascii", lambda name: "kim")
     seed(app, "--users", "3", "--posts", "0")
     seed(app, "--users", "2", "--posts", "0")
     assert [user["email"] for user in rows(app, "users")] == [
@@ -112,7 +138,7 @@ def test_people_who_share_a_name_get_addresses_of_their_own(app: Flask, monkeypa
     ]
 
 
-def test_production_has_to_be_meant(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_requires_an_option(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(components_of(app).settings, app_env="production")
     monkeypatch.setattr(components_of(app), "settings", settings)
     result = seed(app, *SMALL)
@@ -121,3 +147,24 @@ def test_production_has_to_be_meant(app: Flask, monkeypatch: pytest.MonkeyPatch)
     assert rows(app, "users") == []
     assert seed(app, *SMALL, "--yes-in-production").exit_code == 0
     assert len(rows(app, "users")) == 40
+
+
+def test_the_module_runs_as_a_program(app: Flask, database_url: str) -> None:
+    done = run(DATABASE_URL=database_url)
+    assert done.returncode == 0, done.stderr
+    assert "Added 2 users and 3 posts." in done.stdout
+    assert [len(rows(app, table)) for table in ("users", "posts")] == [2, 3]
+
+
+def test_failures_are_reported_without_a_traceback(tmp_path: Path) -> None:
+    fresh = run(DATABASE_URL=f"sqlite:///{tmp_path / 'fresh.db'}")
+    missing = run(DATABASE_URL=f"postgresql://gatepost:hidden-words@{LOOPBACK}:{free_port()}/gatepost")
+    invalid = run(DATABASE_URL="x")
+    assert [done.returncode for done in (fresh, missing, invalid)] == [1, 1, 1]
+    assert fresh.stderr == (
+        "Error: The database does not have the tables of this version: run flask --app run db upgrade.\n"
+    )
+    assert missing.stderr.startswith("Error: The database can't be reached: ")
+    assert "hidden-words" not in missing.stderr
+    assert invalid.stderr.startswith("Invalid configuration: 1 setting needs to be fixed.\n  DATABASE_URL: ")
+    assert "Traceback" not in fresh.stderr + missing.stderr + invalid.stderr

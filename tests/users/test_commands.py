@@ -62,7 +62,7 @@ def test_create_admin_tells_all_that_is_wrong_at_once(app: Flask) -> None:
     result = run(app, "users", "create-admin", "--email", "nobody", "--name", "E", typed="short\n")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
-        "Error: Nothing was done, because of what was given:",
+        "Error: Invalid input, nothing was changed:",
         "  email: Not a valid email address.",
         "  name: Must have at least 2 characters.",
         "  password: Must have at least 8 characters.",

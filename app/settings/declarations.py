@@ -1,0 +1,264 @@
+"""Every setting of the service, declared once: type, accepted values, default and meaning. Must not import Flask.
+
+`.env.example`, `flask config check` and the table in docs/operations.md are generated from these declarations;
+after a change run `make settings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from app.security.key_files import key_files_beside
+from app.settings import parsers
+from app.settings.metadata import DECLARATION, Declaration, Sum, mask_all, mask_url, setting
+from app.settings.parsers import Boolean, Choice, Decimal, Integer, Text, parse_rate_limit
+
+GENERAL = "General"
+SERVER = "Server"
+DATABASE = "Database"
+TOKENS = "Tokens and sessions"
+BROWSERS = "Browsers and proxies"
+LIMITS = "Limits"
+LOGS = "Logs"
+# The addresses where the usual front-end tools serve an application during development.
+DEVELOPMENT_ORIGINS = tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings with which an application runs. A field's name in upper case is its variable's name."""
+
+    app_env: str = setting(
+        GENERAL,
+        Choice("development", "testing", "production"),
+        "development",
+        help="The kind of deployment. Production requires more settings and refuses weak secrets.",
+    )
+    bind: str = setting(
+        SERVER,
+        parsers.parse_bind,
+        "127.0.0.1:8000",
+        help="The address to listen on: `HOST:PORT` or `unix:PATH`. The image sets `0.0.0.0:8000`.",
+    )
+    server: str = setting(
+        SERVER,
+        Choice("gunicorn", "granian"),
+        "gunicorn",
+        help="The HTTP server that `make run`, `python run.py` and the image start.",
+    )
+    web_concurrency: int = setting(
+        SERVER,
+        Integer(1, 64),
+        1,
+        help="Worker processes. With several, set `REDIS_URL` too, so that they count the general limit together.",
+    )
+    web_threads: int = setting(
+        SERVER, Integer(1, 256), 8, help="Threads of each worker, and so the requests that it handles at the same time."
+    )
+    max_queue_ms: int = setting(
+        SERVER,
+        Integer(0, 60_000),
+        2000,
+        help="Requests that waited longer than this between nginx and the application are answered 503 `overloaded`. "
+        "0 switches the check off; it needs `TRUSTED_PROXIES` of at least 1.",
+    )
+    graceful_timeout_seconds: int = setting(
+        SERVER,
+        Integer(1, 3600),
+        30,
+        help="How long requests in flight may continue after SIGTERM. What stops the server by force must wait longer: "
+        "`APP_STOP_SECONDS` with compose, `terminationGracePeriodSeconds` with Kubernetes.",
+    )
+    database_url: str = setting(
+        DATABASE,
+        parsers.parse_database_url,
+        "sqlite:///var/gatepost.db",
+        is_required=True,
+        mask=mask_url,
+        help="`postgresql://USER:PASSWORD@HOST:5432/NAME`, or `sqlite:///PATH`, relative to the project's folder.",
+    )
+    db_pool_size: int = setting(
+        DATABASE,
+        Integer(1, 512),
+        Sum("WEB_THREADS", 2),
+        help="Connections of each worker. With fewer than `WEB_THREADS`, requests wait for a connection.",
+    )
+    db_pool_timeout_seconds: float = setting(
+        DATABASE,
+        Decimal(0.01, 60),
+        0.5,
+        help="How long a request waits for a free connection before it is answered 503.",
+    )
+    db_connect_timeout_seconds: float = setting(
+        DATABASE, Decimal(0.01, 60), 1.0, help="How long opening a connection may take."
+    )
+    db_statement_timeout_ms: int = setting(
+        DATABASE, Integer(1, 60_000), 1000, help="How long one SQL statement may take."
+    )
+    db_lock_timeout_ms: int = setting(
+        DATABASE,
+        Integer(1, 60_000),
+        800,
+        help="How long a statement waits for a lock; with SQLite, for another write to end.",
+    )
+    jwt_secret_key: str = setting(
+        TOKENS,
+        parsers.parse_secret,
+        "",
+        mask=mask_all,
+        help="Signs the tokens with HS256; 32 bytes or more. Required unless `JWT_PRIVATE_KEY_FILE` is set; "
+        "development generates one in `var/`.\n"
+        "Make one with: `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`",
+    )
+    jwt_previous_secret_keys: tuple[str, ...] = setting(
+        TOKENS,
+        parsers.parse_secrets,
+        (),
+        mask=mask_all,
+        help="Comma-separated keys that only verify tokens, so that users stay signed in when the key is changed.",
+    )
+    jwt_private_key_file: str | None = setting(
+        TOKENS,
+        parsers.parse_signing_key_file,
+        None,
+        help="A PEM file with the private key that signs tokens instead: P-256 for ES256, Ed25519 for EdDSA. Files of "
+        "the same name that end in `.next` and `.previous` verify tokens too.\n"
+        "Make one with: `flask --app run keys generate FILE`",
+    )
+    jwt_verification_key_files: tuple[str, ...] = setting(
+        TOKENS,
+        parsers.parse_key_files,
+        (),
+        help="Comma-separated PEM files of other keys, private or public, that verify tokens and are published.",
+    )
+    jwt_issuer: str = setting(
+        TOKENS, Text(200), "gatepost", help="The claim `iss` of every token; tokens with another one are refused."
+    )
+    jwt_audience: str = setting(
+        TOKENS, Text(200), "gatepost", help="The claim `aud` of every token; tokens with another one are refused."
+    )
+    access_token_minutes: int = setting(TOKENS, Integer(1, 1440), 15, help="Lifetime of an access token.")
+    refresh_idle_days: int = setting(
+        TOKENS, Integer(1, 3650), 7, help="A session ends this long after its last refresh."
+    )
+    refresh_absolute_days: int = setting(
+        TOKENS, Integer(1, 3650), 30, help="A session ends at the latest this long after its login."
+    )
+    refresh_grace_seconds: int = setting(
+        TOKENS,
+        Integer(0, 300),
+        10,
+        help="How long a replaced refresh token is still accepted, for tabs that refresh at the same time.",
+    )
+    max_sessions_per_user: int = setting(
+        TOKENS,
+        Integer(1, 10_000),
+        20,
+        help="Live sessions that a user may have. The next login ends the session that was idle longest.",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        BROWSERS,
+        parsers.parse_origins,
+        DEVELOPMENT_ORIGINS,
+        is_required=True,
+        help="Comma-separated origins whose pages may call the API.",
+    )
+    cookie_secure: bool = setting(
+        BROWSERS,
+        Boolean(),
+        True,
+        help="Whether the refresh token's cookie has the attribute `Secure`. Over plain HTTP, browsers keep such a "
+        "cookie only on localhost, and Safari not even there. Production requires it.",
+    )
+    cookie_samesite: str = setting(
+        BROWSERS,
+        Choice("strict", "lax", "none"),
+        "strict",
+        help="The attribute `SameSite` of that cookie. A front end on another site needs `none`.",
+    )
+    service_prefix: str = setting(
+        BROWSERS, parsers.parse_prefix, "", help="The path below which all routes are served, such as `/example`."
+    )
+    trusted_proxies: int = setting(
+        BROWSERS,
+        Integer(0, 10),
+        0,
+        help="Number of proxies in front of the application, whose `X-Forwarded-*` headers are used; 1 behind the "
+        "project's nginx. With 0 these headers are ignored.",
+    )
+    docs_enabled: bool = setting(
+        BROWSERS,
+        Boolean(),
+        True,
+        help="Whether `/docs` serves the page to read and try the API. `/openapi.json` is served either way.",
+    )
+    redis_url: str | None = setting(
+        LIMITS,
+        parsers.parse_redis_url,
+        None,
+        mask=mask_url,
+        help="The Redis server that counts the limits of all workers and replicas, such as `redis://localhost:6379/0`.",
+    )
+    ratelimit_dir: str | None = setting(
+        LIMITS, Text(4096), None, help="The folder of the file with the counters of limits when `REDIS_URL` is not set."
+    )
+    ratelimit_enabled: bool = setting(
+        LIMITS, Boolean(), True, help="Whether requests are limited. Disable it only for tests."
+    )
+    ratelimit_login_account: str = setting(
+        LIMITS, parse_rate_limit, "10 per 5 minutes", help="Failed logins for one account from one address."
+    )
+    ratelimit_login_address: str = setting(
+        LIMITS, parse_rate_limit, "100 per 5 minutes", help="Failed logins from one address, for any account."
+    )
+    ratelimit_register: str = setting(LIMITS, parse_rate_limit, "20 per hour", help="Registrations from one address.")
+    ratelimit_mail: str = setting(LIMITS, parse_rate_limit, "5 per hour", help="Mails sent for one account.")
+    ratelimit_default: str = setting(
+        LIMITS, parse_rate_limit, "600 per minute", help="All other requests from one address."
+    )
+    max_body_bytes: int = setting(
+        LIMITS,
+        Integer(1024, 100 * 1024 * 1024),
+        1_048_576,
+        help="Size of the largest accepted request body. nginx reads the same variable.",
+    )
+    log_level: str = setting(
+        LOGS,
+        Choice("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        help="The lowest level that is logged. Requests are logged at INFO.",
+    )
+    log_format: str = setting(
+        LOGS, Choice("json", "text"), "text", production_default="json", help="The format of each line."
+    )
+    log_file: str | None = setting(
+        LOGS,
+        parsers.parse_log_file,
+        None,
+        help="A file to log to instead of standard output. All workers write to it, and it is rotated at 10 MB, "
+        "so its folder must be writable.",
+    )
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the rules for production apply."""
+        return self.app_env == "production"
+
+    @property
+    def uses_sqlite(self) -> bool:
+        """Whether the database is SQLite rather than PostgreSQL."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def signing_key_files(self) -> tuple[str, ...]:
+        """The file of the private key that signs, if there is one, and those of its next and previous key."""
+        path = self.jwt_private_key_file
+        return (path, *key_files_beside(path)) if path else ()
+
+    def masked(self) -> dict[str, str]:
+        """Return every variable with its effective value as text, without secrets."""
+        return {name.upper(): one.show(getattr(self, name)) for name, one in DECLARATIONS.items()}
+
+
+# By the name of the field, in the order above.
+DECLARATIONS: dict[str, Declaration] = {field.name: field.metadata[DECLARATION] for field in fields(Settings)}

@@ -1,0 +1,68 @@
+"""Reads variables from the process environment, from files, and in development from `.env`. Must not import Flask."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from dotenv import dotenv_values
+
+from app.settings.errors import InvalidValue
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
+
+
+def read_variable(name: str) -> str:
+    """Return the content of the file that NAME_FILE names, or the value of NAME; "" if both are unset or blank.
+
+    Surrounding white space is removed. Raises InvalidValue if the file or the text cannot be read.
+    """
+    text = os.environ.get(name, "")
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InvalidValue(f"{name}_FILE does not name a readable text file.") from error
+    # os.environ represents bytes that are not UTF-8 as lone surrogates.
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidValue("Must be UTF-8 text without NUL characters.")
+    return text.strip()
+
+
+def read_development_files() -> None:
+    """In development, add the variables of `.env` and of the generated secrets to the process environment.
+
+    A variable that is already set there is not changed.
+    """
+    if not _is_development():
+        return
+    for path in (ROOT / ".env", DEVELOPMENT_SECRETS):
+        for name, value in dotenv_values(path).items():
+            if value:
+                os.environ.setdefault(name, value)
+    # `.env` may have set APP_ENV to something else.
+    if _is_development() and not any(map(os.environ.get, ("JWT_SECRET_KEY", "JWT_SECRET_KEY_FILE"))):
+        os.environ["JWT_SECRET_KEY"] = make_development_secret()
+
+
+def make_development_secret() -> str:
+    """Return the signing key of this checkout; generate and save it if there is none yet.
+
+    Saving it keeps users signed in over a restart.
+    """
+    DEVELOPMENT_SECRETS.parent.mkdir(exist_ok=True)
+    with NamedTemporaryFile("w", dir=DEVELOPMENT_SECRETS.parent, encoding="utf-8") as file:
+        file.write(f"JWT_SECRET_KEY={secrets.token_urlsafe(48)}\n")
+        file.flush()
+        # A link is atomic: of two processes that start at once one creates the file, and the other reads it.
+        with suppress(FileExistsError):
+            os.link(file.name, DEVELOPMENT_SECRETS)
+    return dotenv_values(DEVELOPMENT_SECRETS).get("JWT_SECRET_KEY") or ""
+
+
+def _is_development() -> bool:
+    return os.environ.get("APP_ENV", "development") == "development"
