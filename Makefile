@@ -1,8 +1,8 @@
-# The commands of the README. `make` alone lists them.
+# The commands for development and operation. `make` without a target lists them.
 .DEFAULT_GOAL := help
-.PHONY: help bench-login soak run dev spa openapi test quick lint format services lock venv clean
+.PHONY: help bench-login soak run dev spa openapi settings seed test quick lint format services lock venv clean
 
-# Name another interpreter with `make run PYTHON=/path/to/python3`, arguments for pytest with ARGS.
+# PYTHON selects the interpreter, as in `make run PYTHON=/path/to/python3`. ARGS are arguments of the program.
 PYTHON ?=
 ARGS ?=
 export PYTHON
@@ -10,8 +10,8 @@ export PYTHON
 BOOTSTRAP := sh tools/bootstrap.sh
 VENV_PYTHON := .venv/bin/python
 SERVICES := redis nginx busybox chromium
-# Much of a test's time is waiting. Each of the two has its own PostgreSQL and Redis; a file's tests stay together, and
-# files with a few slow tests, which the plugin would keep for the end, come in their turn.
+# Tests spend much of their time waiting, so two processes are faster. Each has its own PostgreSQL and Redis. All tests of
+# a file run in one process; without the last option files with few tests start last, even if those are slow.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -19,19 +19,19 @@ LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --ge
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: ## Serve on http://127.0.0.1:8000, with SQLite; sets everything up the first time
+run: ## Serve on http://127.0.0.1:8000 with SQLite; installs everything the first time
 	@exec $(BOOTSTRAP) run
 
-dev: ## The same, reloading when the code changes
+dev: ## Like run, and restart when the code changes
 	@exec $(BOOTSTRAP) dev
 
-test: lint services ## Lint, then every test on SQLite and PostgreSQL, with coverage
+test: lint services ## Lint, then run every test on SQLite and PostgreSQL, with coverage
 	@$(VENV_PYTHON) -m coverage erase
 	$(VENV_PYTHON) -m coverage run -m pytest $(TWO_AT_ONCE) $(ARGS)
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	$(VENV_PYTHON) -m coverage report
 
-quick: venv ## Tests without lint, coverage or slow ones; choose with ARGS="-k word"
+quick: venv ## Run the fast tests, without lint and coverage; ARGS="-k word" selects tests
 	$(VENV_PYTHON) -m pytest -m "not slow" $(ARGS)
 
 lint: venv ## Check style and types
@@ -39,23 +39,29 @@ lint: venv ## Check style and types
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
 
-format: venv ## Rewrite the code in the house style
+format: venv ## Format the code
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
-services: venv ## Fetch the servers that tests need and pip can't bring
+services: venv ## Install the server programs that tests need and pip cannot install
 	@$(VENV_PYTHON) -m tools.services $(SERVICES)
 
-spa: ## Serve the example app on http://localhost:5173 with the API beside it; sets everything up the first time
+spa: ## Serve the API and the example app on http://localhost:5173; installs everything the first time
 	@exec $(BOOTSTRAP) spa
 
-openapi: venv ## Write docs/openapi.json again and generate the TypeScript client's types from it
+openapi: venv ## Generate docs/openapi.json and the types of the TypeScript client
 	@APP_ENV=testing SERVICE_PREFIX= JWT_SECRET_KEY=this-signs-nothing-but-must-be-there \
 		$(VENV_PYTHON) -m flask --app run openapi write
 	@$(VENV_PYTHON) tools/javascript.py
 	npm run generate --workspace clients/typescript
 
-bench-login: venv ## Compare the times of refused logins, which must not tell why
+settings: venv ## Generate .env.example and the table of settings in docs/operations.md
+	@$(VENV_PYTHON) -m tools.settings_reference
+
+seed: venv ## Add users and posts to the development database; ARGS="--users 1000 --posts 100000"
+	@$(VENV_PYTHON) -m tools.seed $(ARGS)
+
+bench-login: venv ## Compare the times of refused logins, which must not depend on the reason
 	$(VENV_PYTHON) -m benchmarks.login_timing
 
 .PHONY: bench bench-check
@@ -68,21 +74,21 @@ bench-check: venv ## Measure again and compare with the recorded figures; fails 
 	@$(VENV_PYTHON) -m benchmarks.speed --check $(ARGS)
 
 .PHONY: bench-scale bench-overload soak-memory
-bench-scale: venv ## Compare lists' last pages with their first, many rows with few; ARGS="--posts 10000000" for all of it
+bench-scale: venv ## Compare the last pages of lists with the first, and many rows with few; ARGS="--posts 10000000"
 	@$(VENV_PYTHON) -m benchmarks.scale $(ARGS)
 
 bench-overload: venv ## Measure /health and reads under overload and beside logins; ARGS="--server granian"
 	@$(VENV_PYTHON) -m tools.services wrk nginx
 	@$(VENV_PYTHON) -m benchmarks.overload $(ARGS)
 
-soak-memory: venv ## Watch the workers' memory under a mix of requests for an hour; ARGS="--seconds 300" for less
+soak-memory: venv ## Record the workers' memory under mixed requests for an hour; ARGS="--seconds 300" for less
 	@$(VENV_PYTHON) -m tools.services wrk
 	@$(VENV_PYTHON) -m benchmarks.memory $(ARGS)
 
-soak: venv ## Refresh one token by twenty at once a thousand times, look for stale rights, write docs/soak.md
+soak: venv ## Refresh one token twenty times at once, a thousand times, and write docs/soak.md
 	@$(VENV_PYTHON) -m benchmarks.soak $(ARGS)
 
-lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" for newer ones
+lock: venv ## Lock the dependencies of pyproject.toml; ARGS="--upgrade" for newer versions
 	$(LOCK) $(ARGS) --output-file requirements.txt
 	$(LOCK) $(ARGS) --extra otel --constraint requirements.txt --output-file requirements-otel.txt
 	$(LOCK) $(ARGS) --extra otel --group dev --constraint requirements-otel.txt --output-file requirements-dev.txt
@@ -90,35 +96,35 @@ lock: venv ## Lock the dependencies of pyproject.toml again; ARGS="--upgrade" fo
 venv:
 	@$(BOOTSTRAP) install-dev
 
-clean: ## Remove the virtual environment and caches; keeps var/'s secrets and database
+clean: ## Remove the virtual environment and caches; keeps the secrets and the database in var/
 	rm -rf .venv node_modules clients/typescript/dist examples/spa/dist var/cache var/coverage .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The production stack: docker-compose.yml. Options of `docker compose up` with ARGS, such as ARGS="--scale app=3".
+# The production stack of docker-compose.yml. ARGS are options of `docker compose up`, such as ARGS="--scale app=3".
 .PHONY: up upgrade down test-stack test-compose
 
-up: ## Build and start the production stack on port 8080; writes .env with fresh secrets if there is none
+up: ## Build and start the production stack on port 8080; writes .env with new secrets if there is none
 	@$(or $(PYTHON),python3) tools/production_env.py
 	docker compose up --detach --build --wait $(ARGS)
 
-upgrade: ## Replace the running application by the code here, with no pause
+upgrade: ## Replace the running application by this version without downtime
 	docker compose build
 	sh ops/upgrade.sh
 
-down: ## Stop the production stack; its data stays
+down: ## Stop the production stack; keeps the data
 	docker compose down $(ARGS)
 
-test-stack: services ## Test behind a real nginx, with gunicorn, PostgreSQL and Redis; part of `make test` too
+test-stack: services ## Test with nginx, gunicorn, PostgreSQL and Redis; `make test` includes this
 	$(VENV_PYTHON) -m pytest tests/stack $(ARGS)
 
-test-compose: venv ## Test the Dockerfile and docker-compose.yml on this machine's Docker
+test-compose: venv ## Test the Dockerfile and docker-compose.yml with Docker
 	@$(VENV_PYTHON) tools/production_env.py --check
 	$(VENV_PYTHON) -m pytest tests/compose $(ARGS)
 
 .PHONY: drills
-drills: services ## Break databases, Redis, disks and processes under load and print the figures; ARGS="--long" for all of it
+drills: services ## Make databases, Redis, disks and processes fail under load; ARGS="--long" for all drills
 	@$(VENV_PYTHON) -m tests.faults.drills $(ARGS)
 
 .PHONY: fuzz
-fuzz: venv ## Try 20,000 requests made from the OpenAPI document; ARGS="--long" for 100,000
+fuzz: venv ## Send 20,000 requests generated from the OpenAPI document; ARGS="--long" for 100,000
 	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)

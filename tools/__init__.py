@@ -1,1 +1,1 @@
-"""What the Makefile runs; nothing here is imported by the service."""
+"""Programs that the Makefile runs. The service imports none of them."""

@@ -1,6 +1,6 @@
-"""Finds Node and installs the packages that package-lock.json locks, for the client, the example app and their tests.
+"""Finds Node and installs the packages of package-lock.json, for the client, the example app and their tests.
 
-Uses the standard library alone.
+Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "package-lock.json"
-# Inside the folder that `npm ci` empties first: an interrupted installation leaves none.
+# In the folder that `npm ci` empties first, so that an interrupted installation leaves no stamp.
 STAMP = ROOT / "node_modules" / ".gatepost"
 OLDEST = (20, 19)
 PROBE_SECONDS = 30
@@ -26,15 +26,15 @@ INSTALL_SECONDS = 600
 
 
 class NodeMissing(Exception):
-    """No Node that fits; the text says what to install."""
+    """There is no suitable Node; the text names what to install."""
 
 
 class NodeFailed(Exception):
-    """npm did not do what it was asked to; the text holds the end of what it said."""
+    """A command failed; the text contains the end of its output."""
 
 
 def find_npm() -> str:
-    """Return npm's path. Raises NodeMissing if it or a Node that is new enough is missing."""
+    """Return the path of npm. Raises NodeMissing if npm or a recent enough Node is missing."""
     node, npm = shutil.which("node"), shutil.which("npm")
     wanted = f"Node {OLDEST[0]}.{OLDEST[1]} or newer with npm"
     if node is None or npm is None:
@@ -47,23 +47,23 @@ def find_npm() -> str:
 
 
 def install() -> None:
-    """Make node_modules hold exactly what the lock names; quick when it does already.
+    """Install the locked packages into node_modules, unless they are installed already.
 
     Raises NodeMissing and NodeFailed.
     """
     npm = find_npm()
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    with _only_one_at_a_time():
+    with _exclusive_lock():
         if STAMP.exists() and STAMP.read_text() == digest:
             return
-        print("Installing the packages that package-lock.json locks.", flush=True)
-        # No package may run a script of its own while it is installed.
+        print("Installing the packages of package-lock.json.", flush=True)
+        # Packages must not run their own scripts during the installation.
         run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], timeout_seconds=INSTALL_SECONDS)
         STAMP.write_text(digest)
 
 
 def run(command: list[str], *, timeout_seconds: float, environment: dict[str, str] | None = None) -> str:
-    """Run a command in the project's folder and return what it printed. Raises NodeFailed."""
+    """Run a command in the project's folder and return its output. Raises NodeFailed if it fails or times out."""
     try:
         answer = subprocess.run(
             command,
@@ -77,15 +77,16 @@ def run(command: list[str], *, timeout_seconds: float, environment: dict[str, st
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
-        raise NodeFailed(f"{' '.join(command)} took too long.\n{(said or '')[-4000:]}") from error
+        output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
+        message = f"{' '.join(command)} timed out after {timeout_seconds:g} seconds."
+        raise NodeFailed(f"{message}\n{(output or '')[-4000:]}") from error
     if answer.returncode != 0:
         raise NodeFailed(f"{' '.join(command)} failed.\n{answer.stdout[-8000:]}")
     return answer.stdout
 
 
 @contextmanager
-def _only_one_at_a_time() -> Iterator[None]:
+def _exclusive_lock() -> Iterator[None]:
     lock = ROOT / "var" / "javascript.lock"
     lock.parent.mkdir(exist_ok=True)
     with lock.open("a") as file:
@@ -94,7 +95,7 @@ def _only_one_at_a_time() -> Iterator[None]:
 
 
 def main() -> int:
-    """Install the packages, or say in a sentence why that can't be done."""
+    """Install the packages, or print why that is not possible."""
     try:
         install()
     except (NodeMissing, NodeFailed) as error:

@@ -1,7 +1,7 @@
-"""Makes what docker-compose.yml asks of its environment, and says what a machine lacks to run it.
+"""Prepares the production stack of docker-compose.yml: checks for Docker and writes .env with new secrets.
 
-`python3 tools/production_env.py` writes .env with fresh secrets, unless there is one; with --check
-it only looks for Docker. Uses the standard library alone: where the stack runs, nothing else need be installed.
+`python3 tools/production_env.py` keeps an existing .env; with --check it only checks for Docker. Uses only the
+standard library, because the machine that runs the stack needs no packages.
 """
 
 import os
@@ -12,31 +12,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = ROOT / ".env"
-# nginx looks for a certificate there. Docker would make the folder as root's.
+# nginx reads the certificate from there. Docker would create the folder with root as its owner.
 TLS_FOLDER = ROOT / "var" / "tls"
 DOCKER_TIMEOUT_SECONDS = 30
 TEMPLATE = """\
-# What docker-compose.yml needs. It holds secrets: keep it, back it up, and never commit it.
+# The settings that docker-compose.yml requires. They contain secrets: back this file up, and never commit it.
 
-# Once the database is made, this alone changes nothing: docs/operations.md tells how to rotate it.
+# Used when the database is created. docs/operations.md explains how to change it later.
 POSTGRES_PASSWORD={postgres_password}
 
-# Signs the tokens. A new one signs everybody out, unless this one moves to JWT_PREVIOUS_SECRET_KEYS.
+# Signs the tokens. A new key signs all users out, unless the old one is moved to JWT_PREVIOUS_SECRET_KEYS.
 JWT_SECRET_KEY={jwt_secret_key}
 
-# The origins of your front end, with commas between; these are where front-end tools serve while you develop.
+# The comma-separated origins of your front end. These two are the usual ones during development.
 CORS_ORIGINS=http://localhost:3000,http://localhost:5173
 """
 
 
 def fresh_environment() -> str:
-    """Return the text of a .env with secrets that no other has."""
-    # Both are of letters, digits, - and _ alone: one goes into a URL, and no file needs quotes for them.
+    """Return the content of a .env with new random secrets."""
+    # These characters need no escaping in a URL and no quotes in the file.
     return TEMPLATE.format(postgres_password=secrets.token_urlsafe(24), jwt_secret_key=secrets.token_urlsafe(48))
 
 
 def write_once(path: Path) -> bool:
-    """Write a fresh .env, for its owner's eyes alone, if there is no file yet; return whether that was so."""
+    """Write a new .env with mode 0600, unless there is one; return whether it was written."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -46,13 +46,13 @@ def write_once(path: Path) -> bool:
     return True
 
 
-def find_lack() -> str:
-    """Return in one sentence what keeps `docker compose` from running here; nothing if it can."""
+def find_docker_problem() -> str:
+    """Return why `docker compose` cannot run on this machine, as a sentence; "" if it can."""
     checks = {
-        "version": "is needed, and does not answer: start it, and see that you may use it.",
-        "compose version": 'lacks its plugin for compose files, version 2: install "docker compose".',
+        "version": "is required and does not answer: start it, and check that your user has access to it.",
+        "compose version": 'has no compose plugin, version 2: install "docker compose".',
     }
-    for arguments, lack in checks.items():
+    for arguments, problem in checks.items():
         try:
             answer = subprocess.run(
                 ["docker", *arguments.split()],
@@ -63,24 +63,24 @@ def find_lack() -> str:
                 check=False,
             )
         except FileNotFoundError:
-            return "Docker is needed, and is not installed."
+            return "Docker is required and is not installed."
         except subprocess.TimeoutExpired:
-            return f"Docker {lack}"
+            return f"Docker {problem}"
         if answer.returncode != 0:
-            return f"Docker {lack}"
+            return f"Docker {problem}"
     return ""
 
 
 def main() -> int:
-    """Prepare the start of the stack; 1 if it can't be started here."""
-    if lack := find_lack():
-        print(lack, file=sys.stderr)
+    """Prepare the start of the stack; returns 1 if it cannot run on this machine."""
+    if problem := find_docker_problem():
+        print(problem, file=sys.stderr)
         return 1
     if "--check" in sys.argv[1:]:
         return 0
     TLS_FOLDER.mkdir(parents=True, exist_ok=True)
     if write_once(ENV_FILE):
-        print(f"Wrote {ENV_FILE} with fresh secrets. Set CORS_ORIGINS in it to the origins of your front end.")
+        print(f"Wrote {ENV_FILE} with new secrets. Set CORS_ORIGINS in it to the origins of your front end.")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Server programs that tests need and pip can't bring: finds them, and on Debian fetches them.
+"""Finds the server programs that tests need and pip cannot install; on Debian it installs them.
 
-`python -m tools.services redis …` provides the named ones. As root they are installed by apt-get;
-an ordinary user gets the same packages unpacked into var/cache, and nothing outside is touched.
+`python -m tools.services redis …` provides the named ones. As root it installs them by apt-get; as another user it
+unpacks the same packages into var/cache and changes nothing outside of that folder.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parent.parent / "var" / "cache" / "services"
-# Debian keeps servers where an ordinary user's PATH doesn't look.
+# Folders of server programs that are not on the PATH of an ordinary user.
 EXTRA_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin")
-# Asked by Debian's packages before they start what they install: 101 forbids it.
+# Debian's packages run it before they start a service; exit status 101 forbids the start.
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 APT_TIMEOUT_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Component:
-    """A program, and the Debian packages that hold it."""
+    """A program, and the Debian packages that contain it."""
 
     command: str
     packages: tuple[str, ...]
-    # Whether it runs from wherever its packages are unpacked.
+    # Whether it runs from the folder that its packages are unpacked into.
     is_portable: bool = True
 
     @property
     def advice(self) -> str:
-        """What to tell a person who lacks the program."""
+        """The message for a machine without the program."""
         packages = " ".join(self.packages)
         return f"{self.command} is missing: install it (on Debian: apt install {packages})."
 
 
 @dataclass(frozen=True)
 class Program:
-    """Where a component's program is, and the variables it needs to start."""
+    """The path of a program, and the environment variables that it needs."""
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -52,15 +52,15 @@ COMPONENTS = {
     "chromium": Component("chromium", ("chromium",), is_portable=False),
     "nginx": Component("nginx", ("nginx", "openssl")),
     "redis": Component("redis-server", ("redis-server",)),
-    # The shell and tools of the images that are Alpine's.
+    # The shell and tools of images that are based on Alpine.
     "busybox": Component("busybox", ("busybox",)),
-    # For `make bench` alone.
+    # Only for `make bench`.
     "wrk": Component("wrk", ("wrk",)),
 }
 
 
 def locate(name: str) -> Program | None:
-    """Find a component on this machine or among the unpacked ones."""
+    """Return the program of a component on this machine or among the unpacked packages, or None."""
     component = COMPONENTS[name]
     search = os.pathsep.join([os.environ.get("PATH", os.defpath), *EXTRA_PATHS])
     if path := shutil.which(component.command, path=search):
@@ -74,7 +74,7 @@ def locate(name: str) -> Program | None:
 
 
 def provide(name: str) -> bool:
-    """Make sure of a component, and return whether it is there now."""
+    """Install a component if it is missing, and return whether it is available."""
     if locate(name) is not None:
         return True
     if shutil.which("apt-get") is None:
@@ -88,21 +88,21 @@ def provide(name: str) -> bool:
             print(f"Unpacking {' '.join(component.packages)} into {CACHE / name}.", flush=True)
             _unpack(component.packages, CACHE / name)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"That failed: {error}", file=sys.stderr)
+        print(f"The installation failed: {error}", file=sys.stderr)
     return locate(name) is not None
 
 
 def _install(packages: Sequence[str]) -> None:
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-    with _nothing_started():
+    with _services_not_started():
         if _run(command, check=False) != 0:
             _run(["apt-get", "update"])
             _run(command)
 
 
 @contextlib.contextmanager
-def _nothing_started() -> Iterator[None]:
-    """Forbid packages to start a service of the machine's; the tests start their own."""
+def _services_not_started() -> Iterator[None]:
+    """Keep packages from starting services on this machine; the tests start their own."""
     if START_POLICY.exists():
         yield
         return
@@ -115,9 +115,9 @@ def _nothing_started() -> Iterator[None]:
 
 
 def _unpack(packages: Sequence[str], target: Path) -> None:
-    """Download packages, and what they need and the machine lacks, and unpack all into `target`."""
+    """Download packages and their missing dependencies, and unpack them into `target`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed at the end: an interrupted attempt leaves nothing that looks whole.
+    # Renamed at the end, so that an interrupted attempt leaves no incomplete folder.
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         state, archives, root = (Path(scratch, part) for part in ("state", "archives", "root"))
         for folder in (state / "lists" / "partial", archives / "partial", root):
@@ -137,7 +137,7 @@ def _unpack(packages: Sequence[str], target: Path) -> None:
 
 
 def _run(command: Sequence[str], *, check: bool = True) -> int:
-    """Run apt or dpkg without questions, showing its output only if it fails and must not."""
+    """Run apt or dpkg without prompts. With `check` a failure prints the output and raises CalledProcessError."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     answer = subprocess.run(
         command,
@@ -156,7 +156,7 @@ def _run(command: Sequence[str], *, check: bool = True) -> int:
 
 
 def main(names: Sequence[str]) -> int:
-    """Provide the named components; 1 in CI, where tests may not be skipped, if one is missing."""
+    """Provide the named components; returns 1 if one is missing in CI, where no test may be skipped."""
     missing = [name for name in names if not provide(name)]
     for name in missing:
         print(f"{COMPONENTS[name].advice} Tests that need it are skipped.", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.deployment import Deployment
-from tools.production_env import find_lack
+from tools.production_env import find_docker_problem
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -20,7 +20,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The stack, up and healthy; whoever stops a part of it sees to its return."""
-    if lack := find_lack():
+    if lack := find_docker_problem():
         pytest.fail(lack, pytrace=False)
     deployment = Deployment(tmp_path_factory.mktemp("compose"))
     deployment.build()

@@ -1,4 +1,4 @@
-"""tools/bootstrap.py and .sh: a clear sentence for each obstacle, no work done twice or by half."""
+"""tools/bootstrap.py and .sh: error messages, and installations that are neither repeated nor incomplete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TIMEOUT_SECONDS = 60
 
-# Answers the probe, makes a .venv and installs packages, all in appearance, and notes what it did.
+# Answers the probe, and only logs the commands that create a .venv and install packages.
 FAKE_PYTHON = """#!/bin/sh
 tree={tree}
 case "$*" in
@@ -35,7 +35,7 @@ esac
 
 
 class Checkout:
-    """A copy of the tools in a folder of its own, with a Python that only pretends."""
+    """A copy of the tools in a separate folder, with a fake Python."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,7 +46,7 @@ class Checkout:
         self.fake_python((3, 12, 1))
 
     def fake_python(self, version: tuple[int, ...], missing: tuple[str, ...] = (), venv_seconds: float = 0) -> None:
-        """Let PYTHON be of this version, without the `missing` modules."""
+        """Write the fake Python, with this version and without the `missing` modules."""
         probe = {"version": version, "path": "/usr/bin/python3", "missing": missing}
         if not missing:
             probe["path"] = str(self.python)
@@ -55,7 +55,7 @@ class Checkout:
         self.python.chmod(0o755)
 
     def start(self, command: str = "install-dev", python: Path | str = "") -> subprocess.Popen[str]:
-        """Start the bootstrap with the fake Python, or with another one."""
+        """Start bootstrap.py with PYTHON set to the fake one, or to another one."""
         return subprocess.Popen(
             [sys.executable, "-B", self.root / "tools" / "bootstrap.py", command],
             stdout=subprocess.PIPE,
@@ -65,13 +65,13 @@ class Checkout:
         )
 
     def run(self, command: str = "install-dev", python: Path | str = "") -> tuple[int, str]:
-        """Run the bootstrap; return its exit code and what it said of errors."""
+        """Run bootstrap.py and return its exit code and its standard error."""
         with self.start(command, python) as process:
             _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
         return process.returncode, errors
 
     def take_calls(self) -> list[str]:
-        """What the fake Python was asked to do since the last time."""
+        """Return the commands that the fake Python got since the last call."""
         calls = self.root / "calls"
         taken = calls.read_text().split() if calls.exists() else []
         calls.unlink(missing_ok=True)
@@ -80,23 +80,23 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """A checkout whose path has a space in it."""
+    """A checkout with a space in its path."""
     root = tmp_path / "a tree"
     root.mkdir()
     return Checkout(root)
 
 
-def test_the_script_is_one_that_python_36_can_read() -> None:
+def test_the_script_has_the_syntax_of_python_36() -> None:
     ast.parse((TOOLS / "bootstrap.py").read_text(), feature_version=(3, 6))
 
 
-def test_an_old_python_is_told_in_one_sentence(checkout: Checkout) -> None:
+def test_an_old_python_is_reported(checkout: Checkout) -> None:
     checkout.fake_python((3, 9, 2))
     code, errors = checkout.run()
     assert code == 1
     assert errors == (
         f"Gatepost needs Python 3.11 or newer, but {checkout.python} is Python 3.9.2: "
-        "install a newer one, or name it with PYTHON=/path/to/python3.\n"
+        "install a newer one, or set PYTHON=/path/to/python3.\n"
     )
     assert checkout.take_calls() == []
 
@@ -107,7 +107,7 @@ def test_a_missing_venv_module_names_the_package_to_install(checkout: Checkout, 
     code, errors = checkout.run()
     assert code == 1
     assert errors == (
-        "/usr/bin/python3 (Python 3.12) can't make virtual environments: install its venv module "
+        "/usr/bin/python3 (Python 3.12) cannot create virtual environments: install its venv module "
         "(on Debian or Ubuntu: apt install python3.12-venv), then run this again.\n"
     )
 
@@ -118,7 +118,7 @@ def test_a_python_built_without_sqlite_is_refused(checkout: Checkout) -> None:
     assert code == 1
     assert errors == (
         "/usr/bin/python3 (Python 3.13) was built without sqlite3 and ssl: "
-        "name another one with PYTHON=/path/to/python3.\n"
+        "set PYTHON=/path/to/python3 to use another one.\n"
     )
 
 
@@ -129,15 +129,15 @@ def test_a_python_that_does_not_start_is_named(checkout: Checkout) -> None:
     )
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(checkout: Checkout) -> None:
-    (checkout.root / "var").write_text("a file where a folder must be")
+def test_a_folder_that_cannot_be_created_is_reported(checkout: Checkout) -> None:
+    (checkout.root / "var").write_text("a file in place of a folder")
     code, errors = checkout.run()
     assert code == 1
-    assert errors.startswith("Gatepost can't be set up: ")
+    assert errors.startswith("Setup failed: ")
     assert errors.count("\n") == 1
 
 
-def test_the_second_run_has_nothing_to_do(checkout: Checkout) -> None:
+def test_a_second_run_installs_nothing(checkout: Checkout) -> None:
     assert checkout.run() == (0, "")
     assert checkout.take_calls() == ["venv", "pip"]
     assert checkout.run() == (0, "")
@@ -152,8 +152,8 @@ def test_a_new_lock_is_installed_into_the_same_environment(checkout: Checkout) -
     assert checkout.take_calls() == ["pip"]
 
 
-@pytest.mark.parametrize("change", ["python", "place"])
-def test_another_python_or_place_makes_the_environment_anew(checkout: Checkout, change: str) -> None:
+@pytest.mark.parametrize("change", ["python", "folder"])
+def test_another_python_or_folder_creates_a_new_environment(checkout: Checkout, change: str) -> None:
     checkout.run()
     checkout.take_calls()
     if change == "python":
@@ -167,36 +167,36 @@ def test_another_python_or_place_makes_the_environment_anew(checkout: Checkout, 
     assert checkout.take_calls() == ["venv", "pip"]
 
 
-def test_a_failed_installation_is_begun_again(checkout: Checkout) -> None:
+def test_a_failed_installation_is_repeated(checkout: Checkout) -> None:
     (checkout.root / "no-network").touch()
-    assert checkout.run() == (1, "no network\nThe installation failed; the reason is above.\n")
+    assert checkout.run() == (1, "no network\nThe installation failed; see the messages above.\n")
     (checkout.root / "no-network").unlink()
     checkout.take_calls()
     assert checkout.run() == (0, "")
     assert checkout.take_calls() == ["venv", "pip"]
 
 
-def test_of_two_runs_at_once_one_waits_for_the_other(checkout: Checkout) -> None:
+def test_two_simultaneous_runs_install_once(checkout: Checkout) -> None:
     checkout.fake_python((3, 12, 1), venv_seconds=1)
     with checkout.start() as first, checkout.start() as second:
         output = first.communicate()[0] + second.communicate()[0]
     assert (first.returncode, second.returncode) == (0, 0)
     assert checkout.take_calls() == ["venv", "pip"]
-    assert "Another run is setting up; waiting for it.\n" in output
+    assert "Waiting for another setup to finish.\n" in output
 
 
-def test_a_killed_run_leaves_no_environment_that_is_taken_for_whole(checkout: Checkout) -> None:
+def test_a_killed_run_leaves_no_environment_that_looks_complete(checkout: Checkout) -> None:
     checkout.fake_python((3, 12, 1), venv_seconds=1)
     with checkout.start() as process:
         wait_until((checkout.root / "calls").exists)
         process.kill()
         process.communicate()
-    # The step that was under way holds the lock to its end; nothing writes into the next one's.
+    # The running step holds the lock until it ends, so that it cannot write into the next environment.
     assert checkout.run() == (0, "")
     assert checkout.take_calls() == ["venv", "venv", "pip"]
 
 
-def test_the_launcher_passes_over_a_python_that_fails(tmp_path: Path, checkout: Checkout) -> None:
+def test_the_launcher_skips_a_python_that_fails(tmp_path: Path, checkout: Checkout) -> None:
     shims = tmp_path / "shims"
     shims.mkdir()
     (shims / "python3").write_text("#!/bin/sh\nexit 127\n")
@@ -208,17 +208,16 @@ def test_the_launcher_passes_over_a_python_that_fails(tmp_path: Path, checkout: 
     )
 
 
-def test_the_launcher_says_that_there_is_no_python(tmp_path: Path, checkout: Checkout) -> None:
+def test_the_launcher_reports_that_there_is_no_python(tmp_path: Path, checkout: Checkout) -> None:
     code, errors = launch(checkout, tmp_path, "")
     assert code == 1
     assert errors == (
-        "Gatepost needs Python 3.11 or newer, and no Python was found here: "
-        "install one, or name it with PYTHON=/path/to/python3.\n"
+        "Gatepost needs Python 3.11 or newer, and no Python was found: install one, or set PYTHON=/path/to/python3.\n"
     )
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
+    """Wait until a condition holds that another process fulfils."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_so():
         assert time.monotonic() < deadline
@@ -226,7 +225,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 def launch(checkout: Checkout, path: Path, python: str) -> tuple[int, str]:
-    """Run bootstrap.sh with nothing but `path` to search for programs."""
+    """Run bootstrap.sh with `path` as the only folder of the PATH."""
     answer = subprocess.run(
         ["/bin/sh", "tools/bootstrap.sh", "install-dev"],
         cwd=checkout.root,

@@ -1,4 +1,4 @@
-"""tools/production_env.py and docker-compose.yml: what the stack needs is made, and handed on."""
+"""tools/production_env.py and docker-compose.yml: the stack's environment, and how it reaches the containers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tools import production_env
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 START = (ROOT / "ops" / "nginx" / "start.sh").read_text()
-# One place for each container, inside it, and logs on its standard output.
+# The image sets these: paths inside the container, and logs on standard output.
 FIXED = {"APP_ENV", "BIND", "LOG_FILE", "RATELIMIT_DIR"}
 
 
 def block(start: str, end: str) -> str:
-    """A part of docker-compose.yml."""
+    """Return the part of docker-compose.yml between two texts."""
     return COMPOSE.split(start, 1)[1].split(end, 1)[0]
 
 
 def names(text: str) -> set[str]:
-    """The variables that the `environment:` in a part sets or hands on."""
+    """Return the variables below `environment:` in a part of the file."""
     lines = text.split("environment:\n", 1)[1]
     return set(re.findall(r"^ {4,6}([A-Z_]+):", lines, re.MULTILINE))
 
@@ -42,21 +42,21 @@ def test_every_setting_reaches_the_application() -> None:
     assert {ENDPOINT, "OTEL_SERVICE_NAME"} <= given
 
 
-def test_nginx_knows_every_variable_that_is_for_it() -> None:
+def test_nginx_gets_every_variable_that_it_reads() -> None:
     given = names(block("  nginx:\n", "\nnetworks:"))
-    # These are for where nginx runs without a container.
+    # These are for nginx without a container.
     places = {"APP_SERVERS", "NGINX_DIR", "NGINX_LISTEN", "NGINX_STATUS_LISTEN", "NGINX_TLS_DIR", "NGINX_TLS_LISTEN"}
     assert set(re.findall(r'^: "\$\{([A-Z_]+):=', START, re.MULTILINE)) == given | places | {"NGINX_WATCH_SECONDS"}
 
 
-def test_every_name_in_the_configuration_is_filled_in() -> None:
+def test_every_placeholder_of_the_configuration_is_replaced() -> None:
     used = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "nginx.conf").read_text()))
     exported = START.split("\nexport ", 1)[1].split("\n\n", 1)[0].replace("\\\n", " ").split()
     assert used == {*exported, "NAME"}
 
 
 class TestFile:
-    def test_a_fresh_one_is_all_that_the_stack_asks_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_new_file_contains_all_required_variables(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert production_env.write_once(tmp_path / ".env")
         values = dotenv_values(tmp_path / ".env")
         assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) == set(values)
@@ -67,31 +67,31 @@ class TestFile:
             monkeypatch.setenv(name, value or "")
         assert load_settings().jwt_secret_key == values["JWT_SECRET_KEY"]
 
-    def test_it_is_its_owner_s_alone(self, tmp_path: Path) -> None:
+    def test_only_its_owner_can_read_it(self, tmp_path: Path) -> None:
         production_env.write_once(tmp_path / ".env")
         assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
 
-    def test_no_two_are_alike(self) -> None:
+    def test_the_secrets_are_different_each_time(self) -> None:
         secrets = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
         others = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
         assert len({*secrets, *others}) == 4
 
-    def test_one_that_is_there_is_left_alone(self, tmp_path: Path) -> None:
+    def test_an_existing_file_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("MINE=1\n")
         assert not production_env.write_once(tmp_path / ".env")
         assert (tmp_path / ".env").read_text() == "MINE=1\n"
 
 
 DOCKERS = {
-    "none": (None, "Docker is needed, and is not installed.\n"),
-    "one that does not answer": ("exit 1", "Docker is needed, and does not answer: start it, and see"),
-    "one without compose": ('test "$1" = version', "Docker lacks its plugin for compose files, version 2"),
-    "a whole one": ("exit 0", ""),
+    "not installed": (None, "Docker is required and is not installed.\n"),
+    "not running": ("exit 1", "Docker is required and does not answer: start it, and check"),
+    "without compose": ('test "$1" = version', "Docker has no compose plugin, version 2"),
+    "complete": ("exit 0", ""),
 }
 
 
 @pytest.mark.parametrize(("script", "sentence"), DOCKERS.values(), ids=DOCKERS)
-def test_what_docker_lacks_is_said_in_one_sentence(tmp_path: Path, script: str | None, sentence: str) -> None:
+def test_a_problem_with_docker_is_reported_in_one_sentence(tmp_path: Path, script: str | None, sentence: str) -> None:
     if script is not None:
         (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "docker").chmod(0o755)

@@ -1,4 +1,4 @@
-"""tools/serve.py: what `make run` does once the packages are there."""
+"""tools/serve.py: what `make run` does after the packages are installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_SECONDS = 60
 
 
 def environment(tmp_path: Path, port: int, **changes: str) -> dict[str, str]:
-    """A development machine's, but for the database and the files of limits."""
+    """Return an environment with a temporary database."""
     return {
         **bare_environment(),
         "APP_ENV": "testing",
@@ -36,31 +36,31 @@ def environment(tmp_path: Path, port: int, **changes: str) -> dict[str, str]:
 
 
 def start_and_fail(env: dict[str, str]) -> str:
-    """Run the command, which must refuse, and return its words."""
+    """Run the command, which must fail, and return its message."""
     answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert answer.returncode == 1
     assert answer.stdout == ""
     return answer.stderr
 
 
-def test_a_taken_port_is_told_in_one_sentence_before_anything_is_done(tmp_path: Path) -> None:
+def test_a_used_port_is_reported_before_the_database_is_created(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as other:
         port = other.getsockname()[1]
         reason = os.strerror(errno.EADDRINUSE)
         assert start_and_fail(environment(tmp_path, port)) == (
-            f"Port {port} of {LOOPBACK} can't be used ({reason}): stop what listens there, "
-            f"or choose another with BIND={LOOPBACK}:{port + 1} make run.\n"
+            f"Cannot listen on port {port} of {LOOPBACK} ({reason}): stop the program that uses it, "
+            f"or choose another port with BIND={LOOPBACK}:{port + 1} make run.\n"
         )
     assert not (tmp_path / "gatepost.db").exists()
 
 
-def test_wrong_settings_are_named_without_a_traceback(tmp_path: Path) -> None:
-    words = start_and_fail(environment(tmp_path, 1, WEB_THREADS="many"))
-    assert "WEB_THREADS" in words
-    assert "Traceback" not in words
+def test_invalid_settings_are_reported_without_a_traceback(tmp_path: Path) -> None:
+    message = start_and_fail(environment(tmp_path, 1, WEB_THREADS="many"))
+    assert "WEB_THREADS" in message
+    assert "Traceback" not in message
 
 
-def test_it_migrates_serves_says_what_to_do_next_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+def test_it_migrates_serves_prints_the_next_steps_and_ends_on_ctrl_c(tmp_path: Path) -> None:
     port = free_port()
     server = ServerProcess("make run", tmp_path / "log", signal.SIGTERM)
 
@@ -78,9 +78,9 @@ def test_it_migrates_serves_says_what_to_do_next_and_ends_on_ctrl_c(tmp_path: Pa
     server.start(COMMAND, answers, timeout_seconds=START_SECONDS, env=env)
     url = f"http://{LOOPBACK}:{port}/front"
     lines = server.log_text().splitlines()
-    first = lines.index(f"Gatepost is at {url} (Ctrl-C stops it).")
+    first = lines.index(f"Gatepost is running at {url} (Ctrl-C stops it).")
     assert lines[first + 1].startswith(f"Sign up:  curl {url}/api/v1/auth/register -H ")
-    assert lines[first + 2].startswith("Go on:    README.md ")
+    assert lines[first + 2].startswith("Next:     read the tour in README.md")
     assert server.stop(signal.SIGINT, timeout_seconds=20) == 0
     assert "Traceback" not in server.log_text()
 
@@ -94,11 +94,11 @@ def test_it_migrates_serves_says_what_to_do_next_and_ends_on_ctrl_c(tmp_path: Pa
         ("unix:/run/gatepost.sock", ("unix:/run/gatepost.sock", 0)),
     ],
 )
-def test_every_form_of_bind_is_understood(bind: str, address: tuple[str, int]) -> None:
+def test_every_form_of_bind_is_parsed(bind: str, address: tuple[str, int]) -> None:
     assert split_address(bind) == address
 
 
-def test_a_port_that_a_stopped_server_lingers_on_is_free() -> None:
+def test_a_port_with_connections_in_time_wait_is_free() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection((LOOPBACK, port)), server.accept()[0]:

@@ -1,4 +1,4 @@
-"""tools/services.py: what it does where a program is missing."""
+"""tools/services.py: finding and installing programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools import services
 
 @pytest.fixture
 def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine with neither the program nor apt-get; returns the folder of unpacked packages."""
+    """A machine without the program and apt-get; returns the folder of unpacked packages."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(services, "EXTRA_PATHS", ())
     monkeypatch.setattr(services, "CACHE", tmp_path / "cache")
@@ -27,7 +27,7 @@ def make_program(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)])
-def test_a_program_that_cannot_be_had_fails_only_ci(
+def test_a_missing_program_fails_only_in_ci(
     bare_machine: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -41,13 +41,13 @@ def test_a_program_that_cannot_be_had_fails_only_ci(
     )
 
 
-def test_the_machines_own_program_comes_first(bare_machine: Path, tmp_path: Path) -> None:
+def test_an_installed_program_has_priority(bare_machine: Path, tmp_path: Path) -> None:
     make_program(bare_machine / "redis" / "usr" / "bin" / "redis-server")
     own = make_program(tmp_path / "bin" / "redis-server")
     assert services.locate("redis") == services.Program(own)
 
 
-def test_an_unpacked_program_is_started_with_its_own_libraries(bare_machine: Path) -> None:
+def test_an_unpacked_program_gets_its_libraries(bare_machine: Path) -> None:
     root = bare_machine / "redis" / "usr"
     program = make_program(root / "bin" / "redis-server")
     libraries = [root / "lib" / "a", root / "lib" / "b"]
@@ -60,7 +60,7 @@ def test_an_unpacked_program_is_started_with_its_own_libraries(bare_machine: Pat
     assert located.environment == {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
 
 
-def test_a_failed_installation_is_reported_and_leaves_nothing(
+def test_a_failed_installation_is_reported_and_leaves_no_files(
     bare_machine: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,14 +71,14 @@ def test_a_failed_installation_is_reported_and_leaves_nothing(
     policy = tmp_path / "policy-rc.d"
     monkeypatch.setattr(services, "START_POLICY", policy)
     assert services.provide("redis") is False
-    words = capsys.readouterr().err
-    assert "no such package" in words
-    assert "That failed: " in words
+    message = capsys.readouterr().err
+    assert "no such package" in message
+    assert "The installation failed: " in message
     assert not policy.exists()
     assert services.locate("redis") is None
 
 
-def test_what_runs_from_its_own_place_alone_is_not_unpacked(
+def test_a_program_that_is_not_portable_is_not_unpacked(
     bare_machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_program(tmp_path / "bin" / "apt-get")

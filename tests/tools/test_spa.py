@@ -1,4 +1,4 @@
-"""tools/spa.py: what `make spa` does once the Python packages are there."""
+"""tools/spa.py: what `make spa` does after the Python packages are installed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.services.process import bare_environment
 from tools import javascript
 
 COMMAND = [sys.executable, str(ROOT / "tools" / "spa.py")]
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.1
 
 
 def environment(tmp_path: Path, api_port: int, app_port: int) -> dict[str, str]:
-    """A development machine's, but for the ports, the database and the files of limits."""
+    """Return an environment with a temporary database and these ports."""
     return {
         **bare_environment(),
         "APP_ENV": "testing",
@@ -39,7 +39,7 @@ def environment(tmp_path: Path, api_port: int, app_port: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def packages() -> None:
-    """The locked packages of the app."""
+    """Install the locked packages of the app."""
     try:
         javascript.install()
     except javascript.NodeMissing as error:
@@ -47,8 +47,8 @@ def packages() -> None:
 
 
 def wait_for(url: str, process: subprocess.Popen[str]) -> str:
-    """Return what a server says once it says anything."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Return the first response of a server."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -56,17 +56,17 @@ def wait_for(url: str, process: subprocess.Popen[str]) -> str:
         except OSError:
             assert time.monotonic() < deadline, f"{url} does not answer"
             time.sleep(POLL_SECONDS)
-    pytest.fail(f"it ended with {process.returncode}")
+    pytest.fail(f"the command exited with {process.returncode}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_both_are_served_and_one_signal_ends_both(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_both_servers(tmp_path: Path, number: signal.Signals) -> None:
     api_port, app_port = free_port(), free_port()
     env = environment(tmp_path, api_port, app_port)
     with (
-        (tmp_path / "said").open("w") as said,
-        subprocess.Popen(COMMAND, env=env, stdout=said, stderr=said, text=True) as process,
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(COMMAND, env=env, stdout=log, stderr=log, text=True) as process,
     ):
         try:
             assert "healthy" in wait_for(f"http://{LOOPBACK}:{api_port}/health", process)
@@ -76,18 +76,18 @@ def test_both_are_served_and_one_signal_ends_both(tmp_path: Path, number: signal
             children = psutil.Process(process.pid).children(recursive=True)
             assert len(children) >= 3
             process.send_signal(number)
-            assert process.wait(PATIENCE_SECONDS) == 0
-            assert psutil.wait_procs(children, timeout=PATIENCE_SECONDS)[1] == []
+            assert process.wait(TIMEOUT_SECONDS) == 0
+            assert psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)[1] == []
         finally:
             process.kill()
-    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_used_port_is_reported_before_a_server_starts(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as other:
         port = other.getsockname()[1]
         env = environment(tmp_path, free_port(), port)
-        answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+        answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     assert answer.returncode == 1
-    assert f"Port {port} of {LOOPBACK} can't be used" in answer.stderr
+    assert f"Cannot listen on port {port} of {LOOPBACK}" in answer.stderr
     assert not (tmp_path / "gatepost.db").exists()
