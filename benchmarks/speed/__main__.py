@@ -221,7 +221,7 @@ def database(kind: str, posts: int) -> Iterator[str]:
 
 def _fill(url: str, posts: int) -> None:
     command(url, "db", "upgrade")
-    command(url, "seed", "--users", "1000", "--posts", str(posts))
+    command(url, "--users", "1000", "--posts", str(posts), module="tools.seed")
     for email in (EMAIL, LOGIN_EMAIL, REFRESH_EMAIL):
         command(url, "users", "create-admin", "--email", email, "--name", "Bench")
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))

@@ -66,11 +66,11 @@ def environment(database_url: str) -> dict[str, str]:
     }
 
 
-def command(database_url: str, *arguments: str) -> str:
-    """Run one `flask --app run` command as an operator does, and return what it printed."""
+def command(database_url: str, *arguments: str, module: str = "flask --app run") -> str:
+    """Run one command as an operator does, and return what it printed."""
     env = {**bare_environment(), **environment(database_url), "APP_ENV": "testing"}
     done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "run", *arguments],
+        [sys.executable, "-m", *module.split(), *arguments],
         cwd=ROOT,
         env=env,
         check=True,
