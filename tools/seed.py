@@ -107,7 +107,7 @@ class SeedData:
         return first_email
 
     def add_posts(self, count: int, report: Callable[[int], object]) -> None:
-        """Insert posts, the oldest first, by users who had registered by then; `report` is as for add_users."""
+        """Insert posts, the oldest first, by users registered by then; `report` is as for add_users."""
         moments = self._moments(count)
         for start, size in _batches(count):
             rows = [self._post(moment) for moment in moments[start : start + size]]
