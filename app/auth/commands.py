@@ -7,6 +7,7 @@ import click
 from app.api.idempotency import service as idempotency
 from app.auth import sessions as service
 from app.cli import OperatorGroup, in_batches
+from app.security.rate_limits import database_storage
 
 # Few enough for the statement timeout, and for other writers to get their turn in between.
 BATCH = 2000
@@ -19,3 +20,4 @@ def prune() -> None:
     """Delete old sessions and kept answers."""
     click.echo(f"{in_batches(service.prune, BATCH)} old sessions deleted.")
     click.echo(f"{in_batches(idempotency.prune, BATCH)} old answers to Idempotency-Keys deleted.")
+    click.echo(f"{in_batches(database_storage.prune, BATCH)} expired rate limit counters deleted.")

@@ -19,7 +19,8 @@ from app.database.executor import precompiled
 from app.maintenance.service import require_service
 from app.observability import metrics
 from app.security.passwords import find_weakness, hash_password, needs_rehash, verify_password
-from app.security.rate_limits import LimitName, RateLimits, address_key
+from app.security.rate_limits import LimitName, RateLimits
+from app.security.rate_limits.addresses import address_key
 from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import fold
 from app.users.service import create_user, is_email_taken
@@ -40,16 +41,14 @@ def register(email: str, name: str, password: str, client: Client) -> SignIn:
     A taken address counts as a failed attempt of the client, so that addresses can't be tried out in bulk.
     """
     limits, address = _limits(), address_key(client.ip)
-    limits.check(LimitName.REGISTER, address)
-    limits.check(LimitName.LOGIN_ADDRESS, address)
-    try:
-        if is_email_taken(email):
-            raise EmailTaken
-        user = create_user(email, name, hash_password(password))
-    except EmailTaken:
+    limits.check_all({LimitName.REGISTER: (address,), LimitName.LOGIN_ADDRESS: (address,)})
+    if is_email_taken(email):
         limits.hit(LimitName.LOGIN_ADDRESS, address)
-        raise
+        raise EmailTaken
+    password_hash = hash_password(password)
+    # Counted before the transaction begins, so that of concurrent registrations no more than the limit create a user.
     limits.hit(LimitName.REGISTER, address)
+    user = create_user(email, name, password_hash)
     return _sign_in("registered", user, client)
 
 
@@ -139,19 +138,18 @@ def _judge(credentials: Row[Any] | None, email: str, password: str, client: Clie
     """
     limits, address = _limits(), address_key(client.ip)
     account = (fold(email), address)
-    limits.check(LimitName.LOGIN_ACCOUNT, *account)
-    limits.check(LimitName.LOGIN_ADDRESS, address)
+    keys = {LimitName.LOGIN_ACCOUNT: account, LimitName.LOGIN_ADDRESS: (address,)}
+    limits.check_all(keys)
     is_right = verify_password(password, credentials.password_hash if credentials else None)
     if credentials is None or not (is_right and credentials.is_active):
         metrics.LOGINS.labels("failed").inc()
-        limits.hit(LimitName.LOGIN_ACCOUNT, *account)
-        limits.hit(LimitName.LOGIN_ADDRESS, address)
+        limits.hit_all(keys)
         if credentials is None:
             return "unknown_email"
         return "disabled" if is_right else "wrong_password"
-    limits.check(LimitName.LOGIN_ACCOUNT, *account)
-    limits.check(LimitName.LOGIN_ADDRESS, address)
-    limits.clear(LimitName.LOGIN_ACCOUNT, *account)
+    windows = limits.check_all(keys)
+    if windows and windows[LimitName.LOGIN_ACCOUNT].used:
+        limits.clear(LimitName.LOGIN_ACCOUNT, *account)
     return None
 
 

@@ -121,6 +121,18 @@ def write(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
     return rows
 
 
+def execute_autocommit(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
+    """Run one statement as a transaction of its own, in one round trip, and return its rows, none if it returns none.
+
+    Never retried, because it may have been executed. Raises IntegrityError and the like, and RuntimeError inside a
+    transaction: it would need a second connection, and on SQLite wait for the lock that the transaction holds.
+    """
+    if in_transaction():
+        raise RuntimeError("execute_autocommit was called inside a transaction.")
+    rows: Sequence[Row[Any]] = _run_alone(statement, parameters, only_first=False)
+    return rows
+
+
 def _read(statement: Executable, parameters: Mapping[str, Any], *, only_first: bool) -> Any:
     if in_transaction():
         return _run_within(statement, parameters, only_first=only_first)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -187,7 +186,7 @@ def test_pages_for_people_and_probes_are_served_to_all(client: FlaskClient, path
 
 
 @pytest.fixture
-def limited(app: Flask, tmp_path: Path) -> Iterator[Limited]:
+def limited(app: Flask) -> Iterator[Limited]:
     """Return a function that makes a client of the application on the same database with a limit at its door."""
     made = []
 
@@ -196,7 +195,6 @@ def limited(app: Flask, tmp_path: Path) -> Iterator[Limited]:
             components_of(app).settings,
             ratelimit_enabled=True,
             ratelimit_default=limit,
-            ratelimit_dir=str(tmp_path),
         )
         made.append(create_app(settings))
         return made[-1].test_client()

@@ -1,4 +1,4 @@
-"""What the log costs: one INSERT a login, none a refresh, and no disk for whoever guesses on."""
+"""The cost of the audit log: one INSERT for a login, none for a refresh or for a guess that a limit refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import API, PASSWORD, Person, problem
 from tests.support.statements import counted
 
 
-def test_a_login_costs_one_insert_more(app: Flask, client: FlaskClient, alice: Person) -> None:
+def test_a_login_costs_one_insert(app: Flask, client: FlaskClient, alice: Person) -> None:
     with counted(app) as statements:
         assert log_in(client, alice.email).status_code == 200
     inserts = [statement for statement in statements if statement.startswith("INSERT")]
@@ -32,14 +32,14 @@ def test_a_refresh_costs_nothing(app: Flask, client: FlaskClient, alice: Person)
 
 
 def test_refused_logins_run_the_same_statements(app: Flask, client: FlaskClient, alice: Person, bob: Person) -> None:
-    """Or the time of the refusal would tell why: see docs/login-timing.md."""
+    """Otherwise the response time would reveal the reason (docs/login-timing.md)."""
     disabled = app.test_cli_runner().invoke(args=["users", "disable", bob.email])
     assert disabled.exit_code == 0, disabled.output
     seen = []
     for email, password in ((alice.email, "wrong"), ("nobody@example.com", "wrong"), (bob.email, PASSWORD)):
         with counted(app) as statements:
             assert log_in(client, email, password).status_code == 401
-        # PostgreSQL is told the id of the request in a comment.
+        # On PostgreSQL a comment has the id of the request.
         seen.append([statement.partition(" /*")[0] for statement in statements])
     assert seen[0] == seen[1] == seen[2]
     assert [statement.split()[0] for statement in seen[0] if "BEGIN" not in statement] == ["SELECT", "INSERT"]
@@ -56,7 +56,7 @@ def test_many_sessions_end_with_one_insert(app: Flask, client: FlaskClient, alic
 
 @pytest.fixture
 def limited(app: Flask) -> Iterator[FlaskClient]:
-    """A client of the same database behind tight limits."""
+    """A client of an application on the same database with low limits."""
     settings = replace(
         components_of(app).settings,
         ratelimit_enabled=True,
@@ -70,7 +70,7 @@ def limited(app: Flask) -> Iterator[FlaskClient]:
         components_of(limited_app).probe_engine.dispose()
 
 
-def test_what_the_limiter_refuses_is_not_recorded(app: Flask, limited: FlaskClient, alice: Person) -> None:
+def test_a_login_that_a_limit_refuses_is_not_recorded(app: Flask, limited: FlaskClient, alice: Person) -> None:
     guess = {"email": alice.email, "password": "wrong"}
     statuses = [limited.post(f"{API}/auth/login", json=guess).status_code for _ in range(5)]
     assert statuses == [401, 401, 429, 429, 429]

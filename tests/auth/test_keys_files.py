@@ -362,7 +362,6 @@ def test_limits_are_counted_without_a_secret(tmp_path: Path) -> None:
         jwt_secret_key="",
         jwt_private_key_file=write_key(tmp_path / "key").path,
         ratelimit_enabled=True,
-        ratelimit_dir=str(tmp_path),
     )
     window = RateLimits(settings).hit(LimitName.DEFAULT, "an address")
     assert window is not None

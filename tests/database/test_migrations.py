@@ -30,13 +30,14 @@ from app.database import migrations as migrating
 from app.database.migrations import known_revisions, newest_revisions
 from app.maintenance.models import ServiceContext
 from app.posts.models import Post
+from app.security.rate_limits.models import RateLimit
 from app.users.models import User
 from tests.conftest import ROOT, settings_for
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.process import bare_environment
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
-TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent)}
+TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent, RateLimit)}
 USER = {
     "email": "ä@example.com",
     "email_key": "ä@example.com",
@@ -93,6 +94,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         "auth_events",
         {"created_at": NOW, "event": "logged_in", "user_id": 98, "actor": "self", "actor_id": 98, "session_id": 99},
     ),
+    "0008": ("rate_limits", {"key": "k", "hits": 1, "started_at": NOW, "expires_at": NOW}),
 }
 
 
@@ -356,7 +358,7 @@ def test_the_database_itself_refuses_what_must_not_be(
         add_row(connection, table, row)
 
 
-@pytest.mark.parametrize("table", ["users", "idempotency_keys", "service_context"])
+@pytest.mark.parametrize("table", ["users", "idempotency_keys", "service_context", "rate_limits"])
 def test_what_must_be_unique_is(empty_app: Flask, look: Look, table: str) -> None:
     flask_migrate.upgrade()
     row = dict(ROWS.values())[table]

@@ -210,11 +210,11 @@ def newest() -> str:
     return str(ScriptDirectory(str(ROOT / "migrations")).get_current_head())
 
 
-def test_a_database_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_database_that_is_gone_is_told() -> None:
     """No server listens there; and a configured Redis is told of as well."""
     url = f"postgresql://gatepost:x@{LOOPBACK}:{free_port()}/gatepost"
     redis = f"redis://{LOOPBACK}:{free_port()}/0"
-    app = create_app(settings_for(url, redis_url=redis, ratelimit_enabled=True, ratelimit_dir=str(tmp_path)))
+    app = create_app(settings_for(url, redis_url=redis, ratelimit_enabled=True))
     client = app.test_client()
     names = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations", "redis")]
     response = client.get("/metrics")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,9 +40,9 @@ def redis() -> Iterator[RedisServer]:
 
 
 @contextmanager
-def serving(database_url: str, redis: RedisServer, folder: Path) -> Iterator[FlaskClient]:
+def serving(database_url: str, redis: RedisServer) -> Iterator[FlaskClient]:
     """A client of an application that counts in Redis."""
-    changes = {"redis_url": redis.url, "ratelimit_enabled": True, "ratelimit_dir": str(folder)}
+    changes = {"redis_url": redis.url, "ratelimit_enabled": True}
     app = create_app(settings_for(database_url, **changes))
     yield app.test_client()
     with app.app_context():
@@ -53,11 +52,11 @@ def serving(database_url: str, redis: RedisServer, folder: Path) -> Iterator[Fla
 
 @pytest.fixture
 def counting(
-    app: Flask, database_url: str, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Flask, database_url: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FlaskClient]:
     """A client of an application that counts in Redis, and soon tries again when that is gone."""
-    monkeypatch.setattr("app.security.rate_limits.REDIS_REST_SECONDS", REST_SECONDS)
-    with serving(database_url, redis, tmp_path) as client:
+    monkeypatch.setattr("app.security.rate_limits.REDIS_RETRY_SECONDS", REST_SECONDS)
+    with serving(database_url, redis) as client:
         yield client
 
 
@@ -88,12 +87,12 @@ def test_a_frozen_redis_costs_nobody_the_probe(counting: FlaskClient, redis: Red
     wait_until(lambda: told(counting) == (200, {**WELL, "redis": "ok"}))
 
 
-def test_when_all_is_frozen_it_still_answers_in_time(redis: RedisServer, tmp_path: Path) -> None:
+def test_when_all_is_frozen_it_still_answers_in_time(redis: RedisServer) -> None:
     with ExitStack() as stack:
         database = stack.enter_context(PostgresServer())
         url = database.create_database("gatepost")
         migrate(url)
-        client = stack.enter_context(serving(url, redis, tmp_path))
+        client = stack.enter_context(serving(url, redis))
         assert told(client) == (200, {**WELL, "redis": "ok"})
         stack.callback(redis.thaw)
         stack.callback(database.thaw)

@@ -20,8 +20,8 @@ SECRET = {"users": {"password_hash"}, "idempotency_keys": {"fingerprint", "body"
 # Who else it was by; and what an event of somebody's never has.
 OF_OTHERS = {"auth_events": {"user_id", "actor_id", "email_hash"}}
 DERIVED = {"users": {"email_key", "name_key"}}
-# What is no user's at all.
-OF_NOBODY = {"service_context"}
+# What is no user's at all. The keys of rate limits are hashes, which do not lead back to a user.
+OF_NOBODY = {"service_context", "rate_limits"}
 
 
 def export(person: Person) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from app.api.responses import empty
 from app.components import components_of
 from app.observability import instrumentation as measures
 from app.observability import logs
-from app.security.rate_limits import LimitName, Window, address_key
+from app.security.rate_limits import LimitName, Window
+from app.security.rate_limits.addresses import address_key
 from app.settings import Settings
 
 if TYPE_CHECKING:

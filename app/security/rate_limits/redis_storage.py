@@ -1,30 +1,36 @@
-"""Counters that several machines share through Redis."""
+"""Rate limit counters in Redis, shared by all workers and replicas."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import redis
-from limits.storage import RedisStorage
+from limits.storage import RedisStorage as LimitsRedisStorage
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app.security.rate_limits.storage import Count, CounterWindow
+
 TIMEOUT_SECONDS = 0.25
-# One round trip, and no moment at which a key has a count but no expiry. A key that has lost its
-# expiry gets a new one.
-TAKE = """
-local limit, milliseconds = tonumber(ARGV[1]), tonumber(ARGV[2])
-local count = tonumber(redis.call('get', KEYS[1]) or 0)
-if count < limit then redis.call('incr', KEYS[1]) end
-local left = redis.call('pttl', KEYS[1])
-if left < 0 then
-    redis.call('pexpire', KEYS[1], milliseconds)
-    left = milliseconds
+# One round trip for all counters. A script runs atomically, so a counter never lacks its expiry; one that lost it, in
+# a restored backup for example, gets a new one.
+INCREMENT_SCRIPT = """
+local counts = {}
+for index, key in ipairs(KEYS) do
+    local hits = redis.call('incr', key)
+    local milliseconds_left = redis.call('pttl', key)
+    if milliseconds_left < 0 then
+        milliseconds_left = tonumber(ARGV[index])
+        redis.call('pexpire', key, milliseconds_left)
+    end
+    table.insert(counts, {hits, milliseconds_left})
 end
-return {count + 1, left}
+return counts
 """
 
 
-class RedisCounters(RedisStorage):
-    """Fixed windows in Redis that start at their first hit. Waits are short; nothing is retried."""
+class RedisStorage(LimitsRedisStorage):
+    """Fixed windows in Redis. Timeouts are short and nothing is retried, because there is a fallback."""
 
     STORAGE_SCHEME: list[str] = []
 
@@ -34,23 +40,27 @@ class RedisCounters(RedisStorage):
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
-            # Two round trips fewer, of which each can wait for the whole timeout.
+            # Saves two round trips for each connection, of which each can take the whole timeout.
             driver_info=None,
         )
         super().__init__(url, connection_pool=pool, key_prefix="gatepost:limits")
         self._client = redis.Redis(connection_pool=pool)
-        self._take = self._client.register_script(TAKE)
+        self._increment = self._client.register_script(INCREMENT_SCRIPT)
 
-    def take(self, key: str, limit: int, seconds: float) -> tuple[int, float]:
-        """Add one unless that would pass `limit`; return what the count is, or would have been."""
-        count, left = self._take([self.prefixed_key(key)], [limit, int(seconds * 1000)])
-        return int(count), left / 1000
+    def increment(self, windows: Sequence[CounterWindow]) -> list[Count]:
+        """Add one hit to each counter and return the new counts."""
+        keys = [self.prefixed_key(key) for key, _ in windows]
+        counts = self._increment(keys, [int(seconds * 1000) for _, seconds in windows])
+        return [Count(hits, milliseconds / 1000) for hits, milliseconds in counts]
 
-    def peek(self, key: str, seconds: float) -> tuple[int, float]:
-        """Return the count and the seconds left without adding to it."""
-        name = self.prefixed_key(key)
-        with self._client.pipeline() as both:
-            both.get(name)
-            both.pttl(name)
-            count, left = both.execute()
-        return int(count or 0), left / 1000 if left > 0 else seconds
+    def read(self, windows: Sequence[CounterWindow]) -> list[Count]:
+        """Return the counts without changing them."""
+        with self._client.pipeline() as pipeline:
+            for key, _ in windows:
+                pipeline.get(self.prefixed_key(key))
+                pipeline.pttl(self.prefixed_key(key))
+            replies = pipeline.execute()
+        return [
+            Count(int(hits or 0), milliseconds / 1000 if milliseconds > 0 else seconds)
+            for hits, milliseconds, (_, seconds) in zip(replies[::2], replies[1::2], windows, strict=True)
+        ]
