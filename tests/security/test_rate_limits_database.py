@@ -54,8 +54,9 @@ def test_the_storage_works_with_the_strategies_of_its_library(context: Flask, cl
     assert [limiter.hit(limit, "a") for _ in range(4)] == [True, True, True, False]
     assert not limiter.test(limit, "a")
     clock.forward(seconds=10)
-    reset_at, remaining = limiter.get_window_stats(limit, "a")
-    assert (reset_at, remaining) == (pytest.approx(clock.now.timestamp() + 50), 0)
+    stats = limiter.get_window_stats(limit, "a")
+    assert stats.reset_time == pytest.approx(clock.now.timestamp() + 50)
+    assert stats.remaining == 0
     limiter.clear(limit, "a")
     assert limiter.test(limit, "a")
     assert limiter.hit(limit, "a", cost=3)
