@@ -199,9 +199,6 @@ class Settings:
         mask=mask_url,
         help="The Redis server that counts the limits of all workers and replicas, such as `redis://localhost:6379/0`.",
     )
-    ratelimit_dir: str | None = setting(
-        LIMITS, Text(4096), None, help="The folder of the file with the counters of limits when `REDIS_URL` is not set."
-    )
     ratelimit_enabled: bool = setting(
         LIMITS, Boolean(), True, help="Whether requests are limited. Disable it only for tests."
     )

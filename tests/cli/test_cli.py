@@ -52,7 +52,6 @@ def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
         "APP_ENV": "testing",
         "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "RATELIMIT_DIR": str(tmp_path),
         **changes,
     }
 

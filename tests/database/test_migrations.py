@@ -262,7 +262,6 @@ def test_a_server_does_not_load_alembic(tmp_path: Path) -> None:
         "APP_ENV": "testing",
         "JWT_SECRET_KEY": secrets.token_urlsafe(48),
         "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "RATELIMIT_DIR": str(tmp_path),
     }
     code = """
 import sys

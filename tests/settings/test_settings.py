@@ -41,7 +41,6 @@ def test_the_defaults(tmp_path: Path) -> None:
         "ratelimit_register": "20 per hour",
         "ratelimit_mail": "5 per hour",
         "ratelimit_default": "600 per minute",
-        "ratelimit_dir": None,
         "max_body_bytes": 1_048_576,
         "db_pool_size": 10,
         "db_pool_timeout_seconds": 0.5,

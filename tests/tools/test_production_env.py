@@ -20,7 +20,7 @@ from tools import production_env
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 START = (ROOT / "ops" / "nginx" / "start.sh").read_text()
 # The image sets these: paths inside the container, and logs on standard output.
-FIXED = {"APP_ENV", "BIND", "LOG_FILE", "RATELIMIT_DIR"}
+FIXED = {"APP_ENV", "BIND", "LOG_FILE"}
 
 
 def block(start: str, end: str) -> str:

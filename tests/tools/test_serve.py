@@ -29,7 +29,6 @@ def environment(tmp_path: Path, port: int, **changes: str) -> dict[str, str]:
         "APP_ENV": "testing",
         "JWT_SECRET_KEY": "k" * 20 + "0123456789abcdef",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "RATELIMIT_DIR": str(tmp_path),
         "BIND": f"{LOOPBACK}:{port}",
         **changes,
     }

@@ -30,7 +30,6 @@ def environment(tmp_path: Path, api_port: int, app_port: int) -> dict[str, str]:
         "APP_ENV": "testing",
         "JWT_SECRET_KEY": "k" * 20 + "0123456789abcdef",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "RATELIMIT_DIR": str(tmp_path),
         "BIND": f"{LOOPBACK}:{api_port}",
         "SPA_PORT": str(app_port),
         "CORS_ORIGINS": f"http://localhost:{app_port}",

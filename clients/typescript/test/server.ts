@@ -30,7 +30,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     DATABASE_URL: `sqlite:///${join(folder, "gatepost.db")}`,
     JWT_SECRET_KEY: randomBytes(48).toString("base64url"),
     RATELIMIT_ENABLED: "false",
-    RATELIMIT_DIR: join(folder, "limits"),
     REFRESH_GRACE_SECONDS: "2",
     HASTY_ACCESS_SECONDS: String(ACCESS_SECONDS),
     WEB_CONCURRENCY: "2",

@@ -52,8 +52,6 @@ class GatepostServer:
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
             "WEB_CONCURRENCY": "2",
             "WEB_THREADS": "4",
-            # Each server counts its callers apart from every other one of this machine.
-            "RATELIMIT_DIR": str(self._folder / "limits"),
             **env,
             "SERVER": server,
             "BIND": f"{LOOPBACK}:{self._port}",
