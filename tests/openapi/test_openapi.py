@@ -117,9 +117,9 @@ def test_readiness_is_told_in_one_shape(
 ) -> None:
     for found in (
         {"database": "unavailable", "migrations": "unknown", "maintenance": False, "status": "unready"},
-        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "draining", "redis": "unavailable"},
+        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "unready", "redis": "unavailable"},
     ):
-        monkeypatch.setattr("app.observability.health.find_readiness", lambda found=found: found)
+        monkeypatch.setattr("app.observability.health.check_readiness", lambda found=found: found)
         response = client.get("/health/ready")
         assert (response.status_code, response.get_json()) == (503, found)
         document.check(response)
