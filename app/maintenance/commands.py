@@ -23,7 +23,7 @@ maintenance = OperatorGroup("maintenance", help="Turn maintenance mode on and of
     "--retry-after", type=click.IntRange(1, MAX_RETRY_AFTER_SECONDS), help="Value of Retry-After, in seconds."
 )
 def turn_on(message: str, retry_after: int | None) -> None:
-    """Answer 503 on all routes except health checks, documents and the service context."""
+    """Turn maintenance mode on. All routes except health checks, documents and the service context answer 503."""
     changes: dict[str, Any] = {"maintenance": True, "message": message}
     if retry_after is not None:
         changes["retry_after"] = retry_after
@@ -32,7 +32,7 @@ def turn_on(message: str, retry_after: int | None) -> None:
 
 @maintenance.command("off")
 def turn_off() -> None:
-    """Serve all routes again."""
+    """Turn maintenance mode off."""
     _change({"maintenance": False})
 
 
