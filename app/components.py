@@ -1,4 +1,4 @@
-"""Typed access to the objects that create_app() builds once for an application and that all its code shares."""
+"""The objects that create_app() creates once per application, with typed access to them."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ EXTENSION = "gatepost"
 
 @dataclass
 class Components:
-    """The shared objects of one application. Each is set by the init_app() of the package that owns it."""
+    """The shared objects of one application. The init_app() of the package concerned sets each of them."""
 
     settings: Settings
     keyed_hasher: KeyedHasher
     rate_limits: RateLimits
-    # By Flask's name of the endpoint, such as "posts.create_post".
+    # The key is the name of the Flask endpoint, such as "posts.create_post".
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     # Runs precompiled statements.
     executor: Executor = field(init=False)
-    # Off while tracing is on, which needs SQLAlchemy's events for every statement.
+    # False if tracing is on, because spans come from SQLAlchemy's events, which the executor bypasses.
     uses_executor: bool = True
-    # The pool of the main engine, without BEGIN and ROLLBACK.
+    # Shares the pool of the main engine, and runs each statement in autocommit mode.
     autocommit_engine: Engine = field(init=False)
-    # Connections of the readiness probe alone.
+    # Connections for the readiness check only.
     probe_engine: Engine = field(init=False)
     keyring: Keyring = field(init=False)
     verify_access_token: Callable[[str], Claims] = field(init=False)
     authenticate: Authenticator = field(init=False)
     maintenance: MaintenanceCache = field(init=False)
-    # The OpenAPI document as JSON and its entity tag, once it has been asked for.
+    # The OpenAPI document as JSON and its entity tag, generated at the first request for it.
     openapi_document: tuple[bytes, str] | None = None
 
 
@@ -58,6 +58,6 @@ def components_of(app: App) -> Components:
 
 
 def components() -> Components:
-    """Return the components of the current application; raises RuntimeError outside of an application context."""
+    """Return the components of the current application; raises RuntimeError outside an application context."""
     found: Components = current_app.extensions[EXTENSION]
     return found

@@ -80,10 +80,10 @@ def _list_invalid_values(error: ValidationFailed) -> str:
 
 def _explain(error: SQLAlchemyError) -> str | None:
     """Return why the database cannot execute a command, or None if the error is in the command itself."""
-    from app.observability.health import find_readiness
+    from app.observability.health import check_readiness
 
     cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
-    found = find_readiness()
+    found = check_readiness()
     if found["database"] != "ok":
         return f"The database can't be reached: {cause}."
     if found["migrations"] not in ("ok", "ahead"):

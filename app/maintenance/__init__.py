@@ -1,4 +1,4 @@
-"""Maintenance mode: while it is on, every route except a few answers 503 on every worker within a second."""
+"""Maintenance mode. While it is on, every worker answers 503 on all routes but a few, within a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the service context and add the `maintenance` commands."""
+    """Create the cache of the maintenance state, and register the route and the `maintenance` commands."""
     from app.api.routing import API_PATH
     from app.maintenance import commands, service
     from app.maintenance.views import service_context

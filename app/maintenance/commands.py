@@ -1,4 +1,4 @@
-"""The `maintenance` commands: turn maintenance on and off, and show its state."""
+"""The `maintenance` commands: turn maintenance mode on and off, and show its state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from app.maintenance import service
 from app.maintenance.schemas import MAX_RETRY_AFTER_SECONDS, ContextChanges
 from app.maintenance.service import State
 
-maintenance = OperatorGroup("maintenance", help="Close the service for a while, and open it again.")
+maintenance = OperatorGroup("maintenance", help="Turn maintenance mode on and off.")
 
 
 @maintenance.command("on")
-@click.option("--message", default="", help="What clients are told.")
-@click.option("--retry-after", type=click.IntRange(1, MAX_RETRY_AFTER_SECONDS), help="Seconds clients should wait.")
+@click.option("--message", default="", help="Text for clients, in the error's `detail`.")
+@click.option(
+    "--retry-after", type=click.IntRange(1, MAX_RETRY_AFTER_SECONDS), help="Value of Retry-After, in seconds."
+)
 def turn_on(message: str, retry_after: int | None) -> None:
-    """Refuse every route but probes, documents and the switch itself."""
+    """Turn maintenance mode on. All routes except health checks, documents and the service context answer 503."""
     changes: dict[str, Any] = {"maintenance": True, "message": message}
     if retry_after is not None:
         changes["retry_after"] = retry_after
@@ -30,13 +32,13 @@ def turn_on(message: str, retry_after: int | None) -> None:
 
 @maintenance.command("off")
 def turn_off() -> None:
-    """Serve again."""
+    """Turn maintenance mode off."""
     _change({"maintenance": False})
 
 
 @maintenance.command("status")
 def show_status() -> None:
-    """Tell whether the service is being maintained."""
+    """Show whether maintenance mode is on."""
     _show(service.read_state())
 
 

@@ -1,4 +1,4 @@
-"""The service_context table: the state of the service as a whole, in one row."""
+"""The service_context table: one row with the maintenance state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_RETRY_AFTER_SECONDS = 300
 
 
 class ServiceContext(Base):
-    """The state of the service as a whole: one row."""
+    """The maintenance state. The table has at most one row."""
 
     __tablename__ = "service_context"
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)

@@ -1,7 +1,4 @@
-"""The maintenance switch: kept in the database, seen by every worker within a second.
-
-Owns the service_context table and its cache. Must not know who may throw the switch.
-"""
+"""The maintenance state: stored in the database, and cached by each process for less than a second."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ from app.database.engine import is_table_missing
 from app.database.executor import precompiled
 from app.maintenance.models import DEFAULT_RETRY_AFTER_SECONDS, ServiceContext
 
-# A state older than FRESH is asked for again by one request while the others go by it; one older than STALE
-# is waited for: so a switch is obeyed within a second whatever the load is.
+# A cached state is fresh for FRESH_SECONDS. After that one request reads it again, while the others still use the
+# cached one. From STALE_SECONDS on they wait for that read. So a change takes effect within a second under any load.
 FRESH_SECONDS = 0.4
 STALE_SECONDS = 0.8
 WAIT_SECONDS = 0.2
@@ -35,7 +32,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the row says."""
+    """The maintenance state; the default values apply while the table has no row."""
 
     maintenance: bool = False
     message: str = ""
@@ -49,30 +46,30 @@ _COLUMNS = (
     ServiceContext.retry_after,
     ServiceContext.updated_at,
 )
-# Two who throw the switch for the first time at once must not both insert.
+# ON CONFLICT, because two requests may insert the first row at the same time.
 _ENSURE_ROW = text(
     "INSERT INTO service_context (id, updated_at) VALUES (:id, :now) ON CONFLICT (id) DO NOTHING RETURNING id"
 ).bindparams(bindparam("now", type_=UtcDateTime))
-_STATE = precompiled(select(*_COLUMNS).where(ServiceContext.id == ONLY_ROW))
+_SELECT_STATE = precompiled(select(*_COLUMNS).where(ServiceContext.id == ONLY_ROW))
 
 
 def read_state() -> State:
-    """Return the state in the database; the default one where nobody has set any."""
-    row = fetch_one(_STATE)
+    """Return the state in the database, or the default state if none has been stored."""
+    row = fetch_one(_SELECT_STATE)
     return State(**row._mapping) if row is not None else State()
 
 
 def lock_state() -> State:
-    """Return the state under a lock that lasts until the transaction ends."""
+    """Return the state and lock its row until the end of the transaction. Inserts the row if it does not exist."""
     if db.session.execute(_ENSURE_ROW, {"id": ONLY_ROW, "now": utc_now()}).first() is not None:
-        # What a reader was shown until now, and its ETag with it.
+        # The state that GET has returned so far: If-Match is compared with its ETag.
         return State()
-    row = db.session.execute(_STATE.with_for_update()).one()
+    row = db.session.execute(_SELECT_STATE.with_for_update()).one()
     return State(**row._mapping)
 
 
 def change_state(changes: Mapping[str, Any]) -> State:
-    """Write the members given, of a locked state, and return all of it."""
+    """Change the given members of the state and return the new state. The caller must have called lock_state()."""
     if not changes:
         return read_state()
     db.session.execute(
@@ -82,7 +79,7 @@ def change_state(changes: Mapping[str, Any]) -> State:
 
 
 class MaintenanceCache:
-    """This process's view of the state, at most a second old."""
+    """Caches the maintenance state in a process, for less than a second."""
 
     def __init__(self, read: Callable[[], State] = read_state, clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
@@ -92,11 +89,11 @@ class MaintenanceCache:
         self._read_at = float("-inf")
 
     def state(self) -> State:
-        """Return the state; asks the database when it is older than it may be.
+        """Return the state, read from the database if the cached one is no longer fresh.
 
-        Raises the driver's error to the one request that asked in vain. To every other the last state holds: an
-        outage neither ends maintenance nor begins it. Nor do migrations: while they hold the table, or have not made
-        it yet, the last state holds for all.
+        If the read fails, the request that made it gets the SQLAlchemyError, and the cached state remains valid for
+        the others: a database outage turns maintenance mode neither on nor off. If a migration has locked the table or
+        has not created it yet, the cached state remains valid and nothing is raised.
         """
         age = self._clock() - self._read_at
         if age < FRESH_SECONDS or not self._lock.acquire(timeout=WAIT_SECONDS if age >= STALE_SECONDS else 0):
@@ -119,13 +116,12 @@ class MaintenanceCache:
 
 
 def _is_table_locked(error: SQLAlchemyError) -> bool:
-    """Whether a migration holds this one table of a database that otherwise answers."""
+    """Return whether the table is locked, by a migration, in a database that otherwise answers."""
     return getattr(getattr(error, "orig", None), "pgcode", None) == LOCK_NOT_AVAILABLE
 
 
-# These routes are served during maintenance: probes, documents (the public keys are
-# one) and the service context itself.
-# Login is too, for administrators only: the auth feature checks the role once the account is known.
+# Routes that are served during maintenance: health checks, metrics, documents and the service context. Login is served
+# too, and the auth feature refuses it after the account is known to be no administrator's.
 OPEN_BLUEPRINTS = frozenset(
     {"health", "prefixed_health", "documents", "key_set", "problems", "docs", "service_context"}
 )
@@ -133,19 +129,19 @@ OPEN_ENDPOINTS = frozenset({"auth.log_in"})
 
 
 def init_app(app: Flask) -> None:
-    """Give the application its switch."""
+    """Create the cache of the maintenance state for the application."""
     components_of(app).maintenance = MaintenanceCache()
 
 
 def require_service() -> None:
-    """Raise Maintenance while the service is being maintained."""
+    """Raise Maintenance if maintenance mode is on."""
     state = components().maintenance.state()
     if state.maintenance:
         raise Maintenance(state.message, state.retry_after)
 
 
 def refuse_during_maintenance() -> None:
-    """Raise Maintenance for a route that is closed during maintenance, if maintenance is on."""
+    """Raise Maintenance if maintenance mode is on and the route of the current request is not served meanwhile."""
     name = request.endpoint
     if name is None or name in OPEN_ENDPOINTS or name.rpartition(".")[0] in OPEN_BLUEPRINTS:
         return

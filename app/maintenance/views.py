@@ -1,4 +1,4 @@
-"""The routes of the service context: the state of the maintenance mode."""
+"""The routes of the service context, which is the state of maintenance mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ service_context = Api("service_context", __name__)
 
 @service_context.operation("GET", "/service-context", access=ADMIN, answer=ok(CONTEXT))
 def get_context(caller: Caller) -> State:
-    """Read the state of the service."""
+    """Get the state of maintenance mode."""
     return service.read_state()
 
 
@@ -32,6 +32,6 @@ def get_context(caller: Caller) -> State:
     problems=(PreconditionFailed,),
 )
 def update_context(caller: Caller, body: Mapping[str, Any]) -> State:
-    """Begin or end maintenance: within a second every worker refuses other routes, or serves them again."""
+    """Turn maintenance mode on or off. It takes effect on every worker within a second."""
     require_unchanged(service.lock_state(), CONTEXT)
     return service.change_state(body)

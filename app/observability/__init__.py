@@ -1,4 +1,4 @@
-"""Health, metrics, logs and traces."""
+"""Health checks, metrics, logs and traces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Configure the log, measure requests and statements, and serve the probes with and without SERVICE_PREFIX."""
+    """Configure the log, instrument requests and statements, and register the routes.
+
+    /health, /health/ready and /metrics are served both at the root and below SERVICE_PREFIX, because a load balancer's
+    health check does not know the prefix.
+    """
     from app.observability import health, instrumentation, logs
     from app.observability.views import health as routes
 

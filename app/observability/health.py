@@ -1,4 +1,4 @@
-"""Whether this process may be sent requests: the database answers in time, and its schema is the code's."""
+"""The readiness check: whether the database answers in time and has the schema that this code needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import drain
 from app.components import components, components_of
 from app.database.deadlines import deadline
 from app.database.engine import (
@@ -22,24 +21,28 @@ from app.database.engine import (
 from app.database.migrations import known_revisions, newest_revisions
 from app.settings import Settings
 
-# The whole answer is promised within a second.
+# /health/ready answers within one second; the rest of it is for the response.
 PROBE_SECONDS = 0.7
 SQLITE_PROBE_SECONDS = 0.35
-# What `database`, `migrations` and `redis` say when nothing has to be done about them.
-WELL = ("ok", "ahead")
+# States of `database`, `migrations` and `redis` that need no action by an operator.
+HEALTHY_STATES = ("ok", "ahead")
 _MAINTENANCE = text("SELECT maintenance FROM service_context")
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Give the probe connections of its own: a pool that is busy is no reason to send the load elsewhere."""
+    """Create the engine of the readiness check.
+
+    The check has its own connections. If it used the application's pool, a replica whose pool is busy would be
+    reported as not ready, and its load would move to the other replicas.
+    """
     components_of(app).probe_engine = _probe_engine(settings)
 
 
 def _probe_engine(settings: Settings) -> Engine:
-    # No probe waits for another one: that would add up.
+    # Unlimited overflow: concurrent checks never wait for each other's connection, which would add up their times.
     options = engine_options(settings) | {"pool_size": 1, "max_overflow": -1}
     if settings.uses_sqlite:
-        # It may wait twice: to open the file, and to read it.
+        # SQLite applies the timeout twice: when it opens the file and when it reads.
         options["connect_args"] = {"timeout": SQLITE_PROBE_SECONDS}
     else:
         milliseconds = int(PROBE_SECONDS * 1000)
@@ -51,38 +54,42 @@ def _probe_engine(settings: Settings) -> Engine:
     return autocommit_view(engine)
 
 
-def find_readiness() -> dict[str, Any]:
-    """Return what /health/ready tells: `status`, what makes it, and what is only for the operator to know.
+def check_readiness() -> dict[str, Any]:
+    """Return the document of /health/ready.
 
-    `database` is "ok" or "unavailable"; `migrations` is "ok", "ahead", "pending" or "unknown". Behind the code the
-    schema is no good to it; ahead of it, it is (docs/decisions/0008-upgrades.md).
+    `status` is "ready" or "unready", `database` "ok" or "unavailable", `migrations` "ok", "ahead", "pending" or
+    "unknown". A schema that is ahead of the code is ready (docs/decisions/0008-upgrades.md). `maintenance` and
+    `redis`, which is present only if REDIS_URL is set, do not affect `status`.
     """
     started = time.monotonic()
-    limits = components().rate_limits
-    # The quicker one first: the database may take what is left.
-    redis = limits.redis_state()
-    found = _ask_database(PROBE_SECONDS - (time.monotonic() - started))
-    is_ready = found["database"] in WELL and found["migrations"] in WELL
-    found["status"] = "draining" if drain.is_draining() else "ready" if is_ready else "unready"
+    # Redis first, because its check is the shorter one: the database check may use the time that is left.
+    redis = components().rate_limits.redis_state()
+    found = _check_database(PROBE_SECONDS - (time.monotonic() - started))
+    is_ready = found["database"] in HEALTHY_STATES and found["migrations"] in HEALTHY_STATES
+    found["status"] = "ready" if is_ready else "unready"
     return found if redis is None else found | {"redis": redis}
 
 
-def _ask_database(seconds: float) -> dict[str, Any]:
+def _check_database(seconds: float) -> dict[str, Any]:
     engine = components().probe_engine
     try:
         with deadline(seconds), engine.connect() as connection:
             applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
             migrations = compare_schema(applied)
-            closed = migrations in WELL and bool(connection.scalar(_MAINTENANCE))
+            maintenance = migrations in HEALTHY_STATES and bool(connection.scalar(_MAINTENANCE))
     except SQLAlchemyError as error:
-        # Without the version table the database answers and has no schema.
+        # If only Alembic's version table is missing, the database answers but has no schema yet.
         database = "ok" if is_table_missing(error) else "unavailable"
         return {"database": database, "migrations": "unknown", "maintenance": False}
-    return {"database": "ok", "migrations": migrations, "maintenance": closed}
+    return {"database": "ok", "migrations": migrations, "maintenance": maintenance}
 
 
 def compare_schema(applied: set[str]) -> str:
-    """Whether a schema with these revisions is the code's ("ok"), older ("pending") or newer ("ahead")."""
+    """Compare the Alembic revisions of a database with those of the code.
+
+    Returns "ok" if they are equal, "pending" if migrations have yet to run, "ahead" if the database has a revision
+    that this code does not know.
+    """
     if applied == newest_revisions():
         return "ok"
     return "pending" if applied <= known_revisions() else "ahead"

@@ -1,6 +1,6 @@
-"""Counts every request and every statement: for the log line, for the metrics, for the database's own logs.
+"""Counts requests, SQL statements and database connections, for the metrics and the request log.
 
-Looks at readiness for the metrics too: an alert must come where nobody asks the probe, and where nobody asks anything.
+On PostgreSQL it also appends the request id to each statement as a comment, so that the database's log shows it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from app.api.errors import KINDS
 from app.components import components_of
 from app.database import db
 from app.database.executor import Executor
-from app.observability import health as probes
-from app.observability import metrics
+from app.observability import health, metrics
 from app.security.rate_limits import LimitName
 from app.settings import Settings
 
@@ -29,7 +28,7 @@ KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 
 class Statements(threading.local):
-    """What this thread has asked of the database since its request began."""
+    """The SQL statements that the current thread has executed for its request: their number and total time."""
 
     count = 0
     seconds = 0.0
@@ -40,16 +39,19 @@ statements = Statements()
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Measure requests and statements of this application."""
-    _begin_at_zero()
+    """Create the series that alerts read, and listen to the engine and the connection pool of the application."""
+    metrics.initialize_labels(metrics.PROBLEMS, KINDS)
+    metrics.initialize_labels(metrics.LIMITS_HIT, LimitName)
+    metrics.initialize_labels(metrics.LOGINS, ("succeeded", "failed"))
+    metrics.initialize_labels(metrics.REFRESHES, ("rotated", "grace", "replay", "revoked"))
     with app.app_context():
-        _watch_statements(db.engine, components_of(app).executor, tag=not settings.uses_sqlite)
-        _watch_pool(db.engine.pool, settings.db_pool_size)
+        _listen_to_statements(db.engine, components_of(app).executor, add_request_id=not settings.uses_sqlite)
+        _listen_to_pool(db.engine.pool, settings.db_pool_size)
 
 
 @contextmanager
 def in_flight() -> Iterator[None]:
-    """Count a request as being answered, and its statements from none."""
+    """Count a request as in flight while the context lasts, and start its statement counters at zero."""
     statements.count, statements.seconds = 0, 0.0
     metrics.IN_FLIGHT.inc()
     try:
@@ -59,36 +61,36 @@ def in_flight() -> Iterator[None]:
 
 
 def count(request: Request, status: int, seconds: float, problem: str | None) -> None:
-    """Count an answer, and the code of the problem that it tells of."""
+    """Count a response and its duration; `problem` is the code of the problem document in it, if it is one.
+
+    The route is counted by its URL template, and unknown methods as "other", to limit the number of series.
+    """
     method = request.method if request.method in KNOWN_METHODS else "other"
     route = request.url_rule.rule if request.url_rule else "none"
-    metrics.count_request(method, route, status, seconds)
+    metrics.REQUESTS.labels(method, route, str(status)).inc()
+    metrics.DURATION.labels(method, route).observe(seconds)
     if problem:
         metrics.PROBLEMS.labels(problem).inc()
 
 
-def _begin_at_zero() -> None:
-    metrics.begin_at_zero(metrics.PROBLEMS, KINDS)
-    metrics.begin_at_zero(metrics.LIMITS_HIT, LimitName)
-    metrics.begin_at_zero(metrics.LOGINS, ("succeeded", "failed"))
-    metrics.begin_at_zero(metrics.REFRESHES, ("rotated", "grace", "replay", "revoked"))
-
-
 def measure_readiness() -> None:
-    """Set what the readiness probe would say now."""
-    found = probes.find_readiness()
+    """Run the readiness check and set its metrics.
+
+    Done at each scrape, so that alerts work without a load balancer that calls /health/ready, and without traffic.
+    """
+    found = health.check_readiness()
     metrics.READY.set(found["status"] == "ready")
     metrics.MAINTENANCE.set(found["maintenance"])
     for part in ("database", "migrations", "redis"):
         if part in found:
-            metrics.PARTS.labels(part).set(found[part] in probes.WELL)
+            metrics.PARTS.labels(part).set(found[part] in health.HEALTHY_STATES)
 
 
-def _watch_statements(engine: Engine, executor: Executor, *, tag: bool) -> None:
+def _listen_to_statements(engine: Engine, executor: Executor, *, add_request_id: bool) -> None:
     def begin(statement: str) -> str:
         statements.started = time.perf_counter()
-        if tag and has_request_context():
-            # PostgreSQL shows it in pg_stat_activity and in its log; the id's alphabet can't end a comment.
+        if add_request_id and has_request_context():
+            # The characters allowed in a request id can't end a comment.
             return f"{statement} /* request_id={g.get('request_id', '')} */"
         return statement
 
@@ -100,7 +102,7 @@ def _watch_statements(engine: Engine, executor: Executor, *, tag: bool) -> None:
         statements.seconds += time.perf_counter() - statements.started
 
     def fail(context: ExceptionContext) -> None:
-        # What failed is where the time went. A connection that can't be had is no statement.
+        # A failed statement counts with its time. A failure to get a connection has no statement.
         if context.statement is not None:
             after()
 
@@ -110,8 +112,9 @@ def _watch_statements(engine: Engine, executor: Executor, *, tag: bool) -> None:
     event.listen(engine, "handle_error", fail)
 
 
-def _watch_pool(pool: Pool, size: int) -> None:
-    # In each worker: the pool is made before the fork, its first connection after.
+def _listen_to_pool(pool: Pool, size: int) -> None:
+    # The size is set at the first connection, because the pool is created before the server forks its workers, and
+    # the metric counts the connections of each worker.
     event.listen(pool, "first_connect", lambda *_: metrics.POOL_SIZE.set(size))
     event.listen(pool, "checkout", lambda *_: metrics.POOL_IN_USE.inc())
     event.listen(pool, "checkin", lambda *_: metrics.POOL_IN_USE.dec())

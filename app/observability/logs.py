@@ -1,4 +1,4 @@
-"""Logs: one line a request, as JSON or as text, and never a secret in it."""
+"""The application log: one line per request, as JSON or text, with secrets redacted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from app.settings import Settings
 
 LOG_FILE_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
+REDACTED = "[redacted]"
 log = logging.getLogger("gatepost.request")
 # gunicorn and granian write to these; their lines get the same handler and format.
 SERVER_LOGGERS = ("gunicorn.error", "_granian")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# What must not reach a log whoever writes the line: tokens by their shape, credentials by their names.
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# Redaction applies to every record of every logger: it finds credentials by the name before them, and tokens and
+# hashes by their form.
 _NAMES = "password|passwd|secret|token|api_key"
 _SECRETS = re.compile(
     r"""(?P<name>(?i:authorization|cookie)['"]?\s*[:=]\s*)['"]?[^\r\n'"]+"""
@@ -33,38 +35,11 @@ _SECRETS = re.compile(
     r"|eyJ[\w-]+\.[\w-]+\.[\w-]*|\$argon2\S+|(?i:\bbearer\s+[^\s\"',]+)"
 )
 _SECRET_NAME = re.compile(f"{_NAMES}|authorization|cookie", re.IGNORECASE)
-_BARE = re.compile(r"[^\s\"'=\\]+")
-REDACTED = "[redacted]"
-# The attribute of a record whose members are known to hold no secret, and to be what JSON can hold.
-CLEAN = "gatepost_clean"
-# A name, what follows it, and one character: "token=x".
-SHORTEST_SECRET = 7
-
-
-def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
-    """Write the line of a request that was answered."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    fields = {
-        "method": redact(request.method),
-        "route": request.url_rule.rule if request.url_rule else None,
-        "status": status,
-        "duration_ms": round(seconds * 1000, 2),
-        "sql_count": statements.count,
-        "sql_ms": round(statements.seconds * 1000, 2),
-        "code": problem,
-        "user_id": caller.id if caller else None,
-        "session_id": caller.session_id if caller else None,
-        "ip": redact(request.remote_addr or "") or None,
-    }
-    # Not by log.info, which finds out where it was called; and with no member for the formatter to look at twice.
-    record = log.makeRecord(log.name, logging.INFO, __file__, 0, "request", (), None)
-    setattr(record, CLEAN, {name: value for name, value in fields.items() if value is not None})
-    log.handle(record)
+_UNQUOTED = re.compile(r"[^\s\"'=\\]+")
 
 
 def configure(settings: Settings) -> None:
-    """Send the lines of the application and of the server that runs it to one handler."""
+    """Send the records of the application and of the server that runs it to one handler."""
     handler = make_handler(settings)
     for name in ("gatepost", *SERVER_LOGGERS):
         logger = logging.getLogger(name)
@@ -74,7 +49,7 @@ def configure(settings: Settings) -> None:
 
 
 def make_handler(settings: Settings) -> logging.Handler:
-    """Return a handler for standard output or LOG_FILE, in the format of LOG_FORMAT."""
+    """Return a handler that writes to LOG_FILE, or else to standard output, in the format of LOG_FORMAT."""
     handler: logging.Handler = logging.StreamHandler(sys.stdout)
     if settings.log_file:
         # Imported only where it is used, because it imports a Redis client.
@@ -99,81 +74,100 @@ def server_logging(settings: Settings) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=256)
-def _is_secret(name: str) -> bool:
-    return _SECRET_NAME.search(name) is not None
+def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
+    """Log a response at level INFO. `problem` is the code of the problem document in it, if it is one."""
+    log.info(
+        "request",
+        extra={
+            "method": request.method,
+            "route": request.url_rule.rule if request.url_rule else None,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "sql_count": statements.count,
+            "sql_ms": round(statements.seconds * 1000, 2),
+            "code": problem,
+            "user_id": caller.id if caller else None,
+            "session_id": caller.session_id if caller else None,
+            "ip": request.remote_addr or None,
+        },
+    )
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line with a JSON object. Line breaks in values are escaped, so no value adds a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        members = _members(record)
+        if record.exc_info:
+            members["exception"] = redact(self.formatException(record.exc_info))
+        try:
+            line = orjson.dumps(members).decode()
+        except TypeError:
+            # orjson refuses lone surrogates and integers of more than 64 bits; the record must not be lost.
+            return json.dumps(members)
+        # JSON allows U+2028 and similar characters unescaped, but some programs treat them as line breaks.
+        return line if line.isprintable() else json.dumps(members)
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as one readable line, followed by the indented stack trace if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        members = _members(record)
+        head = f"{members.pop('time')} {members.pop('level').upper():7} {members.pop('logger')}"
+        event = str(members.pop("event"))
+        tail = " ".join(f"{name}={_quote_if_needed(value)}" for name, value in members.items())
+        text = f"{head} {event if event.isprintable() else repr(event)} {tail}".rstrip()
+        if record.exc_info:
+            # Indented, so that no line of an exception's text looks like a line of the log.
+            text += "\n" + textwrap.indent(redact(self.formatException(record.exc_info)), "  ", lambda line: True)
+        return text
 
 
 def redact(text: str) -> str:
-    """Return `text` without anything that has the shape of a secret."""
-    if len(text) < SHORTEST_SECRET:
-        return text
+    """Return `text` with everything that looks like a secret replaced."""
     return _SECRETS.sub(lambda match: f"{match['name'] or match['key'] or ''}{REDACTED}", text)
 
 
-def _redacted(value: Any) -> Any:
-    """Return a value of a log line as JSON can hold it, without secrets at any depth."""
-    if value is None or isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {str(k): REDACTED if _is_secret(str(k)) else _redacted(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_redacted(item) for item in value]
-    return redact(str(value))
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields = {
+def _members(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a line contains: time, level, logger, message, request id, and the record's `extra`, redacted."""
+    members = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": redact(record.getMessage()),
     }
     if has_request_context() and "request_id" in g:
-        fields["request_id"] = g.request_id
-    clean: dict[str, Any] | None = getattr(record, CLEAN, None)
-    if clean is not None:
-        return fields | clean
-    extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and v is not None}
-    return fields | {name: REDACTED if _is_secret(name) else _redacted(extra[name]) for name in extra}
+        members["request_id"] = g.request_id
+    extra = {k: v for k, v in vars(record).items() if k not in _STANDARD_ATTRIBUTES and v is not None}
+    return members | {name: _redact_member(name, value) for name, value in extra.items()}
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; line breaks in values are escaped, so no value can forge a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        fields = _fields(record)
-        if record.exc_info:
-            fields["exception"] = redact(self.formatException(record.exc_info))
-        try:
-            line = orjson.dumps(fields).decode()
-        except TypeError:
-            # A lone surrogate or an integer of more than 64 bits, which a line must not be lost for.
-            return json.dumps(fields)
-        # JSON may hold U+2028 and the like as they are, but some readers take them for the end of a line.
-        return line if line.isprintable() else json.dumps(fields)
+def _redact_member(name: str, value: Any) -> Any:
+    return REDACTED if _is_secret(name) else _redact_value(value)
 
 
-class TextFormatter(logging.Formatter):
-    """One readable line, and a stack trace below it where there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the lines of a record."""
-        fields = _fields(record)
-        head = f"{fields.pop('time')} {fields.pop('level').upper():7} {fields.pop('logger')}"
-        event = str(fields.pop("event"))
-        tail = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-        text = f"{head} {event if event.isprintable() else repr(event)} {tail}".rstrip()
-        if record.exc_info:
-            # Indented, so that no line of an exception's text can pass for a line of the log.
-            text += "\n" + textwrap.indent(redact(self.formatException(record.exc_info)), "  ", lambda line: True)
-        return text
+@lru_cache(maxsize=256)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
-def _quoted(value: Any) -> str:
-    """A value that can't be taken for several, nor for a line: repr escapes breaks and control characters."""
+def _redact_value(value: Any) -> Any:
+    """Return a value as JSON can represent it, with secrets redacted at any depth."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {str(k): _redact_member(str(k), v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redact_value(item) for item in value]
+    return redact(str(value))
+
+
+def _quote_if_needed(value: Any) -> str:
+    """Return a value as text, quoted and escaped unless it is one word, so that it can't imitate other members."""
     text = str(value)
-    return text if _BARE.fullmatch(text) and text.isprintable() else repr(text)
+    return text if _UNQUOTED.fullmatch(text) and text.isprintable() else repr(text)

@@ -1,4 +1,4 @@
-"""What the operational routes show."""
+"""The response schemas of /health and /health/ready."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from app.api.fields import OPTIONAL, Choice, OutputSchema
 
 
 class Health(OutputSchema):
-    """That the process answers."""
+    """The process is running and answers requests."""
 
     status = Choice("healthy")
 
 
 class Readiness(OutputSchema):
-    """Whether requests may be sent here, and why not."""
+    """Whether this replica can serve requests, and the result of each check."""
 
-    status = Choice("ready", "unready", "draining")
+    status = Choice("ready", "unready")
     database = Choice("ok", "unavailable")
     migrations = Choice("ok", "ahead", "pending", "unknown")
-    maintenance = fields.Boolean(metadata={"description": "Whether other routes are closed; that is no unreadiness."})
+    maintenance = fields.Boolean(
+        metadata={"description": "Whether maintenance mode is on. It does not affect `status`."}
+    )
     redis = Choice(
         "ok",
         "unavailable",
-        metadata={OPTIONAL: True, "description": "Where it is configured; limits go on without it."},
+        metadata={OPTIONAL: True, "description": "Present if REDIS_URL is set. It does not affect `status`."},
     )
 
 

@@ -1,7 +1,7 @@
-"""Traces for OpenTelemetry, where OTEL_EXPORTER_OTLP_ENDPOINT says where to send them.
+"""OpenTelemetry traces of requests and SQL statements, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-An optional extra: `pip install --require-hashes -r requirements-otel.txt`. What is sent, how often and how much is
-sampled is told by OpenTelemetry's own OTEL_* variables.
+Requires the optional packages: `pip install --require-hashes -r requirements-otel.txt`. OpenTelemetry's own OTEL_*
+environment variables configure the exporter, its interval and the sampling.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PACKAGE = "opentelemetry.instrumentation.flask"
 
 
 def init_app(app: Flask) -> None:
-    """Trace requests and statements if the environment asks for it.
+    """Instrument the application if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-    Raises ConfigurationError when it does and the extra is not installed.
+    Raises ConfigurationError if it is set and the packages of requirements-otel.txt are not installed.
     """
     if not os.environ.get(ENDPOINT):
         return
@@ -39,8 +39,8 @@ def _instrument(app: Flask) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # A provider of our own, not the global one: two applications in one process don't share it. Its sender
-    # starts itself anew in each forked worker.
+    # Not the global provider, because two applications in one process must not share it. After a fork the processor
+    # restarts its export thread in the child.
     provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "gatepost")})
     )
@@ -53,9 +53,10 @@ def _instrument(app: Flask) -> None:
         SQLAlchemyInstrumentor().instrument(
             engine=db.engine,
             tracer_provider=provider,
-            # The instrumentation names older versions only; tests see that it works with the locked one.
+            # The instrumentation declares an older range of SQLAlchemy versions. A test checks that it works with
+            # the locked one.
             skip_dep_check=True,
         )
-    # Spans come of the engine's events.
+    # The instrumentation creates spans from SQLAlchemy's events, which the executor bypasses.
     components_of(app).uses_executor = False
     app.extensions["gatepost.tracer_provider"] = provider

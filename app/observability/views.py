@@ -1,4 +1,4 @@
-"""The operational routes."""
+"""The routes /health, /health/ready and /metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from flask import Response
 from app.api.access import ANYONE
 from app.api.responses import written
 from app.api.routing import Api
-from app.observability import health as probes
-from app.observability import instrumentation as measures
-from app.observability import metrics
+from app.observability import health as checks
+from app.observability import instrumentation, metrics
 from app.observability.schemas import HEALTH, READINESS
 
 health = Api("health", __name__)
@@ -20,25 +19,25 @@ health = Api("health", __name__)
 
 @health.operation("GET", "/health", access=ANYONE, answer=written(HEALTH))
 def get_health() -> Response:
-    """Tell that the process answers. Touches nothing else."""
-    return _plain({"status": "healthy"}, 200)
+    """Check that the process answers. Accesses neither the database nor Redis."""
+    return _json({"status": "healthy"}, 200)
 
 
 @health.operation("GET", "/health/ready", access=ANYONE, answer=written(READINESS, also=(503,)))
 def get_readiness() -> Response:
-    """Tell whether requests may be sent here: 200, or 503 in the same shape."""
-    found = probes.find_readiness()
-    return _plain(found, 200 if found["status"] == "ready" else 503)
+    """Check whether this replica can serve requests. The status is 200, or 503 with the same members."""
+    found = checks.check_readiness()
+    return _json(found, 200 if found["status"] == "ready" else 503)
 
 
 @health.operation(
     "GET", "/metrics", access=ANYONE, answer=written(media_type="text/plain", describes="Prometheus' text format.")
 )
 def get_metrics() -> Response:
-    """Give the numbers of all workers to Prometheus."""
-    measures.measure_readiness()
+    """Get the metrics of all workers of this replica, for Prometheus."""
+    instrumentation.measure_readiness()
     return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
 
 
-def _plain(document: dict[str, Any], status: int) -> Response:
+def _json(document: dict[str, Any], status: int) -> Response:
     return Response(orjson.dumps(document), status, mimetype="application/json")

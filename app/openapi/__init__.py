@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document, made from what the endpoints declare. Must not know any feature, nor any path.
+"""The OpenAPI 3.1 document, generated from the declarations of the endpoints, and the pages that present it.
 
-What a route takes or answers is said where it is declared; a rule that holds for many routes is said here.
+A property of one route is declared at its view. Rules for many routes are in this package, which imports no feature.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the document, the pages that explain problems and, unless it is switched off, the documentation page."""
+    """Register the document, the pages that explain problems and, unless DOCS_ENABLED is false, the page at /docs."""
     from app.openapi.commands import openapi
     from app.openapi.docs import docs
     from app.openapi.problem_pages import problems
@@ -29,10 +29,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def find_document(app: Flask) -> tuple[bytes, str]:
-    """Return the document of this application as JSON, with its entity tag; it is made at the first call."""
+    """Return the document as JSON and its entity tag. The first call generates it."""
     shared = components_of(app)
     if shared.openapi_document is None:
-        # Two threads may both make it: they make the same.
+        # No lock: if two threads generate the document at the same time, the results are equal.
         content = orjson.dumps(make_document(app))
         shared.openapi_document = (content, etag_of(content))
     return shared.openapi_document

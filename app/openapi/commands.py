@@ -1,4 +1,4 @@
-"""The `openapi` commands: the document as a file, for those who generate code from it."""
+"""The `openapi` commands: write the document to a file, from which clients are generated."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ openapi = OperatorGroup("openapi", help="Write the OpenAPI document.")
 def write(path: Path) -> None:
     """Write the document to PATH, by default docs/openapi.json."""
     try:
-        path.write_bytes(as_file(make_document(current_app)))
+        path.write_bytes(to_json(make_document(current_app)))
     except OSError as error:
         raise click.ClickException(f"{path} can't be written: {error.strerror}.") from error
     click.echo(f"Wrote {path}.")
 
 
-def as_file(document: object) -> bytes:
-    """Return the document as it is committed: a line for each value, so that changes can be read."""
+def to_json(document: object) -> bytes:
+    """Return the document as JSON with one value per line, so that a diff shows each change."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

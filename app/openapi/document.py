@@ -1,4 +1,4 @@
-"""The document as a whole: what it says of the service, its routes in order, and the parts they share."""
+"""Generates the document: its info, tags and components, and one operation per route."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from app.openapi.schemas import Schemas, SchemasPlugin
 
 OPENAPI_VERSION = "3.1.0"
 TITLE = "Gatepost"
-# Of the contract, as in /api/v1; no answer tells which version of the software runs.
+# The version of the HTTP contract, as in /api/v1. The version of the software is not published.
 VERSION = "1.0.0"
 ABOUT = """\
 Accounts, sessions and posts.
 
-Errors come as `application/problem+json` (RFC 9457), whatever refused the request; `code` is what a program should
-look at. Unknown fields and unknown query parameters are refused, not ignored. `HEAD` works wherever `GET` does.
-A request may bring an `X-Request-ID` of 1 to 128 letters, digits, dots, underscores and hyphens: the answer repeats
-it, and has a new one otherwise.
+All errors are `application/problem+json` (RFC 9457). Programs should decide by `code`. Unknown fields and unknown query
+parameters are errors. Every route that supports `GET` supports `HEAD`. A request can have an `X-Request-ID` of 1 to 128
+letters, digits, dots, underscores and hyphens. The response repeats it, or has a new one if the request had none.
 """
-# Packages that share a tag, because their routes are all for operators.
+# Packages whose routes are for operators and share one tag.
 OPERATIONS_PACKAGES = frozenset({"maintenance", "observability", "openapi"})
 OPERATIONS_TAG = ("operations", "Health, metrics, maintenance mode, and this document.")
 _ARGUMENT = re.compile(r"<(?:(?P<converter>[A-Za-z_]\w*)(?:\(.*?\))?:)?(?P<name>\w+)>")
@@ -49,12 +48,12 @@ def make_document(app: Flask) -> dict[str, Any]:
         info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": settings.service_prefix or "/"}],
     )
-    _add_parts(spec)
+    _add_components(spec)
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
         path = _template(rule.rule).removeprefix(settings.service_prefix)
-        tag, about = _feature_of(app, rule)
+        tag, about = _tag_of(app, rule)
         tags[tag] = about
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             operation = Operation(
@@ -67,7 +66,7 @@ def make_document(app: Flask) -> dict[str, Any]:
 
 
 def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
-    """Walk the routes in the order of their paths; one that a prefix gives a second path is met once."""
+    """Yield the routes, ordered by path. A route that is served both with and without the prefix is yielded once."""
     seen = set()
     prefix = components_of(app).settings.service_prefix
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
@@ -77,7 +76,7 @@ def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
             yield rule, endpoint
 
 
-def _add_parts(spec: APISpec) -> None:
+def _add_components(spec: APISpec) -> None:
     for name, schema in (
         ("Problem", PROBLEM),
         ("ValidationProblem", VALIDATION_PROBLEM),
@@ -103,13 +102,13 @@ def _path_parameters(app: Flask, rule: Rule, endpoint: Endpoint) -> list[dict[st
         converter = app.url_map.converters[match["converter"] or "default"]
         schema = endpoint.arguments.get(name) or getattr(converter, "json_schema", {"type": "string"})
         noun, is_id = name.removesuffix("_id"), name.endswith("_id")
-        about = f"Id of the {noun}." if is_id else f"The {noun}."
+        about = f"The id of the {noun}." if is_id else f"The {noun}."
         parameters.append({"name": name, "in": "path", "required": True, "description": about, "schema": dict(schema)})
     return parameters
 
 
-def _feature_of(app: Flask, rule: Rule) -> tuple[str, str]:
-    """The package of the blueprint that the route belongs to, and what its docstring says of it."""
+def _tag_of(app: Flask, rule: Rule) -> tuple[str, str]:
+    """Return the tag of a route: the name of the package of its blueprint, and that package's docstring."""
     blueprint = app.blueprints[rule.endpoint.rpartition(".")[0]]
     module = blueprint.import_name.rpartition(".")[0] or blueprint.import_name
     name = module.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""One endpoint as an OpenAPI operation."""
+"""Generates the OpenAPI operation of an endpoint."""
 
 from __future__ import annotations
 
@@ -24,15 +24,22 @@ from app.openapi.components import (
     cache_control,
     header_refs,
 )
-from app.openapi.problems import RATE_LIMIT, add_examples, problem_codes, problem_responses, share, validation_example
+from app.openapi.problems import (
+    RATE_LIMIT_HEADERS,
+    add_examples,
+    problem_codes,
+    problem_responses,
+    share_responses,
+    validation_example,
+)
 from app.openapi.schemas import Schemas
 
-UNKNOWN_FIELD = "surprise"
+UNKNOWN_FIELD = "unknown_field"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An endpoint at its place: the method and the path, without the prefix, that lead to it."""
+    """An endpoint with the method and path of its route. `path` is without SERVICE_PREFIX, which is in `prefix`."""
 
     endpoint: Endpoint
     method: str
@@ -43,12 +50,12 @@ class Operation:
 
     @property
     def is_limited(self) -> bool:
-        """Whether its calls are counted."""
+        """Whether the general rate limit applies."""
         return is_limited(self.path)
 
     @property
-    def may_be_unchanged(self) -> bool:
-        """Whether a client that holds the answer can be told that it is still good."""
+    def can_be_not_modified(self) -> bool:
+        """Whether the response can be 304."""
         return self.method == "GET" and self.endpoint.answer.has_etag(self.method)
 
 
@@ -59,7 +66,7 @@ def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Jso
     described: Json = {
         "operationId": endpoint.view.__name__,
         "summary": about.partition(". ")[0].removesuffix("."),
-        "description": f"{about}\n\nWho may call: {endpoint.access.describes}",
+        "description": f"{about}\n\nAccess: {endpoint.access.describes}",
         "tags": [operation.tag],
         "security": _security(endpoint.access),
         "parameters": _parameters(operation, schemas),
@@ -71,22 +78,22 @@ def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Jso
 
 
 def _security(access: AccessPolicy) -> list[dict[str, list[str]]]:
-    """The ways to be let in; the empty one means without credentials in a header."""
+    """Return the security requirements, of which one must be met. The empty one stands for no credentials."""
     if access.need == "nothing":
         return []
-    ways: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]
+    requirements: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]
     if access.takes_cookie:
-        ways.append({"refreshCookie": []})
-    return [*ways, {}] if access.need in ("optional", "token") else ways
+        requirements.append({"refreshCookie": []})
+    return [*requirements, {}] if access.need in ("optional", "token") else requirements
 
 
 def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
-    # apispec makes a reference of a name.
+    # apispec replaces a name by a reference to the component.
     endpoint = operation.endpoint
     parameters: list[Json | str] = [*operation.path_parameters]
     if endpoint.query is not None:
         parameters += schemas.parameters(endpoint.query)
-    if operation.may_be_unchanged:
+    if operation.can_be_not_modified:
         parameters.append(IF_NONE_MATCH["name"])
     if PreconditionFailed in endpoint.problems:
         parameters.append(IF_MATCH["name"])
@@ -107,20 +114,20 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
     endpoint = operation.endpoint
     codes = problem_codes(endpoint, operation.method, operation.path)
     add_examples(spec, codes, operation.prefix)
-    errors = validation_example(_refusal_of(endpoint.body or endpoint.query), operation.prefix)
+    errors = validation_example(_validation_errors(endpoint.body or endpoint.query), operation.prefix)
     responses = {str(endpoint.answer.status): _success(operation, schemas)}
-    if operation.may_be_unchanged:
+    if operation.can_be_not_modified:
         responses["304"] = {
-            "description": "What If-None-Match holds is still good.",
+            "description": "The resource has not changed since the version in If-None-Match.",
             "headers": _success_headers(operation),
         }
     problems = problem_responses(codes, errors, is_limited=operation.is_limited)
     for status in map(str, endpoint.answer.also):
         responses[status] = _success(operation, schemas)
-        # The same status may come from further out, and is a problem then.
+        # The same status can also be that of a problem, such as 503 overloaded.
         responses[status]["content"] |= problems.get(status, {}).get("content", {})
     others = {status: problem for status, problem in problems.items() if status not in responses}
-    return dict(sorted({**share(spec, others), **responses}.items()))
+    return dict(sorted({**share_responses(spec, others), **responses}.items()))
 
 
 def _success(operation: Operation, schemas: Schemas) -> Json:
@@ -142,10 +149,10 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
 
 def _describe(answer: Answer) -> str:
     if answer.is_list:
-        return "A page of the list."
+        return "One page of the list."
     if answer.is_created:
-        return "The new resource; Location says where it is."
-    return "Done." if answer.status == 204 else "What was asked for."
+        return "The new resource. Its URL is in Location."
+    return "Success, without a body." if answer.status == 204 else "Success."
 
 
 def _success_headers(operation: Operation) -> Json:
@@ -156,17 +163,17 @@ def _success_headers(operation: Operation) -> Json:
         "Location": answer.is_created,
         "Link": answer.is_list,
         "Idempotency-Replayed": endpoint.idempotent,
-        **dict.fromkeys(RATE_LIMIT, operation.is_limited),
+        **dict.fromkeys(RATE_LIMIT_HEADERS, operation.is_limited),
     }
-    headers = header_refs(*(name for name, does in applies.items() if does))
+    headers = header_refs(*(name for name, is_present in applies.items() if is_present))
     headers |= {name: {"description": about, "schema": {"type": "string"}} for name, about in answer.headers.items()}
     if endpoint.cache_controls == (NO_STORE,):
         return headers | header_refs("Cache-Control")
     return headers | {"Cache-Control": cache_control(*endpoint.cache_controls)}
 
 
-def _refusal_of(schema: Schema | None) -> Json:
-    """What the endpoint says of a body, or a query, that has nothing in it but an unknown field."""
+def _validation_errors(schema: Schema | None) -> Json:
+    """Return the errors of a body, or a query, that has only an unknown field, as an example for the document."""
     try:
         (schema or InputSchema()).load({UNKNOWN_FIELD: ""})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The problems a route may answer with, from what it declares, and how the document shows them."""
+"""Determines the problems that each route can answer with, and generates their responses, schemas and examples."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from app.api.errors.handlers import PROBLEM_JSON
 from app.api.middleware import is_limited, must_accept_json
 from app.openapi.components import HEADERS, Json, header_refs
 
-# What the server and the door may answer to any request; an unknown query parameter is refused everywhere.
-OF_ANY = (
+# Problems that any request can get. ValidationFailed is among them because of unknown query parameters.
+COMMON_PROBLEMS = (
     MalformedRequest,
     UriTooLong,
     ValidationFailed,
@@ -49,12 +49,12 @@ OF_ANY = (
     Maintenance,
     Overloaded,
 )
-OF_BODY = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
-OF_TOKEN = (AuthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked)
-OF_KEY = (IdempotencyInProgress, IdempotencyKeyReused)
-RATE_LIMIT = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-# What comes with every problem of a status.
-HEADERS_OF: Mapping[int, tuple[str, ...]] = {
+BODY_PROBLEMS = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
+TOKEN_PROBLEMS = (AuthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked)
+IDEMPOTENCY_PROBLEMS = (IdempotencyInProgress, IdempotencyKeyReused)
+RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+# Headers of every problem with this status.
+STATUS_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     415: ("Accept",),
     429: ("Retry-After",),
@@ -67,24 +67,24 @@ _MEMBERS: dict[str, Json] = {
     "type": {
         "type": "string",
         "format": "uri-reference",
-        "description": "A page that explains the problem to a person.",
+        "description": "The URL of a page that explains the problem.",
     },
     "title": {"type": "string"},
     "status": {"type": "integer", "minimum": 400, "maximum": 599},
-    "code": {"type": "string", "enum": list(KINDS), "description": "What a program should look at."},
+    "code": {"type": "string", "enum": list(KINDS), "description": "Identifies the kind of problem, for programs."},
     "detail": {"type": "string"},
-    "request_id": {"type": "string", "description": "The X-Request-ID of the answer."},
+    "request_id": {"type": "string", "description": "The X-Request-ID of the response."},
 }
 PROBLEM: Json = {
     "type": "object",
-    "description": "Why a request was refused, or failed (RFC 9457).",
+    "description": "The reason why a request failed (RFC 9457).",
     "properties": _MEMBERS,
     "required": list(_MEMBERS),
     "additionalProperties": False,
 }
 FIELD_ERRORS: Json = {
     "type": "object",
-    "description": "By the name of the field as sent, or its index in a list: what is wrong, nested as sent.",
+    "description": "The errors by field name, or by index in a list, nested like the request.",
     "additionalProperties": {
         "oneOf": [
             {"type": "array", "items": {"type": "string"}, "minItems": 1},
@@ -94,7 +94,7 @@ FIELD_ERRORS: Json = {
 }
 VALIDATION_PROBLEM: Json = {
     "type": "object",
-    "description": "Which fields of a request can't be taken, and why.",
+    "description": "The invalid fields of a request and their errors.",
     "properties": _MEMBERS
     | {
         "status": {"type": "integer", "const": 422},
@@ -107,18 +107,18 @@ VALIDATION_PROBLEM: Json = {
 
 
 def problem_codes(endpoint: Endpoint, method: str, path: str) -> list[str]:
-    """Return the codes of every problem that calling this route may bring, in the order of the table."""
-    found: set[type[Problem]] = {*OF_ANY, *endpoint.problems}
+    """Return the codes of all problems that this route can answer with, in the order of KINDS."""
+    found: set[type[Problem]] = {*COMMON_PROBLEMS, *endpoint.problems}
     if method not in SAFE_METHODS:
-        found |= {*OF_BODY}
+        found.update(BODY_PROBLEMS)
     if endpoint.access.need not in ("nothing", "token"):
-        found |= {*OF_TOKEN}
+        found.update(TOKEN_PROBLEMS)
     if endpoint.access.need == "fresh":
         found.add(FreshTokenRequired)
     if endpoint.access.need == "admin":
         found.add(Forbidden)
     if endpoint.idempotent:
-        found |= {*OF_KEY}
+        found.update(IDEMPOTENCY_PROBLEMS)
     if is_limited(path):
         found.add(RateLimited)
         if must_accept_json(path):
@@ -128,15 +128,15 @@ def problem_codes(endpoint: Endpoint, method: str, path: str) -> list[str]:
 
 
 def problem_responses(codes: Iterable[str], errors: Json, *, is_limited: bool) -> dict[str, Json]:
-    """Return the responses that tell of these problems, by status. `errors` is the example of invalid fields."""
+    """Return the responses for these problems by status. `errors` is the example of a validation problem."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(KINDS[code].status, []).append(code)
     return {str(status): _response(status, found, errors, is_limited=is_limited) for status, found in by_status.items()}
 
 
-def share(spec: APISpec, responses: Mapping[str, Json]) -> dict[str, Json | str]:
-    """Return the same responses, with a name in place of each that many operations have, put among the parts."""
+def share_responses(spec: APISpec, responses: Mapping[str, Json]) -> dict[str, Json | str]:
+    """Move responses that many operations have to the components, and return all with names in place of these."""
     shared: dict[str, Json | str] = {}
     for status, response in responses.items():
         name = _shared_name(list(response["content"][PROBLEM_JSON]["examples"]))
@@ -150,14 +150,14 @@ def share(spec: APISpec, responses: Mapping[str, Json]) -> dict[str, Json | str]
 
 
 def _shared_name(codes: list[str]) -> str:
-    """The name of the response with these problems, or "" where each operation has its own."""
-    if codes == [problem.code for problem in OF_TOKEN]:
+    """Return the name of the shared response with these problems, or "" if each operation has its own."""
+    if codes == [problem.code for problem in TOKEN_PROBLEMS]:
         return "Unauthorized"
     return codes[0].title().replace("_", "") if len(codes) == 1 and codes != [VALIDATION] else ""
 
 
 def add_examples(spec: APISpec, codes: Iterable[str], prefix: str) -> None:
-    """Put an example of each problem among the parts; the one that names fields is each operation's own."""
+    """Add an example of each problem to the components, except of validation problems, which differ by operation."""
     for code in codes:
         if code != VALIDATION and code not in spec.components.examples:
             problem = type("Example", (Problem,), {"code": code})()
@@ -166,10 +166,10 @@ def add_examples(spec: APISpec, codes: Iterable[str], prefix: str) -> None:
 
 
 def _response(status: int, codes: list[str], errors: Json, *, is_limited: bool) -> Json:
-    names = ("X-Request-ID", *HEADERS_OF.get(status, ()), *(RATE_LIMIT if is_limited else ()), "Cache-Control")
-    headers = header_refs(*names)
+    rate_limit = RATE_LIMIT_HEADERS if is_limited else ()
+    headers = header_refs("X-Request-ID", *STATUS_HEADERS.get(status, ()), *rate_limit, "Cache-Control")
     if IdempotencyInProgress.code in codes:
-        # The other conflicts of the same status do not pass by waiting.
+        # Optional, because the other problems with status 409 do not end after a time.
         headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
     examples: Json = {code: {"$ref": f"#/components/examples/{code}"} for code in codes if code != VALIDATION}
     if VALIDATION in codes:
@@ -187,14 +187,14 @@ def _schema(status: int, codes: list[str]) -> Json:
         "type": "object",
         "properties": {"status": {"const": status}, "code": {"enum": others}},
     }
-    ways: list[Json] = []
+    choices: list[Json] = []
     if VALIDATION in codes:
-        ways.append({"$ref": "#/components/schemas/ValidationProblem"})
+        choices.append({"$ref": "#/components/schemas/ValidationProblem"})
     if others:
-        ways.append({"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]})
-    return ways[0] if len(ways) == 1 else {"oneOf": ways}
+        choices.append({"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]})
+    return choices[0] if len(choices) == 1 else {"oneOf": choices}
 
 
 def validation_example(errors: Mapping[str, Any], prefix: str) -> Json:
-    """Return the document that tells of these invalid fields."""
+    """Return a problem document with these field errors."""
     return problem_document(ValidationFailed(errors), REQUEST_ID, prefix)

@@ -1,4 +1,4 @@
-"""Marshmallow schemas as JSON Schema, and examples made from them."""
+"""Converts Marshmallow schemas to JSON Schema, and derives examples from JSON Schemas."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from marshmallow import Schema, fields
 
 from app.api.fields import OPTIONAL, OutputSchema
 from app.api.pagination import MAX_LIMIT
+from app.openapi.components import Json
 
-Json = dict[str, Any]
 _EXAMPLES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "string": "…", "array": [], "null": None}
 _WORD = re.compile(r"[A-Z][^A-Z]*")
 _CURSOR = {"type": ["string", "null"], "examples": ["bm90IGEgcmVhbCBjdXJzb3I"]}
@@ -37,9 +37,9 @@ PAGINATIONS = {
     "CursorPagination": _closed(
         {
             "limit": _LIMIT,
-            "next_cursor": _CURSOR | {"description": "For `cursor`, to go on; null at the end."},
+            "next_cursor": _CURSOR | {"description": "The `cursor` of the next page, or null on the last page."},
             "prev_cursor": _CURSOR
-            | {"description": "For `cursor`, to go back; null at the start.", "examples": [None]},
+            | {"description": "The `cursor` of the previous page, or null on the first page.", "examples": [None]},
         }
     ),
     "PagePagination": _closed(
@@ -54,12 +54,12 @@ PAGINATIONS = {
 
 
 def name_of(schema: Any) -> str:
-    """Return the name of a schema in the document: that of its class, without what tells it from a model."""
+    """Return the name of a schema in the document: its class name without the suffix "Schema" or "View"."""
     return type(resolve_schema_instance(schema)).__name__.removesuffix("Schema").removesuffix("View")
 
 
 class SchemasConverter(OpenAPIConverter):
-    """Knows what a Marshmallow schema leaves unsaid: the members of an answer are always there."""
+    """The converter of apispec, which in addition marks the members of response schemas as required."""
 
     def schema2jsonschema(self, schema: Any) -> Json:
         described: Json = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
@@ -73,7 +73,7 @@ class SchemasConverter(OpenAPIConverter):
 
     def field2property(self, field: fields.Field[Any]) -> Json:
         described: Json = super().field2property(field)
-        # JSON Schema 2020-12 has a list of examples where OpenAPI 3.0 had one.
+        # JSON Schema 2020-12 has the list `examples` in place of the `example` of OpenAPI 3.0.
         if "example" in described:
             described["examples"] = [described.pop("example")]
         if described.get("minLength") == 0:
@@ -82,7 +82,7 @@ class SchemasConverter(OpenAPIConverter):
 
 
 class SchemasPlugin(MarshmallowPlugin):
-    """apispec's plugin with our converter."""
+    """apispec's plugin for Marshmallow, with SchemasConverter."""
 
     Converter = SchemasConverter
 
@@ -91,33 +91,33 @@ class SchemasPlugin(MarshmallowPlugin):
 
 
 class Schemas:
-    """The schemas of one document: each is put there when it is first asked for, under a name of its own."""
+    """The schemas of one document. A schema is added to the components at its first use."""
 
     def __init__(self, spec: APISpec, plugin: SchemasPlugin) -> None:
         self._spec = spec
-        # apispec sets it when the plugin is given to the document.
+        # APISpec() sets `converter` on its plugins.
         self._converter = cast("OpenAPIConverter", plugin.converter)
 
     def one(self, schemas: Sequence[Schema]) -> Json:
-        """Return a reference to what an answer shows: one schema, or any of several."""
+        """Return a reference to a schema or, of several, to a schema that allows each of them."""
         refs = [self._resolve(schema) for schema in schemas]
         if len(refs) == 1:
             return dict(refs[0])
-        return self._put(_common_name(schemas), {"oneOf": refs, "description": "Which one depends on the caller."})
+        return self._add(_common_name(schemas), {"oneOf": refs, "description": "The schema depends on the caller."})
 
     def page(self, schemas: Sequence[Schema]) -> Json:
-        """Return a reference to the list envelope around what is listed."""
+        """Return a reference to the list envelope with items of these schemas."""
         items = {"type": "array", "items": self.one(schemas), "maxItems": MAX_LIMIT}
-        ways = {"oneOf": [self._put(name, pagination) for name, pagination in PAGINATIONS.items()]}
-        return self._put(_common_name(schemas) + "Page", _closed({"items": items, "pagination": ways}))
+        paginations = {"oneOf": [self._add(name, pagination) for name, pagination in PAGINATIONS.items()]}
+        return self._add(_common_name(schemas) + "Page", _closed({"items": items, "pagination": paginations}))
 
     def parameters(self, schema: Schema) -> list[Json]:
-        """Return the query parameters that a schema takes."""
+        """Return the query parameters of a schema."""
         found = self._converter.schema2parameters(schema, location="query")
         return [{name: value for name, value in item.items() if name != "required" or value} for item in found]
 
     def example(self, schema: Json) -> Any:
-        """Return an example of what `schema` allows, put together from those of its parts."""
+        """Return an example that `schema` allows, composed of the examples of its members."""
         if "$ref" in schema:
             return self.example(self._spec.components.schemas[schema["$ref"].rpartition("/")[2]])
         if "examples" in schema:
@@ -139,14 +139,14 @@ class Schemas:
         reference: Json = self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
         return reference
 
-    def _put(self, name: str, schema: Json) -> Json:
+    def _add(self, name: str, schema: Json) -> Json:
         if name not in self._spec.components.schemas:
             self._spec.components.schema(name, schema)
         return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _common_name(schemas: Sequence[Schema]) -> str:
-    """The words that the names of these schemas end in: PublicUser and PrivateUser are each a User."""
+    """Return the words that all names of these schemas end in, such as "User" for PublicUser and PrivateUser."""
     names = [name_of(schema) for schema in schemas]
     last_words = zip(*(reversed(_WORD.findall(name)) for name in names), strict=False)
     common = [words[0] for words in takewhile(lambda words: len(set(words)) == 1, last_words)]

@@ -31,7 +31,7 @@ OPENAPI: Schema = OpenApi()
 
 @documents.operation("GET", "/openapi.json", access=ANYONE, answer=written(OPENAPI, cache=REVALIDATE, is_tagged=True))
 def get_openapi() -> Response:
-    """Describe every route of this service, as an OpenAPI 3.1 document."""
+    """Get the OpenAPI 3.1 document of this service."""
     content, etag = openapi.find_document(current_app)
     if is_unchanged(etag):
         return Response(status=304, headers={"ETag": etag})

@@ -68,7 +68,7 @@ def register(page: Page, api: GatepostServer, email: str) -> None:
     block = operation(page, "register")
     block.locator("textarea").fill(f'{{"email": "{email}", "name": "Maria", "password": "{PASSWORD}"}}')
     execute(block, 201)
-    expect(page.locator("#who")).to_have_text("Maria")
+    expect(page.locator("#user-name")).to_have_text("Maria")
 
 
 def test_a_newcomer_registers_calls_and_stays_signed_in(page: Page, told: Told, api: GatepostServer) -> None:
@@ -78,7 +78,7 @@ def test_a_newcomer_registers_calls_and_stays_signed_in(page: Page, told: Told, 
     register(page, api, "maria@example.com")
     expect(execute(me, 200)).to_contain_text("maria@example.com")
     page.reload()
-    expect(page.locator("#who")).to_have_text("Maria")
+    expect(page.locator("#user-name")).to_have_text("Maria")
     # Longer than an access token lives here: the page must have refreshed it by itself.
     page.wait_for_timeout(ACCESS_SECONDS * 1000 + 500)
     expect(execute(operation(page, "get_me"), 200)).to_contain_text("maria@example.com")
@@ -100,7 +100,7 @@ def test_the_form_signs_in_and_tells_what_is_wrong(page: Page, told: Told, api: 
     expect(page.get_by_role("status")).to_have_text("The email or the password is wrong.")
     form.get_by_label("Password").fill(PASSWORD)
     form.get_by_role("button").click()
-    expect(page.locator("#who")).to_have_text("Maria")
+    expect(page.locator("#user-name")).to_have_text("Maria")
     post = operation(page, "create_post")
     expect(execute(post, 201)).to_contain_text("published")
     assert told.errors == []

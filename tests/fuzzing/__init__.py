@@ -1,1 +1,1 @@
-"""Schemathesis against a real server: requests made from the OpenAPI document, and answers held to it."""
+"""Runs Schemathesis against a server: it generates requests from the OpenAPI document and checks the responses."""

@@ -1,4 +1,4 @@
-"""`make fuzz`: Schemathesis on both databases, as nobody, as a user and as an administrator; prints a table."""
+"""`make fuzz`: runs Schemathesis on both databases, anonymously, as a user and as an administrator. Prints a table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import random
 import sys
 
 from tests.conftest import BACKENDS
-from tests.fuzzing.plan import CALLERS
-from tests.fuzzing.runs import CI_SHARE, Outcome, Share, fuzz, postgres_for
-
-LONG_EXAMPLES = 500
+from tests.fuzzing.plan import CALLERS, FULL_SHARE, LONG_EXAMPLES, Share
+from tests.fuzzing.runs import Outcome, fuzz, postgres_for
 
 
 def print_row(*cells: object) -> None:
-    """Print a line of the table."""
+    """Print a row of the table."""
     print("|", " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells), "|", flush=True)
 
 
 def main() -> int:
-    """Run all that was asked for; 1 if any check failed."""
+    """Do the runs that the options select. Returns 1 if a check failed, otherwise 0."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--long", action="store_true", help="100,000 cases, from a new seed unless one is given")
     parser.add_argument("--seed", type=int, help="repeat the run with this seed")
@@ -28,9 +26,10 @@ def main() -> int:
     parser.add_argument("--database", choices=BACKENDS, action="append", help="only this database")
     parser.add_argument("--caller", choices=CALLERS, action="append", help="only this caller")
     options = parser.parse_args()
+    default = Share(examples=LONG_EXAMPLES, seed=random.getrandbits(31)) if options.long else FULL_SHARE
     share = Share(
-        examples=options.examples or (LONG_EXAMPLES if options.long else CI_SHARE.examples),
-        seed=options.seed if options.seed is not None else (random.getrandbits(31) if options.long else CI_SHARE.seed),
+        examples=options.examples or default.examples,
+        seed=default.seed if options.seed is None else options.seed,
     )
     print(f"seed {share.seed}, {share.examples} examples; load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     outcomes = run_all(share, tuple(options.database or BACKENDS), tuple(options.caller or CALLERS))
@@ -39,7 +38,7 @@ def main() -> int:
 
 
 def run_all(share: Share, backends: tuple[str, ...], callers: tuple[str, ...]) -> list[Outcome]:
-    """Run each caller on each database and print a line for each, with what Schemathesis said of failures."""
+    """Run each caller on each database, and print a row for each, and the output of Schemathesis if a check failed."""
     outcomes = []
     print_row("database", "caller", "cases", "failures", "time")
     print_row(*["---"] * 5)
@@ -50,7 +49,7 @@ def run_all(share: Share, backends: tuple[str, ...], callers: tuple[str, ...]) -
                 outcomes.append(outcome)
                 print_row(backend, caller, outcome.cases, outcome.failures, f"{outcome.seconds:.0f} s")
                 if not outcome.is_clean:
-                    print(outcome.said, file=sys.stderr)
+                    print(outcome.output, file=sys.stderr)
     return outcomes
 
 

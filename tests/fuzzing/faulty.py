@@ -1,6 +1,6 @@
-"""Gatepost with two faults for Schemathesis to find: an answer that is off its schema, and one of an unforeseen status.
+"""Gatepost with two faults that Schemathesis must find: a body that violates its schema, and an undocumented status.
 
-Started by gunicorn in a test: tests.fuzzing.faulty:app.
+A test starts it with gunicorn, as tests.fuzzing.faulty:app.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from run import app
 
 
 @app.after_request
-def spoil(response: Response) -> Response:
-    """Put the faults in."""
+def add_faults(response: Response) -> Response:
+    """Change the two responses."""
     if request.path == "/health/ready" and response.status_code == 200:
         response.set_data(orjson.dumps({"status": "splendid"}))
     if request.path == "/api/v1/posts" and "limit" in request.args:

@@ -1,7 +1,7 @@
-"""What Schemathesis must know of Gatepost: how to be somebody, and what a schema can't say. It loads this itself.
+"""Schemathesis' hooks for Gatepost: how to sign in, and which rules of the service no JSON Schema can express.
 
-Accounts are put straight into the database: requests under test may delete or disable any that exists, the first
-administrator too.
+Accounts are created directly in the database, because generated requests may delete or disable any account, including
+the first administrator.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ WEAKNESSES = {
     "This password is among the commonest: choose another.",
     "Must not be made of the name or email of the account, or of this service.",
 }
-# Refusals that depend on more than one value at its place, or on what is stored: no schema can foretell them.
-# Each is a field and what is said of it, or a code with a detail where no field is to blame.
+# Refusals that depend on several values or on stored data, so that no schema can predict them. The keys are fields with
+# their errors, or problem codes with their `detail`.
 BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
     "page": {"Give page or cursor, not both.", "Pages end at row 10000: use cursors to go on."},
@@ -46,7 +46,7 @@ BEYOND_SCHEMAS = {
     "idempotency_key_reused": {"This Idempotency-Key was used with another request: use a new one."},
     "malformed_request": {
         "Send one token: in the Authorization header, in the body or as the cookie.",
-        # Where nobody is signed in, Schemathesis makes up tokens, and not every text can be one (RFC 6750).
+        # Without a session Schemathesis generates tokens, and not every text is valid as one (RFC 6750).
         "The Authorization header does not hold one bearer token.",
     },
 }
@@ -55,15 +55,15 @@ _app: Flask | None = None
 _hash = ""
 _tokens: Tokens = {}
 
-# Longer texts are built plain and tried against their pattern. Schemathesis itself begins to do so at 8,192 characters
-# and draws shorter ones by the character, which took half the time of a run and tried nothing more of the service.
+# Longer texts are built by simple repetition and then checked against their pattern. By default Schemathesis does this
+# from 8,192 characters on. Generating shorter ones by character took half the time of a run and found nothing more.
 _coverage_limits = vars(coverage_schema)
 assert _coverage_limits["MAX_GENERATED_PATTERN_LENGTH"] > LONGEST_DRAWN_TEXT
 _coverage_limits["MAX_GENERATED_PATTERN_LENGTH"] = LONGEST_DRAWN_TEXT
 
 
 def sign_in(role: str) -> Tokens:
-    """Make an account with a session, and return its tokens by the names of their security schemes."""
+    """Create an account with a session, and return its tokens by the names of their security schemes."""
     global _app, _hash
     _app = _app or create_app()
     _hash = _hash or hash_password(PASSWORD)
@@ -78,19 +78,19 @@ def sign_in(role: str) -> Tokens:
 
 
 class Credentials:
-    """Gives each request the kind of token that its operation asks for."""
+    """Adds the token that the operation requires to each request."""
 
     def get(self, case: Case[Any], context: AuthContext) -> Tokens:
-        """Return the tokens of the present session, a new one if that has ended."""
+        """Return the tokens of the current session, or of a new one if it has ended."""
         if not _tokens:
             _tokens.update(sign_in(os.environ[CALLER]))
         return _tokens
 
     def set(self, case: Case[Any], data: Tokens, context: AuthContext) -> None:
-        """Put the token into the header."""
-        ways = [name for way in case.operation.definition.raw.get("security", []) for name in way]
-        if ways:
-            case.headers["Authorization"] = f"Bearer {data[ways[0]]}"
+        """Set the Authorization header."""
+        schemes = [name for item in case.operation.definition.raw.get("security", []) for name in item]
+        if schemes:
+            case.headers["Authorization"] = f"Bearer {data[schemes[0]]}"
 
 
 if os.environ.get(CALLER, "anonymous") != "anonymous":
@@ -99,7 +99,7 @@ if os.environ.get(CALLER, "anonymous") != "anonymous":
 
 @schemathesis.hook
 def after_call(context: HookContext, case: Case[Any], response: Response) -> None:
-    """Forget a session that a request has ended, and an account whose password is another now."""
+    """Discard the tokens of a session that a request has ended, and of an account whose password has changed."""
     is_over = response.status_code == 401 and b'"token_revoked"' in (response.content or b"")
     if is_over or (response.status_code == 204 and case.path.endswith("/auth/password")):
         _tokens.clear()
@@ -107,9 +107,10 @@ def after_call(context: HookContext, case: Case[Any], response: Response) -> Non
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Know the password, and leave the service open: closed, it would answer all else of the run with 503.
+    """Insert the current password, keep maintenance mode off, and write integers without a decimal point.
 
-    And write integers as such: to JSON Schema 1.0 is one, to the contract it is not, and no schema can say so.
+    In maintenance mode, all further requests of the run would get 503. JSON Schema regards 1.0 as an integer, but the
+    contract does not, and no schema can express that.
     """
     if not isinstance(body, dict):
         return body
@@ -125,14 +126,14 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    """Let a request that fits its schema be refused for what no schema can say, and for nothing else."""
+    """Ignore the refusal of a valid request if it is one of BEYOND_SCHEMAS."""
     return not (isinstance(failure, RejectedPositiveData) and is_beyond_schemas(response))
 
 
 def is_beyond_schemas(response: Response) -> bool:
-    """Whether all that an answer blames is on the list."""
+    """Return whether all errors in a response are in BEYOND_SCHEMAS."""
     with suppress(ValueError):
         document = json.loads(response.content or b"")
-        blamed = document.get("errors") or {document["code"]: [document["detail"]]}
-        return all(set(texts) <= BEYOND_SCHEMAS.get(name, set()) for name, texts in blamed.items())
+        errors = document.get("errors") or {document["code"]: [document["detail"]]}
+        return all(set(texts) <= BEYOND_SCHEMAS.get(name, set()) for name, texts in errors.items())
     return False

@@ -1,4 +1,4 @@
-"""Maintenance: by HTTP and by command, seen by every worker within a second."""
+"""Tests of maintenance mode: by HTTP and by command, and on every worker within a second."""
 
 from __future__ import annotations
 
@@ -28,40 +28,42 @@ ON = {"maintenance": True, "message": "Back at noon.", "retry_after": 600}
 
 @pytest.fixture
 def admin_token(shared_server: GatepostServer) -> str:
-    """An administrator's access token for the server."""
+    """An administrator's access token for the running server."""
     return Arena.of(shared_server).join("admin").log_in().access
 
 
-def turn(app: Flask, admin: Person, **changes: object) -> None:
-    """Throw the switch, and let this process see it at once."""
+def set_maintenance(app: Flask, admin: Person, **changes: object) -> None:
+    """Change the state, and empty the cache so that the change takes effect at once."""
     assert admin.patch("/service-context", json=changes).status_code == 200
     components_of(app).maintenance = MaintenanceCache()
 
 
-def test_state_is_off_until_somebody_turns_it_on(carol: Person) -> None:
+def test_maintenance_is_off_by_default(carol: Person) -> None:
     response = carol.get("/service-context")
     assert response.status_code == 200
     assert response.get_json() == {"maintenance": False, "message": "", "retry_after": 300, "updated_at": None}
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_only_administrators_have_the_switch(alice: Person, client: FlaskClient, method: str) -> None:
+def test_only_administrators_can_read_and_change_the_state(alice: Person, client: FlaskClient, method: str) -> None:
     assert problem(client.open(f"{API}/service-context", method=method)) == (401, "authentication_required")
     assert problem(alice.call(method, "/service-context", json=ON)) == (403, "forbidden")
 
 
-def test_every_other_route_is_refused_with_the_message(
+def test_all_other_routes_answer_503_with_the_message(
     app: Flask, carol: Person, alice: Person, client: FlaskClient
 ) -> None:
-    turn(app, carol, **ON)
+    set_maintenance(app, carol, **ON)
     for response in (client.get(f"{API}/posts"), alice.get("/auth/me"), alice.post("/posts", json={})):
         assert problem(response) == (503, "maintenance")
         assert response.headers["Retry-After"] == "600"
         assert response.get_json()["detail"] == "Back at noon."
 
 
-def test_probes_documents_and_the_switch_still_answer(app: Flask, carol: Person, client: FlaskClient) -> None:
-    turn(app, carol, **ON)
+def test_health_checks_documents_and_the_service_context_still_answer(
+    app: Flask, carol: Person, client: FlaskClient
+) -> None:
+    set_maintenance(app, carol, **ON)
     for path in ("/health", "/health/ready", "/metrics", "/openapi.json", "/problems/maintenance"):
         assert client.get(path).status_code == 200, path
     assert client.get("/health/ready").get_json()["maintenance"] is True
@@ -70,20 +72,20 @@ def test_probes_documents_and_the_switch_still_answer(app: Flask, carol: Person,
     assert problem(client.get(f"{API}/nothing")) == (404, "not_found")
 
 
-def test_login_is_for_administrators_alone(app: Flask, carol: Person, alice: Person, client: FlaskClient) -> None:
-    turn(app, carol, **ON)
+def test_only_administrators_can_log_in(app: Flask, carol: Person, alice: Person, client: FlaskClient) -> None:
+    set_maintenance(app, carol, **ON)
     body = {"email": alice.email, "password": PASSWORD}
     assert problem(client.post(f"{API}/auth/login", json=body)) == (503, "maintenance")
     wrong = {"email": alice.email, "password": "not the password"}
     assert problem(client.post(f"{API}/auth/login", json=wrong)) == (401, "invalid_credentials")
     assert client.post(f"{API}/auth/login", json={**body, "email": carol.email}).status_code == 200
-    turn(app, carol, maintenance=False)
+    set_maintenance(app, carol, maintenance=False)
     assert len(alice.get("/auth/sessions").get_json()["items"]) == 1, "the refused login left a session"
 
 
 def test_off_serves_again_and_keeps_the_message(app: Flask, carol: Person, client: FlaskClient) -> None:
-    turn(app, carol, **ON)
-    turn(app, carol, maintenance=False)
+    set_maintenance(app, carol, **ON)
+    set_maintenance(app, carol, maintenance=False)
     assert client.get(f"{API}/posts").status_code == 200
     assert carol.get("/service-context").get_json()["message"] == "Back at noon."
 
@@ -92,13 +94,13 @@ def test_off_serves_again_and_keeps_the_message(app: Flask, carol: Person, clien
     "changes",
     [{"maintenance": 1}, {"maintenance": "true"}, {"retry_after": 0}, {"retry_after": 1.0}, {"message": 7}, {"x": 1}],
 )
-def test_bad_changes_are_refused_and_change_nothing(carol: Person, changes: dict[str, object]) -> None:
+def test_invalid_changes_are_refused_and_change_nothing(carol: Person, changes: dict[str, object]) -> None:
     assert problem(carol.patch("/service-context", json=changes)) == (422, "validation_error")
     assert carol.get("/service-context").get_json()["updated_at"] is None
 
 
-def test_the_etag_of_what_was_read_is_taken(carol: Person) -> None:
-    for seconds in (5, 6):  # before anybody has set anything, and after
+def test_the_current_etag_is_accepted(carol: Person) -> None:
+    for seconds in (5, 6):  # before the row exists, and after
         etag = carol.get("/service-context").headers["ETag"]
         changed = carol.patch("/service-context", json={"retry_after": seconds}, headers={"If-Match": etag})
         assert changed.status_code == 200
@@ -113,7 +115,7 @@ def test_a_stale_etag_is_refused(carol: Person) -> None:
     assert carol.get("/service-context").get_json()["maintenance"] is False
 
 
-def test_commands_throw_the_same_switch(app: Flask, client: FlaskClient) -> None:
+def test_the_commands_change_the_same_state(app: Flask, client: FlaskClient) -> None:
     runner = app.test_cli_runner()
     result = runner.invoke(args=["maintenance", "on", "--message", "Moving house.", "--retry-after", "90"])
     assert result.exit_code == 0
@@ -129,7 +131,7 @@ def test_commands_throw_the_same_switch(app: Flask, client: FlaskClient) -> None
 
 
 class Source:
-    """What a switch reads, and when."""
+    """The state that a cache reads, a clock, and the number of reads."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -138,89 +140,89 @@ class Source:
         self.error: Exception | None = None
 
     def read(self) -> State:
-        """Count a read and answer it."""
+        """Return the state and count the read, or raise the error."""
         self.reads += 1
         if self.error:
             raise self.error
         return self.state
 
 
-def test_switch_asks_again_only_when_its_state_is_old() -> None:
+def test_the_cache_reads_again_only_after_its_time() -> None:
     source = Source()
-    switch = MaintenanceCache(source.read, lambda: source.now)
+    cache = MaintenanceCache(source.read, lambda: source.now)
     for _ in range(100):
-        switch.state()
+        cache.state()
     assert source.reads == 1
     source.state = State(maintenance=True)
     source.now += FRESH_SECONDS
-    assert switch.state().maintenance
+    assert cache.state().maintenance
     assert source.reads == 2
     assert FRESH_SECONDS < STALE_SECONDS < 1
 
 
-def test_switch_keeps_its_state_through_an_outage() -> None:
+def test_the_cache_keeps_its_state_during_an_outage() -> None:
     source = Source()
     source.state = State(maintenance=True)
-    switch = MaintenanceCache(source.read, lambda: source.now)
-    switch.state()
+    cache = MaintenanceCache(source.read, lambda: source.now)
+    cache.state()
     source.error = OperationalError("SELECT", {}, Exception("the database is gone"))
     source.now += 10
     with pytest.raises(OperationalError):
-        switch.state()
-    assert switch.state().maintenance, "the next request goes by what was known"
+        cache.state()
+    assert cache.state().maintenance, "the next request must get the cached state"
     source.error = None
     source.state = State()
     source.now += 10
-    assert not switch.state().maintenance
+    assert not cache.state().maintenance
 
 
-def test_switch_is_off_where_the_table_is_not_there_yet() -> None:
+def test_the_state_is_off_if_the_table_does_not_exist() -> None:
     source = Source()
     source.error = OperationalError("SELECT", {}, Exception("no such table: service_context"))
     assert not MaintenanceCache(source.read, lambda: source.now).state().maintenance
 
 
-def throw(server: GatepostServer, token: str, *, maintenance: bool) -> None:
-    """Throw the switch of a server."""
+def change_maintenance(server: GatepostServer, token: str, *, maintenance: bool) -> None:
+    """Turn maintenance mode of a running server on or off."""
     reply = call(server, "PATCH", "/service-context", token=token, body={"maintenance": maintenance})
     assert reply.status == 200, reply.content
 
 
 def statuses(server: GatepostServer) -> list[int]:
-    """What each worker answers."""
+    """Return the status that each worker answers with."""
     return [reply.status for reply in on_every_worker(server, lambda: call(server, "GET", "/posts"))]
 
 
-def test_every_worker_obeys_within_a_second(shared_server: GatepostServer, admin_token: str) -> None:
+def test_a_change_takes_effect_on_every_worker_within_a_second(shared_server: GatepostServer, admin_token: str) -> None:
     assert statuses(shared_server) == [200, 200]
     try:
-        throw(shared_server, admin_token, maintenance=True)
+        change_maintenance(shared_server, admin_token, maintenance=True)
         time.sleep(1)
         assert statuses(shared_server) == [503, 503]
     finally:
-        throw(shared_server, admin_token, maintenance=False)
+        change_maintenance(shared_server, admin_token, maintenance=False)
     time.sleep(1)
     assert statuses(shared_server) == [200, 200]
 
 
-def test_it_outlasts_a_restart(shared_server: GatepostServer, admin_token: str) -> None:
+def test_the_state_survives_a_restart(shared_server: GatepostServer, admin_token: str) -> None:
     try:
-        throw(shared_server, admin_token, maintenance=True)
+        change_maintenance(shared_server, admin_token, maintenance=True)
         assert shared_server.stop() == 0
         shared_server.start()
         assert statuses(shared_server) == [503, 503]
     finally:
-        throw(shared_server, admin_token, maintenance=False)
+        change_maintenance(shared_server, admin_token, maintenance=False)
     time.sleep(1)
     assert statuses(shared_server) == [200, 200]
 
 
-# While migrations run
+# During migrations
 
 
 @contextmanager
 def migrating(app: Flask, *tables: str) -> Iterator[None]:
-    """Hold what a migration of these tables holds until it commits."""
+    """Hold the locks that a migration of these tables holds until it commits."""
     engine = create_engine(components_of(app).settings.database_url, poolclass=NullPool)
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
@@ -235,24 +237,24 @@ def migrating(app: Flask, *tables: str) -> Iterator[None]:
             connection.rollback()
 
 
-def test_it_lasts_while_tables_are_migrated(app: Flask, carol: Person, client: FlaskClient) -> None:
-    turn(app, carol, **ON)
+def test_maintenance_stays_on_while_tables_are_migrated(app: Flask, carol: Person, client: FlaskClient) -> None:
+    set_maintenance(app, carol, **ON)
     with migrating(app, "users", "sessions", "posts", "idempotency_keys"):
         assert problem(client.get(f"{API}/posts")) == (503, "maintenance")
         ready = client.get("/health/ready")
         assert (ready.status_code, ready.get_json()["maintenance"]) == (200, True)
         if components_of(app).settings.uses_sqlite:
-            return  # SQLite has one writer at a time, which the migration is
+            return  # SQLite has one writer at a time, and the migration is it
         runner = app.test_cli_runner()
         assert "maintenance: off" in runner.invoke(args=["maintenance", "off"]).output
         assert "maintenance: on" in runner.invoke(args=["maintenance", "on"]).output
 
 
 @pytest.mark.parametrize("maintenance", [True, False])
-def test_the_last_state_holds_while_its_own_table_is_migrated(
+def test_the_cached_state_stays_valid_while_its_table_is_migrated(
     app: Flask, carol: Person, client: FlaskClient, maintenance: bool
 ) -> None:
-    turn(app, carol, maintenance=maintenance)
+    set_maintenance(app, carol, maintenance=maintenance)
     before = client.get(f"{API}/posts").status_code
     assert before == (503 if maintenance else 200)
     with migrating(app, "service_context"):
@@ -262,8 +264,8 @@ def test_the_last_state_holds_while_its_own_table_is_migrated(
             time.sleep(0.05)
 
 
-def test_it_is_off_before_its_table_is_made(app: Flask, carol: Person, client: FlaskClient) -> None:
-    """New code before its migration: it must serve as the old did."""
+def test_maintenance_is_off_before_its_table_is_created(app: Flask, carol: Person, client: FlaskClient) -> None:
+    """New code must serve requests before its migration has run, as the old code does."""
     with app.app_context():
         flask_migrate.downgrade(revision="0004")
         try:
@@ -271,14 +273,14 @@ def test_it_is_off_before_its_table_is_made(app: Flask, carol: Person, client: F
             assert client.get("/health/ready").get_json()["migrations"] == "pending"
         finally:
             flask_migrate.upgrade()
-    turn(app, carol, **ON)
+    set_maintenance(app, carol, **ON)
     assert problem(client.get(f"{API}/posts")) == (503, "maintenance")
 
 
-# Below a prefix
+# With a prefix
 
 
-def test_a_prefix_changes_nothing(app: Flask, carol: Person) -> None:
+def test_the_same_routes_are_served_with_a_prefix(app: Flask, carol: Person) -> None:
     other = create_app(replace(components_of(app).settings, service_prefix="/example"))
     client, base = other.test_client(), f"/example{API}"
     try:
@@ -294,7 +296,7 @@ def test_a_prefix_changes_nothing(app: Flask, carol: Person) -> None:
         assert client.get(f"{base}/service-context", headers=carol.headers).status_code == 200
         login = {"email": carol.email, "password": PASSWORD}
         assert client.post(f"{base}/auth/login", json=login).status_code == 200
-        # Not what it serves: it is as unknown as ever.
+        # A path without the prefix is not served, and stays 404.
         assert client.get(f"{API}/posts").status_code == 404
     finally:
         with other.app_context():

@@ -1,4 +1,4 @@
-"""What is measured of statements and connections: in the log line, in the metrics, and in PostgreSQL itself."""
+"""Tests of the statement and connection counts in the log and the metrics, and of the request id in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ POST = {"title": "T", "content": "C"}
 
 
 @pytest.fixture(autouse=True)
-def known_state(app: Flask) -> None:
-    """The state of the service is known, so that what is counted is the route's own."""
+def constant_maintenance_state(app: Flask) -> None:
+    """Replace the maintenance state by a constant, so that only the statements of the route are counted."""
     components_of(app).maintenance = MaintenanceCache(State)
 
 
 def line_of(client: FlaskClient, path: str, **options: Any) -> dict[str, Any]:
-    """The log line of one request."""
+    """Send a request and return its log line."""
     with logged() as log:
         client.open(path, **options)
     [line] = [json.loads(line) for line in log.getvalue().splitlines() if '"event":"request"' in line]
@@ -46,7 +46,7 @@ def test_each_line_has_its_own_statements_and_time(client: FlaskClient, alice: P
     assert (health["sql_count"], health["sql_ms"]) == (0, 0)
 
 
-def test_a_line_counts_what_the_database_was_asked(app: Flask, client: FlaskClient, alice: Person) -> None:
+def test_a_line_has_the_number_of_statements(app: Flask, client: FlaskClient, alice: Person) -> None:
     with counted(app) as statements:
         line = line_of(client, f"{API}/posts", method="POST", json=POST, headers=alice.headers)
     assert line["status"] == 201
@@ -67,20 +67,20 @@ def test_a_statement_that_fails_is_counted_with_its_time(
 
 @pytest.fixture
 def other(app: Flask) -> Iterator[Any]:
-    """A transaction of somebody else's."""
+    """A connection of another database client, with an open transaction."""
     engine = create_engine(components_of(app).settings.database_url, poolclass=NullPool)
     with engine.connect() as connection:
         yield connection
         connection.rollback()
 
 
-# What PostgreSQL shows of its sessions; SQLite has none.
+# SQLite has no view of its connections.
 on_postgresql = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 
 
 @on_postgresql
 @pytest.mark.parametrize("path", ["/posts", "/auth/me"])
-def test_postgresql_is_told_the_request_id(client: FlaskClient, alice: Person, other: Any, path: str) -> None:
+def test_postgresql_sees_the_request_id(client: FlaskClient, alice: Person, other: Any, path: str) -> None:
     client.get(API + path, headers={**alice.headers, "X-Request-ID": "trace.me_1-2"})
     seen = other.scalars(
         text("SELECT query FROM pg_stat_activity WHERE application_name = 'gatepost' AND datname = current_database()")
@@ -89,7 +89,7 @@ def test_postgresql_is_told_the_request_id(client: FlaskClient, alice: Person, o
 
 
 @on_postgresql
-def test_no_request_id_ends_the_comment(client: FlaskClient, other: Any) -> None:
+def test_a_request_id_can_not_end_the_comment(client: FlaskClient, other: Any) -> None:
     response = client.get(f"{API}/posts", headers={"X-Request-ID": "*/ SELECT 1 /*"})
     assert response.status_code == 200
     seen = other.scalars(text("SELECT query FROM pg_stat_activity WHERE application_name = 'gatepost'")).all()
@@ -98,13 +98,13 @@ def test_no_request_id_ends_the_comment(client: FlaskClient, other: Any) -> None
 
 
 def pool_in_use(client: FlaskClient) -> float:
-    """The gauge of connections in use."""
+    """Return the number of pool connections in use, from the metrics."""
     [line] = [line for line in client.get("/metrics").text.splitlines() if line.startswith("gatepost_db_pool_in_use ")]
     return float(line.split()[1])
 
 
 @on_postgresql
-def test_connections_that_die_are_not_counted_as_in_use(
+def test_terminated_connections_are_not_counted_as_in_use(
     app: Flask, client: FlaskClient, alice: Person, other: Any
 ) -> None:
     before = pool_in_use(client)

@@ -1,4 +1,4 @@
-"""The log: one line a request, no secret in any of them, and no way to forge one."""
+"""Tests of the log: one line per request, no secrets, and no input that can add or imitate a line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.loglines import logged
 
 BOTH = pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
 TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +gatepost\.\S+ .*")
-TRICKS = [
+INJECTIONS = [
     "x\nforged",
     "x\r\nforged",
     "x\u2028forged",
@@ -44,7 +44,7 @@ TRICKS = [
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Leave the process's logging as it was."""
+    """Restore the logging configuration of the process after each test."""
     log = logging.getLogger("gatepost")
     before = (log.handlers[:], log.level, log.propagate)
     yield
@@ -53,19 +53,19 @@ def handlers() -> Iterator[None]:
 
 
 def records(text: str) -> list[dict[str, Any]]:
-    """The lines of a JSON log."""
+    """Parse the lines of a JSON log."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 def record(message: str = "event", *, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
-    """A record as a logger would make it."""
+    """Return a record as a logger creates it."""
     info = (type(error), error, error.__traceback__) if error else None
     made = logging.LogRecord("gatepost.test", logging.INFO, __file__, 1, message, (), info)
     vars(made).update(extra)
     return made
 
 
-# One line a request
+# One line per request
 
 
 def test_a_request_is_one_line(app: Flask, client: FlaskClient, alice: Person) -> None:
@@ -91,7 +91,7 @@ def test_a_request_is_one_line(app: Flask, client: FlaskClient, alice: Person) -
     }
 
 
-def test_what_is_not_there_is_left_out(client: FlaskClient) -> None:
+def test_members_without_a_value_are_omitted(client: FlaskClient) -> None:
     with logged() as log:
         client.get("/nowhere")
     [line] = records(log.getvalue())
@@ -100,14 +100,14 @@ def test_what_is_not_there_is_left_out(client: FlaskClient) -> None:
     assert (line["status"], line["code"]) == (404, "not_found")
 
 
-def test_a_quiet_level_writes_no_requests(client: FlaskClient) -> None:
+def test_no_requests_are_logged_above_level_info(client: FlaskClient) -> None:
     with logged(level=logging.WARNING) as log:
         client.get("/health")
     assert log.getvalue() == ""
 
 
 @BOTH
-def test_text_and_json_are_one_line_a_record(client: FlaskClient, formatter: logging.Formatter) -> None:
+def test_both_formats_write_one_line_per_record(client: FlaskClient, formatter: logging.Formatter) -> None:
     with logged(formatter) as log:
         for _ in range(3):
             client.get("/health")
@@ -117,7 +117,7 @@ def test_text_and_json_are_one_line_a_record(client: FlaskClient, formatter: log
 
 
 @pytest.mark.parametrize(("log_format", "begins"), [("json", '{"time":'), ("text", "20")])
-def test_a_log_file_takes_the_lines(tmp_path: Path, log_format: str, begins: str) -> None:
+def test_lines_are_written_to_the_log_file(tmp_path: Path, log_format: str, begins: str) -> None:
     path = tmp_path / "gatepost.log"
     settings = settings_for(f"sqlite:///{tmp_path / 'x.db'}", log_file=str(path), log_format=log_format)
     create_app(settings).test_client().get("/health")
@@ -146,7 +146,7 @@ for _ in range(children):
 
 
 def test_processes_that_share_a_log_file_lose_no_line(tmp_path: Path) -> None:
-    """As workers do, whose handler was made before they were forked; and two services beside each other."""
+    """Forked processes share a handler, as workers do, and two services write to the same file."""
     path, children, lines = tmp_path / "gatepost.log", 4, 400
     command = [sys.executable, "-c", ROTATING, str(path), str(children), str(lines)]
     services = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -169,13 +169,13 @@ def test_a_second_application_writes_no_second_line(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.count("gatepost.request") == 1
 
 
-# Forgery
+# Log injection
 
 
 def check_lines(text: str, formatter: logging.Formatter, count: int) -> None:
-    """Check that the log has `count` lines, each of which the application wrote."""
+    """Check that the log has `count` lines, all of them written by the application."""
     assert text.endswith("\n")
-    # Split by whatever a viewer might: str.splitlines also knows U+2028, NEL and form feeds.
+    # str.splitlines also splits at U+2028, NEL and form feeds, as some viewers do.
     lines = text.splitlines()
     assert len(lines) == count, text
     for line in lines:
@@ -188,11 +188,11 @@ def check_lines(text: str, formatter: logging.Formatter, count: int) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("trick", TRICKS, ids=ascii)
-def test_no_header_path_or_method_forges_a_line(
-    client: FlaskClient, alice: Person, formatter: logging.Formatter, trick: str
+@pytest.mark.parametrize("injection", INJECTIONS, ids=ascii)
+def test_no_header_path_or_method_adds_a_line(
+    client: FlaskClient, alice: Person, formatter: logging.Formatter, injection: str
 ) -> None:
-    raw = trick.encode().decode("latin-1")
+    raw = injection.encode().decode("latin-1")
     environ = {
         "HTTP_USER_AGENT": raw,
         "HTTP_X_REQUEST_ID": raw,
@@ -208,14 +208,14 @@ def test_no_header_path_or_method_forges_a_line(
         client.get("/nowhere", environ_overrides=environ | {"PATH_INFO": "/" + raw})
         client.get(API + "/posts", environ_overrides=environ)
         client.open(API + "/posts", method="GET", environ_overrides=environ | {"REQUEST_METHOD": raw})
-        client.post(API + "/auth/login", json={"email": trick, "password": trick}, environ_overrides=environ)
+        client.post(API + "/auth/login", json={"email": injection, "password": injection}, environ_overrides=environ)
     check_lines(log.getvalue(), formatter, 4)
-    if isinstance(formatter, TextFormatter) and trick.startswith("x status"):
+    if isinstance(formatter, TextFormatter) and injection.startswith("x status"):
         assert re.search(r" ip='x status=200 user_id=1'", log.getvalue())
 
 
 @BOTH
-def test_the_text_of_an_exception_forges_no_line(
+def test_the_text_of_an_exception_adds_no_line(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, formatter: logging.Formatter
 ) -> None:
     forged = "2026-01-01T00:00:00.000Z INFO    gatepost.request forged"
@@ -230,14 +230,14 @@ def test_the_text_of_an_exception_forges_no_line(
         assert not line.startswith(forged)
 
 
-# Odd records
+# Unusual records
 
 
 @BOTH
 @pytest.mark.parametrize(
     "value", ["\ud800", 2**70, -(2**70), float("inf"), b"\xff", object, {"a": {1, 2}}, [("x",)], None, True], ids=repr
 )
-def test_a_line_is_never_lost_to_an_odd_value(formatter: logging.Formatter, value: object) -> None:
+def test_a_record_with_an_unusual_value_is_written(formatter: logging.Formatter, value: object) -> None:
     text = formatter.format(record("what happened", odd=value))
     assert "what happened" in text
     if isinstance(formatter, JsonFormatter):
@@ -252,7 +252,7 @@ def test_a_message_is_one_line(formatter: logging.Formatter, message: str) -> No
     assert len(text.splitlines()) == 1
 
 
-def test_values_of_text_lines_can_be_told_apart() -> None:
+def test_values_of_text_lines_are_quoted_if_ambiguous() -> None:
     line = TextFormatter().format(record("event", plain="a-b.c:1", spaced="a b", tricky="a=b", empty="", quote="'"))
     assert line.endswith("""plain=a-b.c:1 spaced='a b' tricky='a=b' empty='' quote="'\"""")
 
@@ -281,7 +281,7 @@ def test_values_of_text_lines_can_be_told_apart() -> None:
         ("Set-Cookie: session=abc; Path=/\nnext", "next", "session=abc"),
     ],
 )
-def test_what_looks_like_a_secret_is_redacted(text: str, kept: str, hidden: str) -> None:
+def test_text_that_looks_like_a_secret_is_redacted(text: str, kept: str, hidden: str) -> None:
     result = redact(text)
     assert hidden not in result
     assert kept in result
@@ -291,12 +291,12 @@ def test_what_looks_like_a_secret_is_redacted(text: str, kept: str, hidden: str)
 @pytest.mark.parametrize(
     "text", ["", "nothing here", "the password was changed", "token_expired", "a bearer of news", "key=1"]
 )
-def test_what_does_not_is_kept(text: str) -> None:
+def test_other_text_is_kept(text: str) -> None:
     assert redact(text) == text.replace("bearer of", "[redacted]")
 
 
 @BOTH
-def test_secrets_are_hidden_in_every_part_of_a_line(formatter: logging.Formatter) -> None:
+def test_secrets_are_redacted_in_every_member_of_a_line(formatter: logging.Formatter) -> None:
     secret = "correct horse battery"
     try:
         raise ValueError({"password": secret})
@@ -323,7 +323,7 @@ def test_secrets_are_hidden_in_every_part_of_a_line(formatter: logging.Formatter
 def test_a_whole_run_leaves_no_secret_in_the_log(
     app: Flask, client: FlaskClient, formatter: logging.Formatter, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Register, sign in, refresh, replay, be refused, break: at DEBUG, and with every logger heard."""
+    """Calls that succeed, fail and raise an exception, at level DEBUG, with the records of all loggers captured."""
     password, wrong, new = "purple monkey dishwasher", "wrong staple battery", "another long passphrase"
     seen: list[str] = [password, wrong, new]
     email = {"email": "dave@example.com"}
@@ -335,7 +335,7 @@ def test_a_whole_run_leaves_no_secret_in_the_log(
         seen.extend(document[name] for name in ("access_token", "refresh_token") if name in document)
         return document
 
-    with logged(formatter) as log, everything_heard(formatter) as others:
+    with logged(formatter) as log, all_loggers(formatter) as others:
         registered = call("POST", "/auth/register", json=email | {"name": "Dave", "password": password})
         call("POST", "/auth/register", json=email | {"name": "Dave", "password": password})
         call("POST", "/auth/register", json={"email": password, "name": wrong, "password": "short"})
@@ -375,12 +375,12 @@ def test_a_whole_run_leaves_no_secret_in_the_log(
     assert "argon2" not in text
 
 
-def everything_heard(formatter: logging.Formatter) -> Any:
-    """A context that collects what every other logger of the process writes, redacted or not."""
+def all_loggers(formatter: logging.Formatter) -> Any:
+    """Return a context that collects the messages of all other loggers of the process, without redaction."""
     from contextlib import contextmanager
 
     @contextmanager
-    def hear() -> Iterator[Callable[[], str]]:
+    def capture() -> Iterator[Callable[[], str]]:
         root, lines = logging.getLogger(), []
 
         class Listener(logging.Handler):
@@ -396,10 +396,10 @@ def everything_heard(formatter: logging.Formatter) -> Any:
             root.removeHandler(listener)
             root.setLevel(before)
 
-    return hear()
+    return capture()
 
 
-def test_the_standard_attributes_are_no_extras() -> None:
+def test_standard_attributes_of_records_are_not_written() -> None:
     line = json.loads(JsonFormatter().format(record()))
     assert line.keys() == {"time", "level", "logger", "event"}
     assert logs.LOG_FILES > 0

@@ -1,4 +1,4 @@
-"""Metrics, and the dashboard and alerts that are made of them."""
+"""Tests of the metrics, and of the Grafana dashboard and the Prometheus alerts that use them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from app import create_app, drain
+from app import create_app
 from app.api.errors import KINDS
 from app.database import db
 from app.security.rate_limits import LimitName
@@ -33,7 +33,7 @@ RULES = (ROOT / "ops/alerts.yml").read_text(encoding="utf-8")
 
 
 def value(client: FlaskClient, line: str) -> float:
-    """The number of one series, 0 where it has not begun."""
+    """Return the value of one series, 0 if it does not exist."""
     for found in client.get("/metrics").text.splitlines():
         if found.startswith(line + " "):
             return float(found.rpartition(" ")[2])
@@ -48,7 +48,7 @@ def test_requests_are_counted_by_route_template(alice: Person, client: FlaskClie
     assert value(client, line) == before + 3
 
 
-def test_paths_and_methods_that_nobody_serves_share_one_series(client: FlaskClient) -> None:
+def test_unknown_paths_and_methods_share_one_series(client: FlaskClient) -> None:
     line = 'gatepost_requests_total{method="other",route="none",status="404"}'
     before = value(client, line)
     client.open("/x/1", method="BREW")
@@ -63,8 +63,8 @@ def test_durations_fall_into_buckets(client: FlaskClient) -> None:
     assert value(client, line) == before + 1
 
 
-def test_nothing_stays_in_flight_when_all_is_answered(client: FlaskClient) -> None:
-    # Other applications of this process may have left something: what counts is that nothing is added.
+def test_gauges_return_to_their_value_after_each_request(client: FlaskClient) -> None:
+    # Other applications in this process may have changed the gauges, so only the difference is checked.
     names = ("gatepost_requests_in_flight", "gatepost_db_pool_in_use")
     before = [value(client, name) for name in names]
     client.get(f"{API}/posts")
@@ -99,7 +99,7 @@ def test_logins_and_refreshes_are_counted_by_outcome(alice: Person, client: Flas
 
 
 def fetch(server: GatepostServer, path: str) -> Reply:
-    """GET a path of a real server."""
+    """Send GET to a running server."""
     connection = http.client.HTTPConnection(LOOPBACK, server.port, timeout=10)
     try:
         connection.request("GET", path)
@@ -110,37 +110,103 @@ def fetch(server: GatepostServer, path: str) -> Reply:
 
 
 def numbers(reply: Reply, line: str) -> float:
-    """The number of one series in what a server told."""
+    """Return the value of one series in a response of /metrics, 0 if it does not exist."""
     found = [text for text in reply.content.decode().splitlines() if text.startswith(line + " ")]
     return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
-def test_workers_tell_the_same_numbers_and_keep_those_of_the_dead(shared_server: GatepostServer) -> None:
+def test_every_worker_reports_the_sum_of_all_including_ended_ones(shared_server: GatepostServer) -> None:
     series = 'gatepost_requests_total{method="GET",route="/problems/<name>",status="200"}'
     before = numbers(fetch(shared_server, "/metrics"), series)
     answers = on_every_worker(shared_server, lambda: fetch(shared_server, "/problems/not-found"))
     assert [reply.status for reply in answers] == [200, 200]
 
-    def told() -> list[float]:
+    def reported() -> list[float]:
         found = on_every_worker(shared_server, lambda: fetch(shared_server, "/metrics"))
-        # None but the one that asks, though a worker died with what it had in hand.
+        # Only the scrape itself is in flight; requests of the worker that was killed no longer count.
         assert {numbers(reply, "gatepost_requests_in_flight") for reply in found} == {1}
-        # Of the whole replica, however many workers have found it.
+        # Readiness is a value of the replica, not a sum over its workers.
         assert {numbers(reply, "gatepost_ready") for reply in found} == {1}
         return [numbers(reply, series) for reply in found]
 
-    assert told() == [before + 2, before + 2]
+    assert reported() == [before + 2, before + 2]
     old = shared_server.worker_pids()
     os.kill(old[0], signal.SIGKILL)
     ends = time.monotonic() + 10
     while len(set(shared_server.worker_pids()) - {old[0]}) < 2:
         assert time.monotonic() < ends
         time.sleep(0.05)
-    assert told() == [before + 2, before + 2]
+    assert reported() == [before + 2, before + 2]
+
+
+MULTIPROCESS = """
+import os
+import struct
+import time
+import traceback
+from app.observability import metrics
+
+LOGINS = metrics.LOGINS.labels("failed")
+
+def count(times):
+    LOGINS.inc(times)
+    metrics.DURATION.labels("GET", "/x").observe(0.3)
+    metrics.IN_FLIGHT.inc()
+    metrics.READY.set(1)
+
+def value(name):
+    [line] = [line for line in metrics.render().decode().splitlines() if line.startswith(name + " ")]
+    return float(line.rpartition(" ")[2])
+
+def in_child(run, *arguments):
+    pid = os.fork()
+    if not pid:
+        try:
+            run(*arguments)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+def scrape():
+    counted = 0
+    while counted < TIMES:
+        try:
+            found = value('gatepost_logins_total{outcome="failed"}')
+        except struct.error:
+            continue  # prometheus_client fails if another process creates its file at this moment
+        assert found >= counted
+        counted = found
+        time.sleep(0.01)
+
+TIMES = 60
+scrapers = [in_child(scrape) for _ in range(2)]
+for _ in range(TIMES // 2):
+    pid = in_child(count, 2)
+    assert os.waitpid(pid, 0)[1] == 0
+assert [os.waitpid(pid, 0)[1] for pid in scrapers] == [0, 0]
+assert value('gatepost_logins_total{outcome="failed"}') == TIMES
+assert value('gatepost_request_duration_seconds_count{method="GET",route="/x"}') == TIMES // 2
+assert value('gatepost_request_duration_seconds_bucket{le="0.25",method="GET",route="/x"}') == 0
+assert value('gatepost_requests_in_flight') == 0
+print(len(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])))
+"""
+
+
+def test_ended_processes_leave_their_counters_and_no_files(tmp_path: Path) -> None:
+    """Thirty processes count and end while two others scrape: no scrape sees a counter decrease."""
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    script = subprocess.run(
+        [sys.executable, "-c", MULTIPROCESS], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300
+    )
+    assert script.returncode == 0, script.stderr
+    # The files of the parent process (counter, histogram, two kinds of gauges), two sums and the lock.
+    assert int(script.stdout) <= 7
 
 
 @pytest.mark.parametrize("path", ["ops/alerts.yml", "ops/grafana-dashboard.json"])
-def test_dashboard_and_alerts_name_real_metrics(path: str, client: FlaskClient) -> None:
+def test_dashboard_and_alerts_use_existing_metrics(path: str, client: FlaskClient) -> None:
     known = {sample.name for metric in REGISTRY.collect() for sample in metric.samples}
     known |= {metric.name + suffix for metric in REGISTRY.collect() for suffix in ("", "_total", "_bucket")}
     used = set(NAME.findall((ROOT / path).read_text()))
@@ -148,7 +214,7 @@ def test_dashboard_and_alerts_name_real_metrics(path: str, client: FlaskClient) 
     assert used <= known
 
 
-def test_dashboard_is_one_that_grafana_can_load() -> None:
+def test_the_dashboard_has_what_grafana_requires() -> None:
     dashboard = json.loads(Path(ROOT / "ops/grafana-dashboard.json").read_text())
     assert dashboard["title"] == "Gatepost"
     ids = [panel["id"] for panel in dashboard["panels"]]
@@ -156,7 +222,7 @@ def test_dashboard_is_one_that_grafana_can_load() -> None:
     assert all(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
 
 
-# In a process of its own: what other tests counted must not hide a series that is not there from the start.
+# Run in a separate process, because here other tests may have created a series that does not exist at the start.
 FRESH = """
 from app import create_app
 from app.observability import metrics
@@ -165,13 +231,13 @@ print(metrics.render().decode())
 """
 
 
-def test_what_alerts_compare_is_told_before_it_is_first_counted(tmp_path: Path) -> None:
+def test_series_that_alerts_compare_exist_from_the_start(tmp_path: Path) -> None:
     environ = os.environ | {
         "APP_ENV": "testing",
         "DATABASE_URL": f"sqlite:///{tmp_path / 'unused.db'}",
         "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
     }
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", FRESH], cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60
     ).stdout
     compared = set(re.findall(r'(gatepost_\w+_total\{(?:code|outcome)="\w+"\})', RULES))
@@ -184,34 +250,32 @@ def test_what_alerts_compare_is_told_before_it_is_first_counted(tmp_path: Path) 
         expected |= {f'gatepost_{metric}_total{{outcome="{outcome}"}}' for outcome in outcomes}
     assert compared
     assert compared <= expected
-    begun = {line.rpartition(" ")[0] for line in told.splitlines() if line.endswith(" 0.0")}
+    begun = {line.rpartition(" ")[0] for line in output.splitlines() if line.endswith(" 0.0")}
     assert expected <= begun
 
 
-def test_readiness_is_found_at_each_scrape(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told() -> list[float]:
+def test_each_scrape_checks_readiness(app: Flask, client: FlaskClient) -> None:
+    def reported() -> list[float]:
         parts = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations")]
         return [value(client, name) for name in ("gatepost_ready", *parts, "gatepost_maintenance")]
 
-    assert told() == [1, 1, 1, 0]
+    assert reported() == [1, 1, 1, 0]
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     try:
-        assert told() == [0, 1, 0, 0]
+        assert reported() == [0, 1, 0, 0]
     finally:
         with app.app_context(), db.engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": newest()})
-    monkeypatch.setattr(drain, "_shared", bytearray(b"\x01"))
-    assert told() == [0, 1, 1, 0]
 
 
 def newest() -> str:
-    """The newest revision of the code."""
+    """Return the newest revision of the code."""
     return str(ScriptDirectory(str(ROOT / "migrations")).get_current_head())
 
 
-def test_a_database_that_is_gone_is_told() -> None:
-    """No server listens there; and a configured Redis is told of as well."""
+def test_an_unreachable_database_and_redis_are_reported() -> None:
+    # No server listens on these ports.
     url = f"postgresql://gatepost:x@{LOOPBACK}:{free_port()}/gatepost"
     redis = f"redis://{LOOPBACK}:{free_port()}/0"
     app = create_app(settings_for(url, redis_url=redis, ratelimit_enabled=True))
@@ -222,7 +286,7 @@ def test_a_database_that_is_gone_is_told() -> None:
     assert [value(client, name) for name in ("gatepost_ready", *names)] == [0, 0, 0, 0]
 
 
-def test_maintenance_is_told_without_a_request(alice: Person, client: FlaskClient, app: Flask) -> None:
+def test_maintenance_is_reported_without_other_requests(alice: Person, client: FlaskClient, app: Flask) -> None:
     assert value(client, "gatepost_maintenance") == 0
     runner = app.test_cli_runner()
     assert runner.invoke(args=["maintenance", "on"]).exit_code == 0

@@ -1,4 +1,4 @@
-"""Readiness: what it tells, how soon, and what is no reason to send requests elsewhere."""
+"""Tests of /health/ready: its document, its response time, and that a Redis outage does not make a replica unready."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, drain
+from app import create_app
 from app.components import components_of
 from app.database import db
-from tests.conftest import migrate, problem, settings_for
+from tests.conftest import migrate, settings_for
 from tests.security.test_rate_limits import wait_until
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
 PROMISED_SECONDS = 1.0
-REST_SECONDS = 0.3
-WELL = {"status": "ready", "database": "ok", "migrations": "ok", "maintenance": False}
+RETRY_SECONDS = 0.3
+READY = {"status": "ready", "database": "ok", "migrations": "ok", "maintenance": False}
 
 
-def told(client: FlaskClient) -> tuple[int, dict[str, Any]]:
-    """Status and document of the probe, which must come in time."""
+def check(client: FlaskClient) -> tuple[int, dict[str, Any]]:
+    """Return the status and document of /health/ready, which must answer within the promised time."""
     started = time.perf_counter()
     response = client.get("/health/ready")
     assert time.perf_counter() - started < PROMISED_SECONDS
@@ -34,14 +34,14 @@ def told(client: FlaskClient) -> tuple[int, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
-    """A Redis to stop and freeze."""
+    """A Redis server that tests can stop and freeze."""
     with RedisServer() as server:
         yield server
 
 
 @contextmanager
-def serving(database_url: str, redis: RedisServer) -> Iterator[FlaskClient]:
-    """A client of an application that counts in Redis."""
+def client_of(database_url: str, redis: RedisServer) -> Iterator[FlaskClient]:
+    """A client of an application that keeps its rate limits in Redis."""
     changes = {"redis_url": redis.url, "ratelimit_enabled": True}
     app = create_app(settings_for(database_url, **changes))
     yield app.test_client()
@@ -51,63 +51,53 @@ def serving(database_url: str, redis: RedisServer) -> Iterator[FlaskClient]:
 
 
 @pytest.fixture
-def counting(
+def redis_client(
     app: Flask, database_url: str, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FlaskClient]:
-    """A client of an application that counts in Redis, and soon tries again when that is gone."""
-    monkeypatch.setattr("app.security.rate_limits.REDIS_RETRY_SECONDS", REST_SECONDS)
-    with serving(database_url, redis) as client:
+    """A client of an application that keeps its rate limits in Redis, and soon retries after an outage."""
+    monkeypatch.setattr("app.security.rate_limits.REDIS_RETRY_SECONDS", RETRY_SECONDS)
+    with client_of(database_url, redis) as client:
         yield client
 
 
-def test_redis_is_told_of_where_it_is_configured(client: FlaskClient, counting: FlaskClient) -> None:
-    assert told(client) == (200, WELL)
-    assert told(counting) == (200, {**WELL, "redis": "ok"})
+def test_redis_is_listed_if_it_is_configured(client: FlaskClient, redis_client: FlaskClient) -> None:
+    assert check(client) == (200, READY)
+    assert check(redis_client) == (200, {**READY, "redis": "ok"})
 
 
-def test_without_redis_it_is_degraded_and_still_ready(counting: FlaskClient, redis: RedisServer) -> None:
-    assert told(counting)[1]["redis"] == "ok"
+def test_a_redis_outage_is_reported_and_the_replica_stays_ready(redis_client: FlaskClient, redis: RedisServer) -> None:
+    assert check(redis_client)[1]["redis"] == "ok"
     redis.stop()
     try:
         for _ in range(3):
-            assert told(counting) == (200, {**WELL, "redis": "unavailable"})
+            assert check(redis_client) == (200, {**READY, "redis": "unavailable"})
     finally:
         redis.start()
-    wait_until(lambda: told(counting) == (200, {**WELL, "redis": "ok"}))
+    wait_until(lambda: check(redis_client) == (200, {**READY, "redis": "ok"}))
 
 
-def test_a_frozen_redis_costs_nobody_the_probe(counting: FlaskClient, redis: RedisServer) -> None:
-    assert told(counting)[1]["redis"] == "ok"
+def test_a_frozen_redis_does_not_delay_the_check(redis_client: FlaskClient, redis: RedisServer) -> None:
+    assert check(redis_client)[1]["redis"] == "ok"
     redis.freeze()
     try:
         for _ in range(3):
-            assert told(counting) == (200, {**WELL, "redis": "unavailable"})
+            assert check(redis_client) == (200, {**READY, "redis": "unavailable"})
     finally:
         redis.thaw()
-    wait_until(lambda: told(counting) == (200, {**WELL, "redis": "ok"}))
+    wait_until(lambda: check(redis_client) == (200, {**READY, "redis": "ok"}))
 
 
-def test_when_all_is_frozen_it_still_answers_in_time(redis: RedisServer) -> None:
+def test_the_check_answers_in_time_when_database_and_redis_are_frozen(redis: RedisServer) -> None:
     with ExitStack() as stack:
         database = stack.enter_context(PostgresServer())
         url = database.create_database("gatepost")
         migrate(url)
-        client = stack.enter_context(serving(url, redis))
-        assert told(client) == (200, {**WELL, "redis": "ok"})
+        client = stack.enter_context(client_of(url, redis))
+        assert check(client) == (200, {**READY, "redis": "ok"})
         stack.callback(redis.thaw)
         stack.callback(database.thaw)
         redis.freeze()
         database.freeze()
         found = {"status": "unready", "database": "unavailable", "migrations": "unknown", "maintenance": False}
         for _ in range(3):
-            assert told(client) == (503, {**found, "redis": "unavailable"})
-
-
-def test_a_process_that_drains_says_so(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "_shared", bytearray(1))
-    assert told(client) == (200, WELL)
-    drain.begin()
-    assert told(client) == (503, {**WELL, "status": "draining"})
-    # It goes on serving what still comes.
-    assert problem(client.get("/api/v1/posts/1")) == (404, "not_found")
-    assert client.get("/health").get_json() == {"status": "healthy"}
+            assert check(client) == (503, {**found, "redis": "unavailable"})

@@ -1,4 +1,4 @@
-"""Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, and nowhere without it."""
+"""Tests of the traces that are exported if OTEL_EXPORTER_OTLP_ENDPOINT is set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.services.gatepost import GatepostServer
 
 
 class Collector(HTTPServer):
-    """Takes what an OpenTelemetry collector would."""
+    """An HTTP server in place of an OpenTelemetry collector."""
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, 0), Handler)
@@ -29,19 +29,19 @@ class Collector(HTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Keeps each body."""
+    """Stores the path and body of each request."""
 
     server: Collector
 
     def do_POST(self) -> None:
-        """Take one batch of spans."""
+        """Receive one batch of spans."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, body))
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Suppress the request log of the standard library."""
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_requests_and_statements_are_traced(
     assert b"GET /health" not in body
 
 
-def test_forked_workers_send_what_they_traced(collector: Collector) -> None:
+def test_forked_workers_export_their_spans(collector: Collector) -> None:
     environment = {tracing.ENDPOINT: f"http://{LOOPBACK}:{collector.server_port}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with GatepostServer(environment) as server:
         replies = on_every_worker(server, lambda: fetch(server, "/problems/not-found"))
@@ -87,7 +87,7 @@ def test_forked_workers_send_what_they_traced(collector: Collector) -> None:
         wait_until(lambda: spans() == 2)
 
 
-def test_nothing_is_traced_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_nothing_is_traced_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.delenv(tracing.ENDPOINT, raising=False)
     app = create_app(settings_for(f"sqlite:///{tmp_path}/gatepost.db"))
     assert "gatepost.tracer_provider" not in app.extensions

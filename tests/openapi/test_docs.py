@@ -1,4 +1,4 @@
-"""GET /docs and its files: whole, offline, under a policy that allows just them; tests/browser tries the page."""
+"""Tests of /docs and its files: headers, Content-Security-Policy and links. tests/browser tests the page itself."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ MEDIA_TYPES = {
 
 @pytest.fixture(scope="module", params=["", "/example"])
 def prefix(request: pytest.FixtureRequest) -> str:
-    """Where all is served."""
+    """The service prefix."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def offline(prefix: str) -> FlaskClient:
-    """A client of an application that opens no connection."""
+    """A client of an application without a database connection."""
     return create_app(settings_for(UNOPENED, service_prefix=prefix)).test_client()
 
 
 @pytest.mark.parametrize("path", MEDIA_TYPES)
-def test_each_file_is_served_revalidated_and_confined(offline: FlaskClient, prefix: str, path: str) -> None:
+def test_each_file_has_its_type_policy_and_entity_tag(offline: FlaskClient, prefix: str, path: str) -> None:
     response = offline.get(prefix + path)
     assert (response.status_code, response.mimetype) == (200, MEDIA_TYPES[path])
     assert response.headers["Content-Security-Policy"] == POLICY
@@ -46,29 +46,29 @@ def test_each_file_is_served_revalidated_and_confined(offline: FlaskClient, pref
     assert again.headers["Content-Security-Policy"] == POLICY
 
 
-def test_the_page_holds_nothing_inline_and_names_only_files_of_ours(offline: FlaskClient, prefix: str) -> None:
+def test_the_page_has_no_inline_code_and_links_only_to_existing_files(offline: FlaskClient, prefix: str) -> None:
     page = offline.get(prefix + "/docs").text
     assert not re.search(r"<style|style=|\son\w+=|javascript:", page)
     assert re.findall(r"<script(?! src=)", page) == []
     named = re.findall(r'(?:src|href)="(?!data:,)([^"]+)"', page)
     assert len(named) == 5
     for name in named:
-        # Relative to /docs: that is how the page finds them below a prefix.
+        # The links are relative to /docs, so that they work with a prefix.
         assert offline.get(f"{prefix}/{name}").status_code == 200, name
 
 
-def test_what_we_wrote_names_no_other_origin(offline: FlaskClient, prefix: str) -> None:
+def test_our_files_refer_to_no_other_origin(offline: FlaskClient, prefix: str) -> None:
     for path in ("/docs", "/docs/page.js", "/docs/page.css"):
         assert "//" not in re.sub(r"^\s*//.*$", "", offline.get(prefix + path).text, flags=re.MULTILINE)
 
 
-def test_only_the_page_has_its_policy(alice: Person) -> None:
+def test_only_the_page_allows_scripts(alice: Person) -> None:
     for path in ("/openapi.json", "/health", "/api/v1/posts", "/docs/nothing", "/problems/not-found"):
         policy = alice.client.get(path).headers.get("Content-Security-Policy", "")
         assert "script-src" not in policy, path
 
 
-def test_it_can_be_switched_off() -> None:
+def test_the_page_can_be_disabled() -> None:
     client = create_app(settings_for(UNOPENED, docs_enabled=False)).test_client()
     for path in MEDIA_TYPES:
         assert problem(client.get(path)) == (404, "not_found")
@@ -77,12 +77,12 @@ def test_it_can_be_switched_off() -> None:
     assert "../docs" not in client.get("/problems/not-found").text
 
 
-def test_no_other_path_leads_to_a_file(offline: FlaskClient, prefix: str) -> None:
+def test_no_other_path_serves_a_file(offline: FlaskClient, prefix: str) -> None:
     for path in ("/docs/", "/docs/page.html", "/docs/../openapi.json", "/docs/swagger-ui.js", "/docs/__init__.py"):
         assert offline.get(prefix + path).status_code == 404, path
 
 
-def test_the_policies_of_pages_name_this_origin_alone_and_run_nothing_inline() -> None:
+def test_the_policies_of_all_pages_allow_only_this_origin_and_no_inline_scripts() -> None:
     allowed = {
         "style-src": {"'self'"},
         "script-src": {"'self'"},

@@ -1,4 +1,4 @@
-"""The OpenAPI document: it is valid, it holds every route, and the routes do what it says."""
+"""Tests of the OpenAPI document: it is valid, it has every route, and the responses conform to it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tests.conftest import Person, problem, settings_for
 from tests.support.calls import CALLS, Call, World
 from tests.support.openapi_document import Document
 
-# Asking for the document opens no database.
+# Generating the document does not access the database.
 UNOPENED = "sqlite:////nowhere/gatepost.db"
 
 
 @pytest.fixture(scope="module")
 def offline() -> Flask:
-    """An application that opens no connection: enough to ask for the document."""
+    """An application without a database connection, which is enough to generate the document."""
     return create_app(settings_for(UNOPENED))
 
 
 @pytest.fixture(scope="module")
 def document(offline: Flask) -> Document:
-    """The document, as it is served."""
+    """The document as the application serves it."""
     response = offline.test_client().get("/openapi.json")
     assert response.status_code == 200
     return Document(response.get_json())
@@ -45,15 +45,15 @@ def document(offline: Flask) -> Document:
 
 @pytest.fixture
 def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
-    """The cast, Alice's session and her two posts."""
+    """The users, Alice's session and her two posts."""
     return World(app, client, alice, bob, carol)
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str, Endpoint]]:
-    """Method, path and endpoint of every route."""
+    """Yield method, path and endpoint of every route."""
     for rule in app.url_map.iter_rules():
         endpoint = app.view_functions[rule.endpoint]
-        assert isinstance(endpoint, Endpoint), f"{rule} does not declare who may call it"
+        assert isinstance(endpoint, Endpoint), f"{rule} does not declare its access policy"
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             yield method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), endpoint
 
@@ -63,7 +63,7 @@ def test_it_is_a_valid_openapi_document(document: Document) -> None:
     assert [error.message for error in OpenAPIV31SpecValidator(document.content).iter_errors()] == []
 
 
-def test_it_holds_every_route_and_no_other(offline: Flask, document: Document) -> None:
+def test_it_has_every_route_and_no_other(offline: Flask, document: Document) -> None:
     described = {(method, path) for method, path, _ in document.operations.values()}
     assert described == {(method, path) for method, path, _ in routes(offline)}
 
@@ -74,23 +74,23 @@ def test_every_operation_is_named_after_its_view(offline: Flask, document: Docum
     assert len(set(views)) == len(views)
 
 
-def test_every_operation_says_what_it_does(document: Document) -> None:
+def test_every_operation_has_a_summary_an_access_policy_and_a_tag(document: Document) -> None:
     tags = {tag["name"]: tag["description"] for tag in document.content["tags"]}
     assert all(tags.values())
     for name, (_, _, operation) in document.operations.items():
         assert operation["summary"], name
         assert not operation["summary"].endswith("."), name
-        assert "Who may call: " in operation["description"], name
+        assert "Access: " in operation["description"], name
         assert {*operation["tags"]} <= {*tags}, name
 
 
-def test_names_of_parts_are_not_numbered(document: Document) -> None:
-    # apispec adds a digit when two schemas would have one name.
+def test_names_of_components_are_not_numbered(document: Document) -> None:
+    # apispec appends a digit if two schemas have the same name.
     assert not [name for part in document.content["components"].values() for name in part if name[-1].isdigit()]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_an_answer_is_what_the_document_says(world: World, document: Document, call: Call) -> None:
+def test_responses_conform_to_the_document(world: World, document: Document, call: Call) -> None:
     response = world.call(call)
     assert response.status_code == call.status, response.text
     assert document.find_operation(call.method, response.request.path) is document.operations[call.operation][2]
@@ -106,20 +106,20 @@ def test_every_operation_is_called_with_and_without_success(document: Document) 
     assert statuses.keys() == document.operations.keys()
     for name, (_, _, operation) in document.operations.items():
         assert min(statuses[name]) < 300, name
-        # Readiness is refused in a test of its own.
+        # Another test covers the 503 of readiness.
         assert name == "get_readiness" or max(statuses[name]) >= 400, name
         if operation["security"] == [{"accessToken": []}]:
             assert 401 in statuses[name], name
 
 
-def test_readiness_is_told_in_one_shape(
+def test_readiness_has_the_same_members_with_200_and_503(
     client: FlaskClient, document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for found in (
         {"database": "unavailable", "migrations": "unknown", "maintenance": False, "status": "unready"},
-        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "draining", "redis": "unavailable"},
+        {"database": "ok", "migrations": "ok", "maintenance": True, "status": "unready", "redis": "unavailable"},
     ):
-        monkeypatch.setattr("app.observability.health.find_readiness", lambda found=found: found)
+        monkeypatch.setattr("app.observability.health.check_readiness", lambda found=found: found)
         response = client.get("/health/ready")
         assert (response.status_code, response.get_json()) == (503, found)
         document.check(response)
@@ -127,7 +127,7 @@ def test_readiness_is_told_in_one_shape(
     assert {*members["properties"]} - {*members["required"]} == {"redis"}
 
 
-def test_a_replay_is_in_the_document(alice: Person, document: Document) -> None:
+def test_a_replayed_response_conforms_to_the_document(alice: Person, document: Document) -> None:
     body = {"title": "Once", "content": "and only once"}
     for replayed in (None, "true"):
         response = alice.post("/posts", json=body, headers={"Idempotency-Key": "k"})
@@ -146,7 +146,7 @@ def test_a_replay_is_in_the_document(alice: Person, document: Document) -> None:
         ({"data": "a=b", "content_type": "application/x-www-form-urlencoded"}, (415, "unsupported_media_type")),
     ],
 )
-def test_an_unreadable_body_is_in_the_document(
+def test_responses_to_unreadable_bodies_conform_to_the_document(
     alice: Person, document: Document, options: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     for method, path in (("POST", "/posts"), ("PATCH", "/posts/1"), ("DELETE", "/posts/1"), ("POST", "/auth/refresh")):
@@ -155,7 +155,7 @@ def test_an_unreadable_body_is_in_the_document(
         document.check(response)
 
 
-def test_examples_of_answers_fit_their_schemas(document: Document) -> None:
+def test_examples_of_responses_conform_to_their_schemas(document: Document) -> None:
     checked = 0
     for name, (_, _, operation) in document.operations.items():
         for status, response in operation["responses"].items():
@@ -167,7 +167,7 @@ def test_examples_of_answers_fit_their_schemas(document: Document) -> None:
 
 
 def examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
-    """The examples of a media type."""
+    """Return the examples of a media type."""
     named = [document.resolve(example)["value"] for example in content.get("examples", {}).values()]
     return [content["example"], *named] if "example" in content else named
 
@@ -184,7 +184,7 @@ def test_every_parameter_is_described_and_has_an_example(document: Document) -> 
                 assert not document.errors(schema, value), (name, parameter["name"])
 
 
-def test_no_example_is_a_mere_placeholder(document: Document) -> None:
+def test_no_example_has_placeholders(document: Document) -> None:
     for name, (_, _, operation) in document.operations.items():
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         for part in (*bodies, *map(document.resolve, operation["responses"].values())):
@@ -194,7 +194,7 @@ def test_no_example_is_a_mere_placeholder(document: Document) -> None:
                 assert {} not in (example.values() if isinstance(example, dict) else ()), name
 
 
-def test_every_problem_of_an_operation_has_its_example(document: Document) -> None:
+def test_every_problem_of_an_operation_has_an_example(document: Document) -> None:
     for name, (_, _, operation) in document.operations.items():
         for status, reference in operation["responses"].items():
             content = document.resolve(reference).get("content", {}).get("application/problem+json")
@@ -220,22 +220,22 @@ def test_examples_of_bodies_are_accepted(offline: Flask, document: Document) -> 
         endpoint.body.load(content["example"])
 
 
-# What rules about white space and control characters are likely to get wrong, among everything else.
+# Characters at the edges of the rules about white space and control characters, besides all others.
 EDGES = "\0\t\n\r\x0b\x1c \x7f\x85\u00a0\u3000\ufeffa\u00e9\U0001f511"
 TEXTS = st.text(alphabet=st.sampled_from(EDGES) | st.characters(exclude_categories=["Cs"]))
 
 
 def text_fields(app: Flask) -> Iterator[tuple[str, str, fields.Field[Any]]]:
-    """Every text of every body, with the name of its schema."""
+    """Yield every text field of every body, with the name of its schema."""
     for _, endpoint in endpoints_of(app):
         for name, field in endpoint.body.fields.items() if endpoint.body else ():
             if isinstance(field, Text) and field.metadata.get("format") != "email":
                 yield type(endpoint.body).__name__, name, field
 
 
-def test_the_document_takes_a_text_just_when_its_field_does(offline: Flask, document: Document) -> None:
+def test_the_document_accepts_the_same_texts_as_the_fields(offline: Flask, document: Document) -> None:
     schemas = document.content["components"]["schemas"]
-    # Python lets $ match before a last newline, which other engines don't: \Z is what they mean.
+    # In Python $ also matches before a final newline. \Z means what $ means in JSON Schema.
     rules = [
         ((schema, name), field, {**rule, "pattern": rule["pattern"].replace("$", r"\Z")})
         for schema, name, field in text_fields(offline)
@@ -245,16 +245,16 @@ def test_the_document_takes_a_text_just_when_its_field_does(offline: Flask, docu
 
     @settings(max_examples=150, deadline=None)
     @given(text=TEXTS)
-    def judge(text: str) -> None:
+    def compare(text: str) -> None:
         for place, field, rule in rules:
             assert (not document.errors(rule, text)) == is_accepted(field, text), place
 
-    judge()
+    compare()
 
 
 @pytest.mark.parametrize("multiline", [False, True])
 @pytest.mark.parametrize("blank", [False, True])
-def test_patterns_judge_each_character_as_the_fields_do(multiline: bool, blank: bool) -> None:
+def test_patterns_accept_the_same_characters_as_the_fields(multiline: bool, blank: bool) -> None:
     field = Text(0, 9, multiline=multiline, blank=blank)
     pattern = re.compile(text_pattern(multiline=multiline, blank=blank).replace("$", r"\Z"))
     for character in map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x10000, 0x10FFFF]):
@@ -263,7 +263,7 @@ def test_patterns_judge_each_character_as_the_fields_do(multiline: bool, blank: 
 
 
 def is_accepted(field: fields.Field[Any], value: Any) -> bool:
-    """Whether a field loads a value."""
+    """Return whether a field accepts a value."""
     try:
         field.deserialize(value)
     except ValidationError:
@@ -271,7 +271,7 @@ def is_accepted(field: fields.Field[Any], value: Any) -> bool:
     return True
 
 
-def test_lists_may_be_walked_both_ways(document: Document) -> None:
+def test_lists_take_cursors_and_pages(document: Document) -> None:
     names = {parameter.get("name") for parameter in document.operations["list_posts"][2]["parameters"]}
     assert {"limit", "cursor", "page", "sort", "status", "author_id", "created_after", "created_before"} <= names
     limit = document.operations["list_posts"][2]["parameters"][0]
@@ -299,16 +299,16 @@ def test_ids_are_64_bit_integers(document: Document) -> None:
         ("log_out", [{"accessToken": []}, {"refreshToken": []}, {"refreshCookie": []}, {}]),
     ],
 )
-def test_it_says_which_credentials_a_route_takes(document: Document, operation: str, security: list[Any]) -> None:
+def test_each_operation_has_its_security_requirements(document: Document, operation: str, security: list[Any]) -> None:
     assert document.operations[operation][2]["security"] == security
 
 
-def test_a_draft_may_have_no_time_of_publication(document: Document) -> None:
+def test_published_at_can_be_null(document: Document) -> None:
     published_at = document.content["components"]["schemas"]["Post"]["properties"]["published_at"]
     assert (published_at["type"], published_at["format"]) == (["string", "null"], "date-time")
 
 
-def test_it_is_cached_but_revalidated(offline: Flask) -> None:
+def test_it_can_be_cached_and_revalidated(offline: Flask) -> None:
     client = offline.test_client()
     first = client.get("/openapi.json")
     assert first.headers["Cache-Control"] == "no-cache"
@@ -318,7 +318,7 @@ def test_it_is_cached_but_revalidated(offline: Flask) -> None:
     assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_it_is_made_once_and_not_before_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_generated_once_at_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     def make(app: Flask) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def test_with_a_prefix_the_server_is_the_prefix(document: Document) -> None:
     assert prefixed["components"]["examples"]["not_found"]["value"]["type"] == "/example/problems/not-found"
 
 
-def test_a_feature_from_outside_is_described_too() -> None:
+def test_it_has_the_routes_of_an_external_feature() -> None:
     app = create_app(settings_for(UNOPENED))
     cats = Api("cats", __name__)
     shapes = (Schema.from_dict({"lives": fields.Integer(), "tags": fields.List(fields.String())}, name="Cat"),)
@@ -356,7 +356,7 @@ def test_a_feature_from_outside_is_described_too() -> None:
 
     @cats.operation("GET", "/cats/<name>/secrets", access=FRESH, answer=ok(dogs()))
     def get_secrets(name: str) -> dict[str, Any]:
-        """Read what it hides."""
+        """Read the secrets."""
         return {"barks": False}
 
     app.register_blueprint(cats)

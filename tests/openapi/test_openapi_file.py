@@ -1,4 +1,4 @@
-"""docs/openapi.json, from which clients are generated: it is what the code makes and what a server serves."""
+"""Tests that docs/openapi.json, from which clients are generated, is current."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tests.conftest import settings_for
 
 @pytest.fixture(scope="module")
 def offline() -> Flask:
-    """An application that opens no connection."""
+    """An application without a database connection."""
     return create_app(settings_for("sqlite:////nowhere/gatepost.db"))
 
 
-def test_the_command_writes_what_is_committed(offline: Flask, tmp_path: Path) -> None:
+def test_the_command_writes_the_committed_file(offline: Flask, tmp_path: Path) -> None:
     path = tmp_path / "openapi.json"
     result = offline.test_cli_runner().invoke(args=["openapi", "write", str(path)])
     assert (result.exit_code, result.output) == (0, f"Wrote {path}.\n")
-    # Not compared by the assertion, which would print both.
+    # Compared outside of the assertion, because pytest would print both files.
     is_current = path.read_bytes() == FILE.read_bytes()
-    assert is_current, "docs/openapi.json is not what the code makes: run `make openapi`"
+    assert is_current, "docs/openapi.json differs from the code: run `make openapi`"
 
 
-def test_a_server_serves_the_same(client: FlaskClient) -> None:
+def test_the_application_serves_the_committed_file(client: FlaskClient) -> None:
     is_same = client.get("/openapi.json").get_json() == json.loads(FILE.read_text(encoding="utf-8"))
-    assert is_same, "docs/openapi.json is not what a server serves: run `make openapi`"
+    assert is_same, "docs/openapi.json differs from the served document: run `make openapi`"
 
 
-def test_a_place_that_is_not_there_is_told(offline: Flask, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(offline: Flask, tmp_path: Path) -> None:
     result = offline.test_cli_runner().invoke(args=["openapi", "write", str(tmp_path / "nowhere" / "openapi.json")])
     assert result.exit_code == 1
     assert "Traceback" not in result.output

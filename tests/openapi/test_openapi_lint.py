@@ -1,4 +1,4 @@
-"""Redocly's linter, which knows more of what makes an OpenAPI document good than whether it is valid."""
+"""Runs the linter of Redocly on the document. It checks more than whether the document is valid."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tools import javascript
 FOLDER = ROOT / "tests" / "openapi-lint"
 STAMP = FOLDER / "node_modules" / ".package-lock.json"
 INSTALL_SECONDS, LINT_SECONDS = 300, 120
-# It would ask the net for newer versions and tell its makers of itself.
+# By default the linter looks for new versions and sends telemetry.
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
 
 
 @pytest.fixture(scope="module")
 def linter() -> list[str]:
-    """The linter's command, with the packages that its lock names."""
+    """The command of the linter, after installing the packages of its lock file."""
     try:
         npm = javascript.find_npm()
     except javascript.NodeMissing as error:
@@ -39,7 +39,7 @@ def linter() -> list[str]:
 
 
 def lint(linter: list[str], document: Path) -> list[dict[str, Any]]:
-    """Return what the linter has to say of a document."""
+    """Return the problems that the linter finds in a document."""
     config = ["--config", str(FOLDER / "redocly.yaml"), "--format", "json", "--max-problems", "1000"]
     answer = subprocess.run(
         [*linter, "lint", str(document), *config],
@@ -56,11 +56,11 @@ def lint(linter: list[str], document: Path) -> list[dict[str, Any]]:
     return problems
 
 
-def test_the_document_has_no_faults(linter: list[str]) -> None:
+def test_the_linter_finds_no_problem(linter: list[str]) -> None:
     assert [(problem["ruleId"], problem["message"]) for problem in lint(linter, FILE)] == []
 
 
-def test_faults_would_be_found(linter: list[str], tmp_path: Path) -> None:
+def test_the_linter_finds_problems_in_a_faulty_document(linter: list[str], tmp_path: Path) -> None:
     document = json.loads(FILE.read_text(encoding="utf-8"))
     operation = document["paths"]["/api/v1/posts"]["get"]
     del operation["summary"]

@@ -1,7 +1,6 @@
-"""The page at /docs, where a person reads the OpenAPI document and tries what it describes, without a network.
+"""The page at /docs, which shows the OpenAPI document in Swagger UI. It loads nothing from other origins.
 
-Swagger UI comes from a package; page.html, page.js and page.css around it are ours. Must not know any feature but by
-the document, save where to sign in.
+Swagger UI's files come from the package flask-swagger-ui. page.html, page.js and page.css add a sign-in form to it.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from app.api.routing import Api
 
 docs = Api("docs", __name__)
 SWAGGER_UI = files("flask_swagger_ui") / "dist"
-OURS = files(__name__)
-# Nothing but what this origin serves. Swagger UI's style sheet holds its icons as data.
+PAGE_FILES = files(__name__)
+# Allows files of this origin only, and data: for images because Swagger UI's style sheet contains its icons.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -31,39 +30,39 @@ def _file(media_type: str, describes: str) -> Answer:
     return written(media_type=media_type, cache=REVALIDATE, is_tagged=True, describes=describes)
 
 
-@docs.operation("GET", "/docs", access=ANYONE, answer=_file(HTML, "A page for a person."))
+@docs.operation("GET", "/docs", access=ANYONE, answer=_file(HTML, "The page."))
 def get_docs() -> Response:
-    """Show this document to a person, who can sign in there and try it."""
+    """Get the page that shows this document, with a sign-in form and a way to try each operation."""
     return _send("page.html", HTML)
 
 
-@docs.operation("GET", "/docs/page.js", access=ANYONE, answer=_file(SCRIPT, "The page's own script."))
+@docs.operation("GET", "/docs/page.js", access=ANYONE, answer=_file(SCRIPT, "The page's script."))
 def get_docs_script() -> Response:
-    """Give the script of the page at /docs."""
+    """Get the script of the page at /docs."""
     return _send("page.js", SCRIPT)
 
 
-@docs.operation("GET", "/docs/page.css", access=ANYONE, answer=_file(STYLE, "The page's own style."))
+@docs.operation("GET", "/docs/page.css", access=ANYONE, answer=_file(STYLE, "The page's style sheet."))
 def get_docs_style() -> Response:
-    """Give the style sheet of the page at /docs."""
+    """Get the style sheet of the page at /docs."""
     return _send("page.css", STYLE)
 
 
 @docs.operation("GET", "/docs/swagger-ui-bundle.js", access=ANYONE, answer=_file(SCRIPT, "Swagger UI."))
 def get_swagger_ui_script() -> Response:
-    """Give the script of Swagger UI, which the page at /docs uses."""
+    """Get the script of Swagger UI for the page at /docs."""
     return _send("swagger-ui-bundle.js", SCRIPT)
 
 
-@docs.operation("GET", "/docs/swagger-ui.css", access=ANYONE, answer=_file(STYLE, "Swagger UI's style."))
+@docs.operation("GET", "/docs/swagger-ui.css", access=ANYONE, answer=_file(STYLE, "Swagger UI's style sheet."))
 def get_swagger_ui_style() -> Response:
-    """Give the style sheet of Swagger UI, which the page at /docs uses."""
+    """Get the style sheet of Swagger UI for the page at /docs."""
     return _send("swagger-ui.css", STYLE)
 
 
 @cache
 def _read(name: str) -> tuple[bytes, str]:
-    folder = OURS if name.startswith("page.") else SWAGGER_UI
+    folder = PAGE_FILES if name.startswith("page.") else SWAGGER_UI
     content = (folder / name).read_bytes()
     return content, etag_of(content)
 

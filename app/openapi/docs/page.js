@@ -1,20 +1,20 @@
-// The page at /docs: Swagger UI, and a sign-in of its own, so that nobody has to copy tokens about.
+// The page at /docs: Swagger UI with a sign-in form, which sets the access token and refreshes it.
 "use strict";
 
 (() => {
   const STORE = "gatepost.docs";
-  const HURRY_MS = 30_000;
+  const REFRESH_MARGIN_MS = 30_000;
   const API = new URL("api/v1/", document.baseURI).href;
-  const part = (id) => document.getElementById(id);
+  const element = (id) => document.getElementById(id);
 
-  // In this tab alone, and gone with it: a reload keeps the session, another visitor of this browser finds none.
+  // sessionStorage belongs to this tab: a reload keeps the session, and closing the tab removes it.
   let session = JSON.parse(sessionStorage.getItem(STORE) ?? "null");
   let refreshing = null;
   let ui = null;
-  // Whether Swagger UI has a token of ours: it can't forget one that it never had.
-  let isGiven = false;
+  // Whether Swagger UI has our token. Its logout fails without one.
+  let hasToken = false;
 
-  function keep(answer) {
+  function setSession(answer) {
     session = answer && {
       name: answer.user?.name ?? session?.name ?? "",
       access: answer.access_token,
@@ -26,14 +26,14 @@
     show();
   }
 
-  function show(told = "") {
-    part("sign-in").hidden = part("hint").hidden = Boolean(session);
-    part("signed-in").hidden = !session;
-    part("who").textContent = session?.name ?? "";
-    part("told").textContent = told;
+  function show(message = "") {
+    element("sign-in").hidden = element("hint").hidden = Boolean(session);
+    element("signed-in").hidden = !session;
+    element("user-name").textContent = session?.name ?? "";
+    element("message").textContent = message;
     if (session) ui?.preauthorizeApiKey("accessToken", session.access);
-    else if (isGiven) ui?.authActions.logout(["accessToken"]);
-    isGiven = Boolean(session && ui);
+    else if (hasToken) ui?.authActions.logout(["accessToken"]);
+    hasToken = Boolean(session && ui);
   }
 
   async function call(path, token, body) {
@@ -41,11 +41,11 @@
     if (token) headers.Authorization = `Bearer ${token}`;
     const answer = await fetch(API + path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
     const content = answer.status === 204 ? null : await answer.json();
-    if (!answer.ok) throw new Refused(answer.status, content);
+    if (!answer.ok) throw new RequestFailed(answer.status, content);
     return content;
   }
 
-  class Refused extends Error {
+  class RequestFailed extends Error {
     constructor(status, problem) {
       super(Object.values(problem.errors ?? {}).flat().join(" ") || problem.detail);
       this.status = status;
@@ -55,8 +55,8 @@
   async function signIn(event) {
     event.preventDefault();
     try {
-      keep(await call("auth/login", null, { email: part("email").value, password: part("password").value }));
-      part("password").value = "";
+      setSession(await call("auth/login", null, { email: element("email").value, password: element("password").value }));
+      element("password").value = "";
     } catch (error) {
       show(error.message);
     }
@@ -64,42 +64,42 @@
 
   async function signOut() {
     const { refresh } = session;
-    keep(null);
-    // A session that has ended already is no reason to stay.
+    setSession(null);
+    // The user is signed out here even if the session had already ended.
     await call("auth/logout", refresh).catch(() => {});
   }
 
-  // One refresh, however many calls find that the token is running out.
+  // Concurrent calls share one refresh.
   function refresh() {
     refreshing ??= call("auth/refresh", session.refresh)
-      .then(keep)
+      .then(setSession)
       .catch((error) => {
         if (error.status !== 401) throw error;
-        keep(null);
-        show("Your session has ended: sign in again.");
+        setSession(null);
+        show("Your session has ended. Sign in again.");
       })
       .finally(() => (refreshing = null));
     return refreshing;
   }
 
   async function beforeCall(request) {
-    const held = session && `Bearer ${session.access}`;
-    if (!held || request.headers?.Authorization !== held) return request;
-    if (session.expiresAt - Date.now() < HURRY_MS) await refresh();
+    const token = session && `Bearer ${session.access}`;
+    if (!token || request.headers?.Authorization !== token) return request;
+    if (session.expiresAt - Date.now() < REFRESH_MARGIN_MS) await refresh();
     if (session) request.headers.Authorization = `Bearer ${session.access}`;
     else delete request.headers.Authorization;
     return request;
   }
 
-  // Whoever registers, signs in or out by an operation of the document does so for the page.
+  // Registering, signing in and signing out with an operation in Swagger UI also changes the session of the page.
   function afterCall(response) {
-    if (response.ok && /\/auth\/(register|login|refresh)$/.test(response.url)) keep(response.obj ?? JSON.parse(response.text));
-    else if (response.status === 204 && response.url.endsWith("/auth/logout")) keep(null);
+    if (response.ok && /\/auth\/(register|login|refresh)$/.test(response.url)) setSession(response.obj ?? JSON.parse(response.text));
+    else if (response.status === 204 && response.url.endsWith("/auth/logout")) setSession(null);
     return response;
   }
 
-  part("sign-in").addEventListener("submit", signIn);
-  part("sign-out").addEventListener("click", signOut);
+  element("sign-in").addEventListener("submit", signIn);
+  element("sign-out").addEventListener("click", signOut);
   ui = SwaggerUIBundle({
     url: new URL("openapi.json", document.baseURI).href,
     dom_id: "#swagger-ui",
@@ -108,7 +108,7 @@
     defaultModelsExpandDepth: 0,
     displayRequestDuration: true,
     tryItOutEnabled: true,
-    // By default it would have the document judged by a service on the net.
+    // The default is a validation service on another origin.
     validatorUrl: null,
     requestInterceptor: (request) => (request.loadSpec ? request : beforeCall(request)),
     responseInterceptor: afterCall,
