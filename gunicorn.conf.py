@@ -1,21 +1,42 @@
 """gunicorn's configuration: `gunicorn -c gunicorn.conf.py run:app`. What an operator may change are settings."""
 
 import os
+import shutil
 import sys
+import tempfile
+from typing import Any
 
-from app.settings import ConfigurationError, load_settings
+# In memory: on a disk that stalls, a worker that can't touch its heartbeat file would look as if it hung.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+# prometheus_client merges the metrics of the workers through files in this folder. It looks for the variable when it is
+# imported, so this comes before the imports from `app`. After SIGHUP, which reads this file again, the folder is kept.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+OWN_PREFIX = "gatepost-metrics-"
+if METRICS_FOLDER not in os.environ:
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix=OWN_PREFIX, dir=worker_tmp_dir)
+
+from app.api.errors.gunicorn_worker import ProblemWorker  # noqa: E402
+from app.observability import logs, metrics  # noqa: E402
+from app.settings import ConfigurationError, load_settings  # noqa: E402
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Remove the gauges of a worker that has ended from the metrics."""
+    metrics.forget_process(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the folder of the metrics."""
+    if os.path.basename(os.environ[METRICS_FOLDER]).startswith(OWN_PREFIX):  # noqa: PTH119
+        shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
+
 
 try:
     settings = load_settings()
 except ConfigurationError as error:
+    on_exit(None)
     # One message for the operator. An exception in a worker would make gunicorn start workers without end.
     sys.exit(str(error))
-
-# The heartbeat file in memory: on a disk that stalls, a worker would look as if it hung.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-
-from app.api.errors.gunicorn_worker import ProblemWorker  # noqa: E402
-from app.observability import logs  # noqa: E402
 
 logs.configure(settings)
 

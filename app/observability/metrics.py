@@ -9,12 +9,8 @@ empty folder before it imports the application: each process then writes its val
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,13 +21,10 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
-from prometheus_client.mmap_dict import MmapedDict
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
-# The files of a process, such as counter_123.db and gauge_livesum_123.db.
-_PROCESS_FILE = re.compile(r"(?P<kind>\w+)_(?P<pid>\d+)\.db")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -75,50 +68,9 @@ def render() -> bytes:
         return generate_latest()
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-    with _locked(folder):
-        _merge_dead_processes(Path(folder))
-        return generate_latest(registry)
+    return generate_latest(registry)
 
 
-@contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Hold an exclusive lock: no worker may read the files while another one moves values between them."""
-    with (Path(folder) / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _merge_dead_processes(folder: Path) -> None:
-    """Add the counters of ended processes to one file per type, and remove the files of these processes.
-
-    So the counters of a worker that was replaced are kept, its gauges are not, and the number of files stays bounded
-    however often workers are replaced. Works with any server, because it needs no hook at the end of a worker.
-    """
-    for path in folder.glob("*.db"):
-        match = _PROCESS_FILE.fullmatch(path.name)
-        if match is None or _is_running(int(match["pid"])):
-            continue
-        # A process that was killed while it created a file leaves it empty.
-        if not match["kind"].startswith("gauge") and path.stat().st_size:
-            _add_values(path, folder / f"{match['kind']}_ended.db")
-        path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _add_values(source: Path, target: Path) -> None:
-    """Add the values of one of prometheus_client's files to those of another."""
-    total = MmapedDict(str(target))  # type: ignore[no-untyped-call]
-    try:
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
-            total.write_value(key, total.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]
-    finally:
-        total.close()  # type: ignore[no-untyped-call]
+def forget_process(pid: int) -> None:
+    """Remove the gauges of a worker process that has ended; what it counted is kept."""
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

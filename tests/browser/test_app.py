@@ -18,7 +18,7 @@ TEXTS = {
     "pocket. What I missed was not the news but the interruptions: they had been my excuse for not finishing things.",
     "On gates": "A good gate says two things at once: here is a way in, and here is where you stop. The old one at the "
     "end of our lane said neither, and sheep have opinions about that.",
-    "Bread, third attempt": "Less water, more deadline. It rose. I am as surprised as anybody.",
+    "Bread, third attempt": "Less water, more patience. It rose. I am as surprised as anybody.",
 }
 
 
