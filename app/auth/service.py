@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, bindparam, select, update
 
 from app.api.access import Caller
-from app.api.errors import EmailTaken, InvalidCredentials, Problem, ValidationFailed
+from app.api.errors import EmailTaken, InvalidCredentials, Overloaded, Problem, ValidationFailed
 from app.audit.service import record
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
@@ -62,7 +63,7 @@ def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
     failure = _judge(credentials, email, password, client)
     if credentials is None or failure is not None:
         return _refused(credentials, email, failure)
-    rehashed = hash_password(password) if needs_rehash(credentials.password_hash) else None
+    rehashed = _rehash(password, credentials.password_hash)
     user = _lock_unchanged(credentials)
     if user is None:
         return _refused(credentials, email, "account_changed")
@@ -72,6 +73,18 @@ def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
         _set_password(user.id, rehashed)
     metrics.LOGINS.labels("succeeded").inc()
     return _sign_in("logged_in", user, client)
+
+
+def _rehash(password: str, encoded: str) -> str | None:
+    """Return a hash with the current parameters, or None if `encoded` has them.
+
+    Also None when no hash slot is free: the login succeeds, and the next one renews the hash.
+    """
+    if not needs_rehash(encoded):
+        return None
+    with suppress(Overloaded):
+        return hash_password(password)
+    return None
 
 
 def _sign_in(event: str, user: Any, client: Client) -> SignIn:

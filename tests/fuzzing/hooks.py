@@ -31,8 +31,8 @@ from tests.fuzzing.plan import CALLER, PASSWORD
 
 Tokens = dict[str, str]
 WEAKNESSES = {
-    "This password is among the commonest: choose another.",
-    "Must not be made of the name or email of the account, or of this service.",
+    "This password is too common: choose another one.",
+    "Must not be based on the name or the email of the account, or on the name of this service.",
 }
 # Refusals that depend on several values or on stored data, so that no schema can predict them. The keys are fields with
 # their errors, or problem codes with their `detail`.

@@ -110,7 +110,7 @@ def test_without_an_account_as_much_work_is_done(monkeypatch: pytest.MonkeyPatch
     "password", ["password1", "PASSWORD1", "12345678", "qwertyuiop", "iloveyou", "trustno1", "letmein1", "11111111"]
 )
 def test_the_commonest_passwords_are_refused_in_any_case(password: str) -> None:
-    assert find_weakness(password) == "This password is among the commonest: choose another."
+    assert find_weakness(password) == "This password is too common: choose another one."
 
 
 def test_the_list_of_common_passwords_is_of_use() -> None:
@@ -129,7 +129,7 @@ def test_the_list_of_common_passwords_is_of_use() -> None:
 )
 def test_what_is_but_a_name_is_refused(password: str) -> None:
     weakness = find_weakness(password, name=NAME, email=EMAIL)
-    assert weakness == "Must not be made of the name or email of the account, or of this service."
+    assert weakness == "Must not be based on the name or the email of the account, or on the name of this service."
 
 
 @pytest.mark.parametrize("form", FORMS)
