@@ -15,7 +15,7 @@ from app.api.endpoint import Endpoint
 from app.api.errors import handlers
 from app.api.middleware import cors
 from app.api.routing import IdConverter
-from app.auth.extension import show_token
+from app.auth.extension import pass_bearer_token
 from app.components import EXTENSION, Components
 from app.database import migrations
 from app.maintenance.service import refuse_during_maintenance
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     tracing.init_app(app)
     handlers.init_app(app)
     observability.init_app(app, settings)
-    middleware.init_app(app, settings, steps=(refuse_during_maintenance, show_token))
+    middleware.init_app(app, settings, steps=(refuse_during_maintenance, pass_bearer_token))
     for feature in FEATURES:
         feature.init_app(app, settings)
     openapi.init_app(app, settings)

@@ -245,7 +245,7 @@ def join(app: Flask) -> Cast:
                 user = create_user(email, name, password_hash(), role)
                 grant = sessions.open_session(user.id, Client("127.0.0.1", "pytest"))
             access = make_access_token(user.id, grant.session_id, fresh=fresh)
-            refresh = make_refresh_token(user.id, grant.session_id, 1, lives=timedelta(days=7))
+            refresh = make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7))
         return Person(user.id, name, email, grant.session_id, access, refresh, app.test_client())
 
     return add

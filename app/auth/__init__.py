@@ -1,4 +1,4 @@
-"""Sign-in, sessions, tokens and passwords: who a request comes from, and for how long that holds."""
+"""Authentication: registration, login, sessions, tokens and passwords."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the auth routes, tell the guards who holds an access token, and add its commands."""
+    """Register the routes and commands, and make the access policies authenticate callers by their sessions."""
     from app.auth import commands, cookies, extension, key_commands, sessions, tokens
     from app.auth.key_views import key_set
     from app.auth.views import auth
@@ -25,5 +25,5 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(key_set, url_prefix=settings.service_prefix)
     app.cli.add_command(commands.sessions)
     app.cli.add_command(key_commands.keys)
-    user_disabled.connect(sessions.end_all_of_disabled)
+    user_disabled.connect(sessions.end_sessions_of_disabled)
     exporters["sessions"] = sessions.export

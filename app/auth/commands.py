@@ -1,4 +1,4 @@
-"""The `sessions` commands: what a timer runs so that tables don't grow for ever."""
+"""The `sessions` commands: deletes old sessions, stored responses and rate limit counters, for a daily timer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from app.auth import sessions as service
 from app.cli import OperatorGroup, in_batches
 from app.security.rate_limits import database_storage
 
-# Few enough for the statement timeout, and for other writers to get their turn in between.
+# Small enough for the statement timeout, and for other writers to run between two batches.
 BATCH = 2000
 
-sessions = OperatorGroup("sessions", help="Look after the tables of sessions and kept answers.")
+sessions = OperatorGroup("sessions", help="Maintain the tables of sessions, stored responses and rate limit counters.")
 
 
 @sessions.command("prune")
 def prune() -> None:
-    """Delete old sessions and kept answers."""
+    """Delete old sessions, stored responses and rate limit counters."""
     click.echo(f"{in_batches(service.prune, BATCH)} old sessions deleted.")
-    click.echo(f"{in_batches(idempotency.prune, BATCH)} old answers to Idempotency-Keys deleted.")
+    click.echo(f"{in_batches(idempotency.prune, BATCH)} stored responses to Idempotency-Keys deleted.")
     click.echo(f"{in_batches(database_storage.prune, BATCH)} expired rate limit counters deleted.")

@@ -1,6 +1,6 @@
-"""The refresh token as a cookie, and the CSRF token by which a page shows that it was let in (RFC 6265bis).
+"""The refresh token as a cookie (RFC 6265bis), and the CSRF token that a page sends with it.
 
-Owns the cookie's name and attributes. Must not judge tokens: what a cookie holds is a credential like any other.
+This module reads and writes the cookie. app/auth/credentials.py validates the token in it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from app.settings import Settings
 
 AUTH_PATH = API_PATH + "/auth"
 NAME = "gatepost_refresh"
-# With it a browser takes the cookie over TLS alone, so that nobody on the wire can plant one. `__Host-` would keep
-# sibling hosts out as well, but it asks for Path=/, and the token would go with every request.
+# Browsers accept a cookie with this prefix only over TLS, so that an attacker on the network can't plant one. `__Host-`
+# would keep sibling hosts from setting it too, but it requires Path=/, and then every request would carry the token.
 SECURE_PREFIX = "__Secure-"
 CSRF_HEADER = "X-CSRF-TOKEN"
 _CSRF_KEY = "HTTP_X_CSRF_TOKEN"
@@ -26,62 +26,60 @@ _PURPOSE = b"csrf token"
 
 
 def cookie_path(settings: Settings) -> str:
-    """Return the path below which browsers show the cookie."""
+    """Return the path of the cookie: browsers send it only to URLs below."""
     return settings.service_prefix + AUTH_PATH
 
 
 def cookie_name() -> str:
-    """Return the cookie's name in this request: a browser refuses the prefix over plain HTTP, on localhost too."""
+    """Return the cookie's name for the current request; browsers refuse the prefix over plain HTTP, even locally."""
     return SECURE_PREFIX + NAME if request.scheme == "https" and _settings().cookie_secure else NAME
 
 
-def cookie_values() -> list[str]:
-    """Return what the request's cookies of our name hold; several come from a sibling host, or another path.
-
-    Werkzeug's parser raises UnicodeDecodeError for bytes in any cookie that are not UTF-8.
-    """
+def refresh_cookies() -> list[str]:
+    """Return the values of all cookies with our name; a sibling host or another path may have set further ones."""
+    # Not request.cookies: Werkzeug raises UnicodeDecodeError if any cookie is not in UTF-8.
     name = cookie_name()
     pairs = (pair.partition("=") for pair in request.environ.get("HTTP_COOKIE", "").split(";"))
     return [value.strip() for key, _, value in pairs if key.strip(" \t") == name]
 
 
-def find_cookie() -> str | None:
-    """Return the refresh token that came as the cookie, or None. Raises MalformedAuthorization for several cookies."""
-    values = cookie_values()
+def find_refresh_cookie() -> str | None:
+    """Return the refresh token in the cookie, or None. Raises MalformedAuthorization for several cookies."""
+    values = refresh_cookies()
     if len(values) > 1:
         raise MalformedAuthorization(f"There is more than one cookie named {cookie_name()}.")
     return values[0] or None if values else None
 
 
-def put(token: str, *, lives: timedelta) -> None:
-    """Send a refresh token as the cookie, unless the request ends as a refusal: its session was then rolled back."""
+def set_refresh_cookie(token: str, *, lifetime: timedelta) -> None:
+    """Set the cookie in the response of this request, unless it fails: its session is then rolled back."""
 
-    def write(response: Response) -> Response:
+    def add(response: Response) -> Response:
         if response.status_code < 400:
-            _write(response, token, round(lives.total_seconds()))
+            _set(response, token, round(lifetime.total_seconds()))
         return response
 
-    after_this_request(write)
+    after_this_request(add)
 
 
-def drop() -> None:
-    """Have the browser forget the cookie, unless the request fails: its session may then live on."""
+def delete_refresh_cookie() -> None:
+    """Delete the cookie with the response of this request, unless that is a 5xx: its session may then still be live."""
 
-    def write(response: Response) -> Response:
+    def add(response: Response) -> Response:
         if response.status_code < 500:
-            _write(response, "", 0)
+            _set(response, "", 0)
         return response
 
-    after_this_request(write)
+    after_this_request(add)
 
 
-def _write(response: Response, value: str, seconds: int) -> None:
-    # Without Domain: subdomains don't get it. A cookie is only forgotten by the attributes it was made with.
+def _set(response: Response, value: str, max_age_seconds: int) -> None:
+    # Without Domain, so that subdomains do not receive it. A browser deletes a cookie only if name and path are equal.
     settings = _settings()
     response.set_cookie(
         cookie_name(),
         value,
-        max_age=seconds,
+        max_age=max_age_seconds,
         path=cookie_path(settings),
         secure=settings.cookie_secure,
         httponly=True,
@@ -90,30 +88,30 @@ def _write(response: Response, value: str, seconds: int) -> None:
 
 
 def make_csrf_token(user_id: int, session_id: int) -> str:
-    """Return the CSRF token of a session: the same for all its life, so that tabs need not tell each other."""
-    return _signer().sign(_PURPOSE, _subject(user_id, session_id)).hex()
+    """Return the CSRF token of a session: constant for its lifetime, so that tabs need not exchange new ones."""
+    return _hasher().sign(_PURPOSE, _csrf_data(user_id, session_id)).hex()
 
 
-def csrf_token() -> str | None:
-    """Return what the request echoes, or None."""
+def find_csrf_token() -> str | None:
+    """Return the CSRF token in the header of this request, or None."""
     token: str | None = request.environ.get(_CSRF_KEY)
     return token
 
 
-def is_csrf_token(token: str, user_id: int, session_id: int) -> bool:
-    """Whether `token` was made for this session. Takes as long for one that is nearly right."""
+def is_valid_csrf_token(token: str, user_id: int, session_id: int) -> bool:
+    """Return whether `token` is the CSRF token of this session; compares in constant time."""
     try:
         signature = bytes.fromhex(token)
     except ValueError:
         return False
-    return _signer().verify(_PURPOSE, _subject(user_id, session_id), signature)
+    return _hasher().verify(_PURPOSE, _csrf_data(user_id, session_id), signature)
 
 
-def _subject(user_id: int, session_id: int) -> bytes:
+def _csrf_data(user_id: int, session_id: int) -> bytes:
     return f"{user_id}:{session_id}".encode()
 
 
-def _signer() -> KeyedHasher:
+def _hasher() -> KeyedHasher:
     return components().keyed_hasher
 
 

@@ -1,7 +1,4 @@
-"""The one credential of a refresh or a logout: a bearer token, a member of the body, or the cookie with its CSRF token.
-
-Must not query: whether the session behind it lives is the sessions' business.
-"""
+"""The credential of a refresh or a logout: a bearer token, a member of the body, or the cookie with its CSRF token."""
 
 from __future__ import annotations
 
@@ -17,18 +14,18 @@ from app.auth.tokens import Claims, TokenType, read_token
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What the token of a request says, and whether it came as the cookie."""
+    """The validated claims of the request's token, and whether it came in the cookie."""
 
     claims: Claims
     is_cookie: bool
 
 
 def read_credential(body: Mapping[str, Any], *types: TokenType) -> Credential:
-    """Return the one credential of the request.
+    """Validate the one credential of the request, a token of one of `types`. The session is not looked up.
 
-    Raises AuthenticationRequired for none, MalformedAuthorization for two, TokenExpired and TokenInvalid.
+    Raises AuthenticationRequired for none, MalformedAuthorization for several, TokenExpired and TokenInvalid.
     """
-    header, member, cookie = bearer_token(), body.get("refresh_token"), cookies.find_cookie()
+    header, member, cookie = bearer_token(), body.get("refresh_token"), cookies.find_refresh_cookie()
     sent = [str(token) for token in (header, member, cookie) if token is not None]
     if len(sent) > 1:
         raise MalformedAuthorization("Send one token: in the Authorization header, in the body or as the cookie.")
@@ -40,28 +37,28 @@ def read_credential(body: Mapping[str, Any], *types: TokenType) -> Credential:
 
 
 def _read_cookie(cookie: str) -> Claims:
-    """Judge a cookie, which browsers send whoever asks: it counts once the page shows that it knows the session."""
-    echoed = cookies.csrf_token()
-    if echoed is None:
-        raise AuthenticationRequired(f"The cookie counts only with its CSRF token in {cookies.CSRF_HEADER}.")
+    """Validate the token of a cookie and its CSRF token: browsers send cookies with requests of any site."""
+    csrf_token = cookies.find_csrf_token()
+    if csrf_token is None:
+        raise AuthenticationRequired(f"Send the CSRF token of the cookie in {cookies.CSRF_HEADER}.")
     try:
         claims = read_token(cookie, "refresh")
     except (TokenExpired, TokenInvalid):
-        cookies.drop()
+        cookies.delete_refresh_cookie()
         raise
-    # The cookie stays: whoever guesses must not be able to sign its owner out.
-    if not cookies.is_csrf_token(echoed, claims.user_id, claims.session_id):
+    # The cookie is kept here, or another site could sign the user out by sending a wrong CSRF token.
+    if not cookies.is_valid_csrf_token(csrf_token, claims.user_id, claims.session_id):
         raise TokenInvalid(f"{cookies.CSRF_HEADER} is not the CSRF token of the cookie's session.")
     return claims
 
 
-def forget_cookie(user_id: int, session_id: int | None = None) -> None:
-    """Drop the cookie if it is of this user's sessions that have just been ended: one of them, or all."""
-    for cookie in cookies.cookie_values():
+def delete_cookie_of(user_id: int, session_id: int | None = None) -> None:
+    """Delete the cookie if it belongs to this session of the user; without `session_id`, to any of the user's."""
+    for cookie in cookies.refresh_cookies():
         try:
             claims = read_token(cookie, "refresh")
         except (TokenExpired, TokenInvalid):
             continue
         if claims.user_id == user_id and session_id in (None, claims.session_id):
-            cookies.drop()
+            cookies.delete_refresh_cookie()
             return

@@ -1,7 +1,7 @@
-"""Flask-JWT-Extended held to the same rule as our own guards.
+"""Flask-JWT-Extended with this application's token validation and error responses.
 
-A feature may guard a view of its own with `@jwt_required()`: what it lets through, and what it answers to the rest,
-is what every endpoint does.
+A feature may protect a view of its own with `@jwt_required()`: it accepts the same tokens as an endpoint's access
+policy, and answers with the same problem documents.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ from app.api.errors.handlers import respond
 from app.auth import sessions
 from app.auth.tokens import read_token, validate_claims
 from app.database import transaction
-from app.security.signing_keys import key_of
+from app.security.signing_keys import get_verification_key
 
-# The extension takes 'Basic x, Bearer y', refuses 'bearer y' and breaks on ',, ,': it is shown another header, in which
-# we put the token as our guards have read it.
+# The extension accepts 'Basic x, Bearer y', rejects 'bearer y' and raises IndexError for ',, ,'. So it reads the token
+# from this header instead, which only pass_bearer_token() sets.
 HEADER = "X-Gatepost-Bearer"
 _HEADER_KEY = "HTTP_X_GATEPOST_BEARER"
-# No token has a space in it, so this is refused even where a token is optional.
-_REFUSED = "not one"
+# For an Authorization header without a bearer token: has a space, so it is invalid also where a token is optional.
+_INVALID = "no token"
 
 
 class Manager(JWTManager):
-    """The extension's manager, with the one rule of tokens in front of its own, which is laxer."""
+    """The extension's manager, which validates tokens with `read_token` before its own, less strict checks.
+
+    The extension has no public hook that receives the encoded token, which `read_token` needs: duplicate names in the
+    JSON and other spellings of the signature are not visible in the decoded claims. So this overrides one private
+    method. test_the_extension_calls_our_validation fails if a new version of the extension no longer calls it.
+    """
 
     def _decode_jwt_from_config(
         self, encoded_token: str, csrf_value: Any = None, allow_expired: bool = False
@@ -45,22 +50,22 @@ class Manager(JWTManager):
 
 
 def init_app(app: Flask) -> None:
-    """Give the extension our judgement of tokens and our answers."""
+    """Register the extension with our keys, our user lookup and our error responses."""
     app.config.update(JWT_HEADER_NAME=HEADER, JWT_HEADER_TYPE="")
     manager = Manager(app)
-    manager.decode_key_loader(lambda header, claims: key_of(header).verifier)
+    manager.decode_key_loader(lambda header, claims: get_verification_key(header).verifier)
     manager.user_lookup_loader(_find_caller)
-    manager.invalid_token_loader(_refuse_header_or_token)
-    manager.needs_fresh_token_loader(_refuse_stale)
-    manager.expired_token_loader(_refuse(TokenExpired))
-    manager.revoked_token_loader(_refuse(TokenRevoked))
-    manager.user_lookup_error_loader(_refuse(TokenRevoked))
-    manager.token_verification_failed_loader(_refuse(TokenInvalid))
-    manager.unauthorized_loader(_refuse(AuthenticationRequired))
+    manager.invalid_token_loader(_respond_to_invalid)
+    manager.needs_fresh_token_loader(_respond_to_stale)
+    manager.expired_token_loader(_responder(TokenExpired))
+    manager.revoked_token_loader(_responder(TokenRevoked))
+    manager.user_lookup_error_loader(_responder(TokenRevoked))
+    manager.token_verification_failed_loader(_responder(TokenInvalid))
+    manager.unauthorized_loader(_responder(AuthenticationRequired))
 
 
-def show_token() -> None:
-    """Show the extension the bearer token of a request to a view that is not one of our endpoints."""
+def pass_bearer_token() -> None:
+    """Pass the request's bearer token to the extension, unless the view is one of our endpoints."""
     environ = request.environ
     environ.pop(_HEADER_KEY, None)
     if "HTTP_AUTHORIZATION" not in environ or isinstance(_view(), Endpoint):
@@ -68,33 +73,33 @@ def show_token() -> None:
     try:
         environ[_HEADER_KEY] = bearer_token()
     except Problem:
-        environ[_HEADER_KEY] = _REFUSED
+        environ[_HEADER_KEY] = _INVALID
 
 
 def _view() -> object:
     return current_app.view_functions.get(request.endpoint or "")
 
 
-def _find_caller(header: Mapping[str, Any], claims: Mapping[str, Any]) -> Caller:
-    """The user of a token that the extension has decoded, as the database knows user and session at this moment."""
-    judged = validate_claims(claims, claims["type"])
-    if judged.type == "refresh":
+def _find_caller(header: Mapping[str, Any], decoded: Mapping[str, Any]) -> Caller:
+    """Return the user of a decoded token from the database. Raises TokenRevoked if its session has ended."""
+    claims = validate_claims(decoded, decoded["type"])
+    if claims.type == "refresh":
         with transaction():
-            outcome = sessions.validate_generation(judged)
+            outcome = sessions.validate_generation(claims)
         if outcome is not None:
             raise outcome
-    caller = g.caller = sessions.find_caller(judged)
+    caller = g.caller = sessions.find_caller(claims)
     return caller
 
 
-# The extension calls these in its error handlers, where an exception would end as a 500: they answer, never raise.
+# The extension calls these from its error handlers, where an exception would become a 500, so they return responses.
 
 
-def _refuse(problem: type[Problem]) -> Callable[..., Response]:
+def _responder(problem: type[Problem]) -> Callable[..., Response]:
     return lambda *_: respond(problem())
 
 
-def _refuse_header_or_token(text: str) -> Response:
+def _respond_to_invalid(text: str) -> Response:
     try:
         bearer_token()
     except Problem as problem:
@@ -102,10 +107,10 @@ def _refuse_header_or_token(text: str) -> Response:
     return respond(TokenInvalid())
 
 
-def _refuse_stale(header: Mapping[str, Any], claims: Mapping[str, Any]) -> Response:
-    # Revocation is told before freshness, as by our guards: a new login is what helps in both cases.
+def _respond_to_stale(header: Mapping[str, Any], decoded: Mapping[str, Any]) -> Response:
+    # A revoked token is reported as revoked even if it is not fresh, as an access policy does.
     try:
-        _find_caller(header, claims)
+        _find_caller(header, decoded)
     except Problem as problem:
         return respond(problem)
     return respond(FreshTokenRequired())

@@ -1,4 +1,4 @@
-"""The public keys, for services that verify our access tokens without asking us (RFC 7517, section 5)."""
+"""The JSON Web Key Set (RFC 7517 section 5), for services that verify our access tokens themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.api.routing import Api
 from app.security.signing_keys import KEY_SET_SECONDS, keyring
 
 key_set = Api("key_set", __name__)
-# For any page: it holds nothing that is not for everybody, and answers no cookie.
+# For pages of every origin: the response is public and does not depend on cookies.
 CACHE = f"public, max-age={KEY_SET_SECONDS}"
 
 
@@ -23,19 +23,19 @@ class PublicKey(OutputSchema):
 
     kid = fields.String(
         metadata={
-            "description": "The key's thumbprint (RFC 7638); a token's header names it.",
+            "description": "The key's thumbprint (RFC 7638), which is the `kid` in the header of its tokens.",
             "example": "ZH6BuTWDeXsCMtSdYH_5ad0nGMfEAY29sfZzacLiUq0",
         }
     )
     use = Choice("sig")
-    alg = Choice("ES256", "EdDSA", metadata={"description": "The one algorithm of tokens of this key."})
+    alg = Choice("ES256", "EdDSA", metadata={"description": "The only algorithm that this key is used with."})
     kty = Choice("EC", "OKP")
     crv = Choice("P-256", "Ed25519")
     x = fields.String(metadata={"description": "Base64url.", "example": "57Omf96oCpnLWuAWO4a_7nwHnAtZJMAlgpz3GtoyF-s"})
     y = fields.String(
         metadata={
             OPTIONAL: True,
-            "description": "Base64url, with EC alone.",
+            "description": "Base64url. Only with EC.",
             "example": "h887VP58k18eWOu_iWOrJQLvckYhEd8EloADe2TKZkY",
         }
     )
@@ -59,14 +59,14 @@ KEY_SET: Schema = KeySet()
         cache=CACHE,
         is_tagged=True,
         headers={"Access-Control-Allow-Origin": "Always `*`: pages of every origin may read the public keys."},
-        describes="The keys that sign tokens or may soon; empty where tokens are signed with a shared secret (HS256).",
+        describes="The keys that verify tokens; empty if tokens are signed with a shared secret (HS256).",
     ),
 )
 @cross_origin(origins="*", send_wildcard=True, vary_header=False, expose_headers=["ETag"])
 def get_key_set() -> Response:
     """Publish the keys that verify access tokens, as a JSON Web Key Set.
 
-    A key is in it before the first token is signed with it. Fetch the set again for a token whose `kid` it lacks.
+    A key is added before the first token is signed with it. Fetch the set again if it lacks the `kid` of a token.
     """
     ring = keyring()
     if is_unchanged(ring.key_set_etag):

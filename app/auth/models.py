@@ -11,7 +11,7 @@ from app.database import Base, Id, UtcDateTime
 
 
 class Session(Base):
-    """One login. Holds the generation of its newest refresh token, and nothing a thief could sign in with."""
+    """One login. Stores the generation of the newest refresh token, and no token or hash of one."""
 
     __tablename__ = "sessions"
     __table_args__ = (

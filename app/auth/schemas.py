@@ -1,4 +1,4 @@
-"""What the auth routes take and show."""
+"""The schemas of the auth routes' requests and responses."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from app.users.schemas import EmailAddress, NewAccount, PrivateUser, password_fi
 
 
 def cookie_field(example: bool = False) -> Flag:
-    """Return the field by which a client chooses how its refresh token comes."""
-    about = "Whether the refresh token comes as a cookie that no script can read, rather than in the answer."
+    """Return the field that selects the cookie or the body for the refresh token."""
+    about = "Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body."
     return Flag(load_default=False, metadata={"description": about, "example": example})
 
 
 class Registration(NewAccount):
-    """A new account, by its owner."""
+    """A new account, created by its owner."""
 
     cookie = cookie_field()
 
 
 def known_password_field() -> Text:
-    """Return the field of a password that is to be verified: any that could ever have been set, and no judgement."""
+    """Return the field of an existing password: the rules for new passwords, which may have changed, do not apply."""
     return Text(
         1, MAX_LENGTH, blank=True, required=True, metadata={"format": "password", "example": "correct horse battery"}
     )
 
 
 class Login(InputSchema):
-    """Who wants to sign in."""
+    """The email and the password of an account."""
 
     email = EmailAddress(required=True)
     password = known_password_field()
@@ -41,19 +41,22 @@ class Login(InputSchema):
 
 
 class RefreshToken(InputSchema):
-    """A refresh token in the body, where it does not come as a bearer token."""
+    """A refresh token, if it is not sent as a bearer token."""
 
     refresh_token = Text(1, 4096, metadata={"example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
 
 
 class Refresh(RefreshToken):
-    """A refresh token in the body, where it comes there, and how the next one is to come: after a cookie, as one."""
+    """A refresh token, if it is not sent as a bearer token, and how to return the next one.
+
+    A token that was sent in the cookie is always replaced in the cookie.
+    """
 
     cookie = cookie_field()
 
 
 class PasswordChange(InputSchema):
-    """The password known now and the one to be set."""
+    """The current password and the new one."""
 
     current_password = known_password_field()
     new_password = password_field("staple of a new battery", required=True)
@@ -65,7 +68,7 @@ class PasswordChange(InputSchema):
 
 
 class SessionListQuery(ListQuery):
-    """How to list sessions."""
+    """The order and the page of a list of sessions."""
 
     sort = sort_field("created_at", default="-created_at")
 
@@ -73,7 +76,9 @@ class SessionListQuery(ListQuery):
 class SessionEndQuery(InputSchema):
     """Which sessions to end."""
 
-    include_current = QueryFlag(load_default=False, metadata={"description": "End the session of this token too."})
+    include_current = QueryFlag(
+        load_default=False, metadata={"description": "Also end the session of the access token."}
+    )
 
 
 class SessionView(OutputSchema):
@@ -85,7 +90,9 @@ class SessionView(OutputSchema):
     expires_at = Timestamp()
     ip = fields.String(metadata={"example": "203.0.113.7"})
     user_agent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)"})
-    current = fields.Boolean(metadata={"description": "Whether it is the session of this call.", "example": True})
+    current = fields.Boolean(
+        metadata={"description": "Whether this is the session of the access token.", "example": True}
+    )
 
 
 class RefreshedTokens(OutputSchema):
@@ -94,25 +101,27 @@ class RefreshedTokens(OutputSchema):
     access_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln"})
     refresh_token = fields.String(
         metadata={
-            "description": "A JWT. Absent where it comes as the cookie.",
+            "description": "A JWT. Absent if it is set as the cookie.",
             "example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
             OPTIONAL: True,
         }
     )
     csrf_token = fields.String(
         metadata={
-            "description": "For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.",
+            "description": "For `X-CSRF-TOKEN`, with the cookie; constant for the session. Absent without the cookie.",
             "pattern": "^[0-9a-f]{32}$",
             "example": "5d41402abc4b2a76b9719d911017c592",
             OPTIONAL: True,
         }
     )
     token_type = Choice("Bearer")
-    expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 900})
-    refresh_expires_in = fields.Integer(metadata={"description": "Seconds.", "minimum": 0, "example": 604_800})
+    expires_in = fields.Integer(metadata={"description": "Lifetime in seconds.", "minimum": 0, "example": 900})
+    refresh_expires_in = fields.Integer(
+        metadata={"description": "Lifetime in seconds.", "minimum": 0, "example": 604_800}
+    )
 
 
 class TokenAnswer(RefreshedTokens):
-    """A pair of tokens, and whose they are."""
+    """A pair of tokens and their user."""
 
     user = fields.Nested(PrivateUser)

@@ -1,4 +1,4 @@
-"""The rules of signing in. Hashes outside of transactions; never commits."""
+"""Registration, login and change of password. Passwords are hashed before the transaction begins."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from app.users.service import create_user, is_email_taken
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Who signed in, and the session that began."""
+    """The user who signed in, and the grant of the new session."""
 
-    # With the attributes of an answer: an entity or a row.
+    # An entity or a row, with the attributes of the response.
     user: Any
     grant: Grant
 
 
 def register(email: str, name: str, password: str, client: Client) -> SignIn:
-    """Make an account and its first session. Raises EmailTaken, RateLimited.
+    """Create an account and its first session. Raises EmailTaken, RateLimited, Overloaded.
 
-    A taken address counts as a failed attempt of the client, so that addresses can't be tried out in bulk.
+    A taken email counts as a failed login of the client's address, which limits how many emails a client can probe.
     """
     limits, address = _limits(), address_key(client.ip)
     limits.check_all({LimitName.REGISTER: (address,), LimitName.LOGIN_ADDRESS: (address,)})
@@ -54,19 +54,19 @@ def register(email: str, name: str, password: str, client: Client) -> SignIn:
 
 
 def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
-    """Begin a session for who knows the password. Raises RateLimited.
+    """Open a session for the user with this email and password. Raises RateLimited, Overloaded, Maintenance.
 
-    Returns InvalidCredentials as an outcome: that an attempt failed is on record, which must be committed. An unknown
-    address, a wrong password and a disabled account take the same steps to the same refusal.
+    Returns InvalidCredentials: raising it would roll back the audit event. An unknown email, a wrong password and a
+    disabled account take the same steps and get the same response.
     """
     credentials = fetch_one(_CREDENTIALS, email_key=fold(email))
-    failure = _judge(credentials, email, password, client)
+    failure = _verify_credentials(credentials, email, password, client)
     if credentials is None or failure is not None:
-        return _refused(credentials, email, failure)
+        return _fail_login(credentials, email, failure)
     rehashed = _rehash(password, credentials.password_hash)
     user = _lock_unchanged(credentials)
     if user is None:
-        return _refused(credentials, email, "account_changed")
+        return _fail_login(credentials, email, "account_changed")
     if user.role != "admin":
         require_service()
     if rehashed is not None:
@@ -93,7 +93,7 @@ def _sign_in(event: str, user: Any, client: Client) -> SignIn:
     return SignIn(user, grant)
 
 
-def _refused(credentials: Row[Any] | None, email: str, failure: str | None) -> Problem:
+def _fail_login(credentials: Row[Any] | None, email: str, failure: str | None) -> Problem:
     user_id = None if credentials is None else credentials.id
     record("login_failed", user_id, detail=failure, tried_email_key=fold(email))
     return InvalidCredentials()
@@ -102,14 +102,14 @@ def _refused(credentials: Row[Any] | None, email: str, failure: str | None) -> P
 def change_password(caller: Caller, current: str, new: str, client: Client) -> Problem | None:
     """Set a new password and end the caller's other sessions.
 
-    Raises ValidationFailed for a weak password, RateLimited. Returns ValidationFailed for a wrong current one as an
-    outcome, to be committed with its record; a 401 would set clients refreshing.
+    Raises ValidationFailed for a weak password, RateLimited, Overloaded. Returns ValidationFailed for a wrong current
+    password, after recording an audit event. It is not a 401, because clients answer that by refreshing their token.
     """
     weakness = find_weakness(new, name=caller.name, email=caller.email)
     if weakness:
         raise ValidationFailed({"new_password": [weakness]})
     credentials = fetch_one(_CREDENTIALS, email_key=fold(caller.email))
-    failure = _judge(credentials, caller.email, current, client)
+    failure = _verify_credentials(credentials, caller.email, current, client)
     if credentials is None or failure is not None:
         return _wrong_password(caller, failure)
     new_hash = hash_password(new)
@@ -118,7 +118,7 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> P
         return _wrong_password(caller, "account_changed")
     _set_password(user.id, new_hash, updated_at=utc_now())
     record("password_changed", caller.id)
-    sessions.end_sessions(caller.id, "password_changed", but=caller.session_id)
+    sessions.end_sessions(caller.id, "password_changed", except_id=caller.session_id)
     return None
 
 
@@ -130,7 +130,7 @@ def _wrong_password(caller: Caller, failure: str | None) -> Problem:
 _CREDENTIALS = precompiled(
     select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
 )
-# Not against those who only refer to the account, as a new post does.
+# FOR NO KEY UPDATE, which does not block inserts that reference the user, such as a new post.
 _LOCK = precompiled(
     select(*VISIBLE_COLUMNS)
     .where(User.id == bindparam("id"), User.is_active, User.password_hash == bindparam("password_hash"))
@@ -142,12 +142,12 @@ def _set_password(user_id: int, password_hash: str, **changes: Any) -> None:
     write(update(User).where(User.id == user_id).values(password_hash=password_hash, **changes))
 
 
-def _judge(credentials: Row[Any] | None, email: str, password: str, client: Client) -> str | None:
-    """Return why a guess at the password of an account does not count, for the record, or None. Raises RateLimited.
+def _verify_credentials(credentials: Row[Any] | None, email: str, password: str, client: Client) -> str | None:
+    """Return the reason for a failed attempt, for the audit event, or None. Raises RateLimited, Overloaded.
 
-    Failures are counted as they come in, and a right guess is refused too once the window is full: of many guesses
-    sent at once no more count than the limit allows, and a client that guesses right is never in its own way. What
-    is refused by the limit is not on record, or guesses would fill the disk.
+    The limits are checked before and, for a right password, again after the hash. So of many concurrent guesses no
+    more than the limit allows can succeed, while right passwords are never counted. An attempt that a limit refuses
+    is not recorded, or guesses could fill the disk.
     """
     limits, address = _limits(), address_key(client.ip)
     account = (fold(email), address)
@@ -167,9 +167,9 @@ def _judge(credentials: Row[Any] | None, email: str, password: str, client: Clie
 
 
 def _lock_unchanged(credentials: Row[Any]) -> Row[Any] | None:
-    """Lock the account, unless its password or its standing changed while the guess was judged.
+    """Lock and return the user, or None if its password or `is_active` changed since `credentials` were read.
 
-    Without this a login that raced a password change would leave a session of the old password alive.
+    Without this check, a login that races with a change of the password would open a session with the old one.
     """
     found = write(_LOCK, id=credentials.id, password_hash=credentials.password_hash)
     return found[0] if found else None

@@ -1,6 +1,6 @@
-"""Tokens: making them, and judging them by the one rule of the contract (RFC 7519, RFC 8725, RFC 9068).
+"""Creates and validates access and refresh tokens (RFC 7519, RFC 8725, RFC 9068).
 
-Owns headers and claims. Must not query: whether the session still lives is the sessions' business.
+It does not query the database: app/auth/sessions.py checks whether the session of a token is live.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.api.json_parser import parse_json
 from app.components import components, components_of
 from app.database import MAX_ID
 from app.security import signing_keys as keys
-from app.security.signing_keys import key_of, keyring
+from app.security.signing_keys import get_verification_key, keyring
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
@@ -34,18 +34,18 @@ _REQUIRED = {
     "access": ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"),
     "refresh": ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh", "gen"),
 }
-# RFC 8725 section 3.10: a header that names its own key, or an extension we do not know, is not believed.
+# RFC 8725 section 3.10: headers that bring or locate a key, and extensions that we do not implement.
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip"})
-# What the column holds; past it a comparison would overflow in the driver.
+# The column's maximum less one, because a rotation compares with the next generation. More overflows in the driver.
 MAX_GENERATION = 2**31 - 2
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
-# RFC 7515 section 7.1: no padding, which the library would take.
+# RFC 7515 section 7.1 allows no padding, but PyJWT accepts it.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says."""
+    """The claims of a valid token that the application uses."""
 
     type: str
     user_id: int
@@ -57,17 +57,17 @@ class Claims:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Read the keys, and configure Flask-JWT-Extended to make tokens as the contract has them."""
+    """Load the keys, and configure Flask-JWT-Extended to create our tokens."""
     keys.init_app(app, settings)
-    # A client sends one access token many times, and to verify it costs as much as to answer.
+    # A client sends an access token many times, and verifying it takes as long as a simple request.
     components_of(app).verify_access_token = lru_cache(maxsize=4096)(lambda token: _verify(token, ("access",)))
     ring = components_of(app).keyring
     app.config.update(
-        # The extension takes the one for HS256 and the other for the rest.
+        # The extension reads the first for HS256 and the second for other algorithms.
         JWT_SECRET_KEY=ring.signing.signer,
         JWT_PRIVATE_KEY=ring.signing.signer,
         JWT_ALGORITHM=ring.signing.algorithm,
-        # It decodes only what read_token() has let through, which holds each key to its own.
+        # All algorithms in use: read_token() runs before and checks that a key is used with its own one.
         JWT_DECODE_ALGORITHMS=sorted({key.algorithm for key in ring.keys.values()}),
         JWT_TOKEN_LOCATION=["headers"],
         JWT_COOKIE_CSRF_PROTECT=False,
@@ -81,7 +81,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def make_access_token(user_id: int, session_id: int, *, fresh: bool) -> str:
-    """Return a signed access token; `fresh` when the user has just proved who they are."""
+    """Return a signed access token; `fresh` if the user has just entered the password."""
     return str(
         create_access_token(
             str(user_id),
@@ -92,12 +92,12 @@ def make_access_token(user_id: int, session_id: int, *, fresh: bool) -> str:
     )
 
 
-def make_refresh_token(user_id: int, session_id: int, generation: int, *, lives: timedelta) -> str:
-    """Return a signed refresh token of this generation of the session, valid for `lives`."""
+def make_refresh_token(user_id: int, session_id: int, generation: int, *, lifetime: timedelta) -> str:
+    """Return a signed refresh token for a generation of the session, valid for `lifetime`."""
     return str(
         create_refresh_token(
             str(user_id),
-            expires_delta=lives,
+            expires_delta=lifetime,
             additional_claims={"sid": session_id, "gen": generation},
             additional_headers=_headers("refresh"),
         )
@@ -109,20 +109,20 @@ def _headers(token_type: TokenType) -> dict[str, str]:
 
 
 def access_token_seconds() -> int:
-    """Return for how many seconds a new access token is valid."""
-    lives: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
-    return int(lives.total_seconds())
+    """Return the lifetime of access tokens in seconds."""
+    lifetime: timedelta = current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    return int(lifetime.total_seconds())
 
 
 def read_token(token: str, *types: TokenType) -> Claims:
-    """Return what a token says if it is one of ours, of one of `types`, and its time has come and not passed.
+    """Return the claims of a token after validating signature, header and claims; it must be of one of `types`.
 
-    Raises TokenExpired, or TokenInvalid for everything else that is wrong with it.
+    Raises TokenExpired, or TokenInvalid for everything else.
     """
     if types != ("access",):
         return _verify(token, types)
     claims = components().verify_access_token(token)
-    # All else that makes a token valid stays as it was.
+    # Of the cached result only the expiry can change with time.
     if claims.expires_at + LEEWAY_SECONDS <= seconds_now():
         raise TokenExpired
     return claims
@@ -133,7 +133,7 @@ def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
         header = _read_part(token, 0)
         token_type = _validate_header(header, types)
         _require_canonical(token)
-        key = key_of(header)
+        key = get_verification_key(header)
         claims = jwt.decode(
             token,
             key.verifier,
@@ -160,10 +160,10 @@ def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
 
 
 def _read_part(token: str, number: int) -> Mapping[str, Any]:
-    """Return the JSON object of one part of a token.
+    """Return the JSON object in one part of a token, parsed strictly.
 
-    The library takes names twice, UTF-16 and a byte order mark: what one reader of a token finds in it and another
-    does not is how a forgery passes (RFC 8725 section 2.6). Raises TokenInvalid, ValueError, MalformedRequest.
+    PyJWT accepts duplicate names, UTF-16 and a byte order mark, which two parsers may read differently (RFC 8725
+    section 2.6). Raises TokenInvalid, ValueError, MalformedRequest.
     """
     if not _COMPACT.fullmatch(token):
         raise TokenInvalid
@@ -182,14 +182,17 @@ def _validate_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) ->
 
 
 def _require_canonical(token: str) -> None:
-    """Raise TokenInvalid for a signature in another spelling of base64: each token has one text, ours (RFC 4648)."""
+    """Raise TokenInvalid for a signature that is not in canonical base64 (RFC 4648 section 3.5).
+
+    Otherwise one token could be sent as several different strings.
+    """
     signature = token.rpartition(".")[2].encode()
     if base64url_encode(base64url_decode(signature)) != signature:
         raise TokenInvalid
 
 
 def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
-    """Return what the claims of a token with a good signature say. Raises TokenInvalid for values we never sign."""
+    """Return the claims of a token whose signature is verified. Raises TokenInvalid for values that we never sign."""
     subject, session_id = claims["sub"], claims["sid"]
     generation = claims.get("gen", 0)
     is_fresh = claims["fresh"]
@@ -202,7 +205,7 @@ def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
         and _is_count(generation, MAX_GENERATION)
         and ("gen" not in claims or generation > 0)
         and isinstance(is_fresh, bool)
-        # The library takes digits as text, too.
+        # PyJWT also accepts strings of digits.
         and all(type(claims[name]) is int for name in ("iat", "nbf", "exp"))
         and isinstance(claims["jti"], str)
         and claims["jti"]

@@ -1,4 +1,4 @@
-"""The auth routes."""
+"""The routes for registration, login, tokens and sessions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from app.api.pagination import Page
 from app.api.responses import Created, created, listing, no_content, ok
 from app.api.routing import Api
 from app.auth import cookies, schemas, service, sessions
-from app.auth.credentials import forget_cookie, read_credential
+from app.auth.credentials import delete_cookie_of, read_credential
 from app.auth.service import SignIn
 from app.auth.sessions import Client, Grant
 from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
@@ -42,8 +42,8 @@ BAD_TOKEN = (
     TokenInvalid,
     TokenRevoked,
 )
-SETS_COOKIE = {"Set-Cookie": "The refresh token, where it comes as the cookie."}
-DROPS_COOKIE = {"Set-Cookie": "Takes the cookie back, if one came whose session has ended."}
+SETS_COOKIE = {"Set-Cookie": "The refresh token, if the cookie was asked for."}
+DELETES_COOKIE = {"Set-Cookie": "Deletes the cookie, if it was sent and its session has ended."}
 
 
 @auth.operation(
@@ -51,13 +51,15 @@ DROPS_COOKIE = {"Set-Cookie": "Takes the cookie back, if one came whose session 
     "/register",
     access=ANYONE,
     body=schemas.Registration(),
-    answer=created(schemas.TokenAnswer(), is_tagged=False, describes="The new user, signed in.", headers=SETS_COOKIE),
+    answer=created(schemas.TokenAnswer(), is_tagged=False, describes="The user and its tokens.", headers=SETS_COOKIE),
     problems=(EmailTaken, RateLimited),
 )
 def register(body: Mapping[str, Any]) -> Created:
-    """Make an account and sign in."""
+    """Create an account and sign in."""
     sign_in = service.register(body["email"], body["name"], body["password"], _client())
-    return Created(_signed_in(sign_in, as_cookie=body["cookie"]), url_for("users.get_user", user_id=sign_in.user.id))
+    return Created(
+        _sign_in_answer(sign_in, as_cookie=body["cookie"]), url_for("users.get_user", user_id=sign_in.user.id)
+    )
 
 
 @auth.operation(
@@ -69,9 +71,9 @@ def register(body: Mapping[str, Any]) -> Created:
     problems=(InvalidCredentials, RateLimited),
 )
 def log_in(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
-    """Sign in with email and password; while the service is being maintained, administrators alone can."""
+    """Sign in with email and password. During maintenance, only administrators can."""
     outcome = service.log_in(body["email"], body["password"], _client())
-    return outcome if isinstance(outcome, Problem) else _signed_in(outcome, as_cookie=body["cookie"])
+    return outcome if isinstance(outcome, Problem) else _sign_in_answer(outcome, as_cookie=body["cookie"])
 
 
 @auth.operation(
@@ -84,15 +86,16 @@ def log_in(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     problems=BAD_TOKEN,
 )
 def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
-    """Exchange a refresh token for a new pair. The old one stays good for a moment; used later it ends the session."""
+    """Exchange a refresh token for a new pair. The old token stays valid briefly; later use ends the session."""
     credential = read_credential(body, "refresh")
     outcome = sessions.rotate(credential.claims)
     if isinstance(outcome, Problem):
         if credential.is_cookie:
-            cookies.drop()
+            cookies.delete_refresh_cookie()
         return outcome
-    # What came out of a script's reach stays there, whatever the script asks for.
-    return _tokens(outcome, as_cookie=credential.is_cookie or body["cookie"])
+    # A token that arrived in the HttpOnly cookie is replaced in the cookie even when `cookie` is false, so that
+    # JavaScript can never read it.
+    return _token_answer(outcome, as_cookie=credential.is_cookie or body["cookie"])
 
 
 @auth.operation(
@@ -101,7 +104,7 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     access=ANY_TOKEN,
     body=schemas.RefreshToken(),
     body_required=False,
-    answer=no_content(headers=DROPS_COOKIE),
+    answer=no_content(headers=DELETES_COOKIE),
     problems=BAD_TOKEN,
 )
 def log_out(body: Mapping[str, Any]) -> None:
@@ -109,14 +112,14 @@ def log_out(body: Mapping[str, Any]) -> None:
     credential = read_credential(body, "access", "refresh")
     claims = credential.claims
     if credential.is_cookie:
-        cookies.drop()
+        cookies.delete_refresh_cookie()
     if not sessions.end_session(claims.user_id, claims.session_id, "logout"):
         raise TokenRevoked
 
 
 @auth.operation("GET", "/me", access=SIGNED_IN, answer=ok(PRIVATE_USER))
 def get_me(caller: Caller) -> Caller:
-    """Read oneself."""
+    """Read the signed-in user."""
     return caller
 
 
@@ -128,7 +131,7 @@ def get_me(caller: Caller) -> Caller:
     answer=listing(schemas.SessionView()),
 )
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """List one's live sessions."""
+    """List the signed-in user's live sessions."""
     return sessions.list_sessions(caller, query)
 
 
@@ -137,30 +140,30 @@ def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     "/sessions",
     access=SIGNED_IN,
     query=schemas.SessionEndQuery(),
-    answer=no_content(headers=DROPS_COOKIE),
+    answer=no_content(headers=DELETES_COOKIE),
     problems=(PreconditionFailed,),
 )
 def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
-    """End one's other sessions, and the current one too on demand."""
+    """End the signed-in user's other sessions, and the current one if `include_current` is true."""
     require_untagged()
-    sessions.end_sessions(caller.id, "ended", but=None if query["include_current"] else caller.session_id)
+    sessions.end_sessions(caller.id, "ended", except_id=None if query["include_current"] else caller.session_id)
     if query["include_current"]:
-        forget_cookie(caller.id)
+        delete_cookie_of(caller.id)
 
 
 @auth.operation(
     "DELETE",
     "/sessions/<id:session_id>",
     access=SIGNED_IN,
-    answer=no_content(headers=DROPS_COOKIE),
+    answer=no_content(headers=DELETES_COOKIE),
     problems=(NotFound, PreconditionFailed),
 )
 def end_session(caller: Caller, session_id: int) -> None:
-    """End one of one's sessions."""
+    """End one of the signed-in user's sessions."""
     require_untagged()
     if not sessions.end_session(caller.id, session_id, "ended"):
         raise NotFound
-    forget_cookie(caller.id, session_id)
+    delete_cookie_of(caller.id, session_id)
 
 
 @auth.operation(
@@ -172,7 +175,7 @@ def end_session(caller: Caller, session_id: int) -> None:
     problems=(RateLimited,),
 )
 def change_password(caller: Caller, body: Mapping[str, Any]) -> Problem | None:
-    """Change one's password, and end one's other sessions."""
+    """Change the signed-in user's password and end all other sessions."""
     return service.change_password(caller, body["current_password"], body["new_password"], _client())
 
 
@@ -180,23 +183,23 @@ def _client() -> Client:
     return Client(client_address(), client_user_agent())
 
 
-def _signed_in(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
-    if not as_cookie and cookies.cookie_values():
-        # A cookie of an earlier session would come along with each refresh, as a second credential.
-        cookies.drop()
-    return {"user": sign_in.user} | _tokens(sign_in.grant, as_cookie=as_cookie)
+def _sign_in_answer(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
+    if not as_cookie and cookies.refresh_cookies():
+        # The cookie of an earlier session would be a second credential in every refresh, which is refused.
+        cookies.delete_refresh_cookie()
+    return {"user": sign_in.user} | _token_answer(sign_in.grant, as_cookie=as_cookie)
 
 
-def _tokens(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
-    lives = grant.idle_expires_at - utc_now()
-    refresh_token = make_refresh_token(grant.user_id, grant.session_id, grant.generation, lives=lives)
+def _token_answer(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
+    lifetime = grant.idle_expires_at - utc_now()
+    refresh_token = make_refresh_token(grant.user_id, grant.session_id, grant.generation, lifetime=lifetime)
     answer = {
         "access_token": make_access_token(grant.user_id, grant.session_id, fresh=grant.is_fresh),
         "token_type": "Bearer",
         "expires_in": access_token_seconds(),
-        "refresh_expires_in": round(lives.total_seconds()),
+        "refresh_expires_in": round(lifetime.total_seconds()),
     }
     if not as_cookie:
         return answer | {"refresh_token": refresh_token}
-    cookies.put(refresh_token, lives=lives)
+    cookies.set_refresh_cookie(refresh_token, lifetime=lifetime)
     return answer | {"csrf_token": cookies.make_csrf_token(grant.user_id, grant.session_id)}

@@ -1,1 +1,1 @@
-"""Passwords, signing keys, keyed hashes and rate limits."""
+"""Passwords, signing keys, keyed hashes and rate limits: what features share, without knowing accounts."""

@@ -1,6 +1,6 @@
-"""Keyed hashes for what the service hands out or keeps and must know again: cursors, request fingerprints.
+"""Keyed hashes (BLAKE2, RFC 7693) that authenticate cursors, CSRF tokens and request fingerprints.
 
-Tokens are not signed here. Each purpose has a key of its own, derived from the service's secrets.
+They are derived from the service's secrets and separated by purpose. Tokens are signed elsewhere.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ DIGEST_BYTES = 16
 
 
 def service_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return what the service's keyed hashes hang on: the present secret first, then those still known.
+    """Return the secrets of the keyed hashes: the current one first, then the previous ones, which only verify.
 
-    It is JWT_SECRET_KEY, also where a private key signs the tokens: to rotate that one then changes no hash. Without
-    it the private keys stand in, so that all replicas have the same secret.
+    The current one is JWT_SECRET_KEY, even if a private key signs the tokens, so that rotating the private key changes
+    no hash. Without it, the secrets are derived from the private keys, which all replicas share.
     """
     own = (settings.jwt_secret_key,) if settings.jwt_secret_key else ()
     keys = [read_key_file(path) for path in (*settings.signing_key_files, *settings.jwt_verification_key_files)]
@@ -27,24 +27,24 @@ def service_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def _derived(key: FileKey) -> str:
-    # One way: whoever learns a secret of the hashes still signs no token.
+    # One-way, so that a leaked secret of the hashes does not allow signing tokens.
     return hashlib.blake2b(key.private_number, digest_size=32, person=b"service secret").hexdigest()
 
 
 class KeyedHasher:
-    """Signs with the current secret; knows again what it or a previous secret signed."""
+    """Signs data with the current secret, and verifies with the current and the previous secrets."""
 
     def __init__(self, settings: Settings) -> None:
         secrets = service_secrets(settings)
-        # A digest as key: BLAKE2's own keys are limited to 64 bytes, secrets are not.
+        # Hashed, because BLAKE2 limits keys to 64 bytes and secrets may be longer.
         self._keys = [hashlib.blake2b(secret.encode(), digest_size=32).digest() for secret in secrets]
 
     def sign(self, purpose: bytes, data: bytes) -> bytes:
-        """Return a 16-byte keyed hash of `data`; `purpose` is at most 16 bytes."""
+        """Return a 16-byte keyed hash of `data`. `purpose`, at most 16 bytes, separates the uses of the secret."""
         return _keyed(self._keys[0], purpose, data)
 
     def verify(self, purpose: bytes, data: bytes, signature: bytes) -> bool:
-        """Whether `signature` was made for this purpose and data with a secret that is still valid."""
+        """Return whether `signature` was made for this purpose and data with a current or previous secret."""
         return any(hmac.compare_digest(_keyed(key, purpose, data), signature) for key in self._keys)
 
 

@@ -1,7 +1,6 @@
-"""The keys of tokens: which one signs, which ones verify, and the set of public ones that others may know.
+"""The keyring: the key that signs tokens, the keys that verify them, and the published key set (RFC 7517).
 
-Each key has one algorithm from the start; what a token's header says of it is compared, never obeyed (RFC 8725).
-Owns the keyring and the key set. Must not know what is in a token.
+Each key has a fixed algorithm. The `alg` of a token must equal it and selects nothing (RFC 8725 section 3.1).
 """
 
 from __future__ import annotations
@@ -21,29 +20,28 @@ from app.components import components, components_of
 from app.security.key_files import FileKey, PrivateKey, PublicKey, read_key_file
 from app.settings import Settings
 
-KEYRING = "gatepost.keyring"
-# How long others may keep the set: a new key must be in it for this long before anybody signs with it.
+# How long clients may cache the key set. A new key must be published for this long before it signs.
 KEY_SET_SECONDS = 300
 HS256: Literal["HS256"] = "HS256"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key under its name. Only one that may sign holds what signing takes."""
+    """A key with its ID. Only the signing key has a `signer`."""
 
     kid: str
     algorithm: str
     verifier: bytes | PublicKey = field(repr=False)
     signer: bytes | PrivateKey | None = field(repr=False)
-    # Where it is from, for an operator.
+    # The setting and the file that it was read from, for `keys list`.
     source: str
-    # Its public half as JSON, where it has one (RFC 7517).
+    # The public key as a JSON Web Key (RFC 7517); None for a shared secret.
     jwk: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The key that signs, and every key that tokens may be signed with, by `kid`."""
+    """The key that signs, and every key that verifies, by `kid`."""
 
     signing: Key
     keys: Mapping[str, Key]
@@ -51,15 +49,15 @@ class Keyring:
     key_set_etag: str
 
     def find(self, kid: object) -> Key | None:
-        """Return the key of this name if there is one."""
+        """Return the key with this ID, or None."""
         return self.keys.get(kid) if isinstance(kid, str) else None
 
 
 def load_keyring(settings: Settings) -> Keyring:
-    """Return the keys that these settings name. Raises UnfitKeyFile for a file that has changed since they were read.
+    """Return the keys that the settings name. Raises InvalidKeyFile if a file changed after the settings were read.
 
-    JWT_SECRET_KEY verifies tokens only where it signs them: beside a private key it serves other purposes, and
-    an overlap with it is asked for by JWT_PREVIOUS_SECRET_KEYS.
+    JWT_SECRET_KEY verifies tokens only if it signs them. With a private key it is used for keyed hashes alone;
+    JWT_PREVIOUS_SECRET_KEYS lets it verify tokens during a change to a private key.
     """
     found = list(_keys_of(settings))
     keys = {key.kid: key for key in reversed(found)}
@@ -69,13 +67,13 @@ def load_keyring(settings: Settings) -> Keyring:
 
 
 def _keys_of(settings: Settings) -> Iterator[Key]:
-    """Every key with the one that signs first; one that is named twice comes twice."""
+    """Yield all keys, the signing key first; a key that is configured twice comes twice."""
     is_strict = settings.is_production
     if settings.jwt_private_key_file:
-        signing, *beside = settings.signing_key_files
+        signing, *others = settings.signing_key_files
         key = read_key_file(signing, needs_private=True, is_strict=is_strict)
         yield _of_file(key, "JWT_PRIVATE_KEY_FILE", signs=True)
-        for path in beside:
+        for path in others:
             yield _of_file(read_key_file(path, is_strict=is_strict), "JWT_PRIVATE_KEY_FILE")
     else:
         yield _of_secret(settings.jwt_secret_key, "JWT_SECRET_KEY", signs=True)
@@ -86,7 +84,7 @@ def _keys_of(settings: Settings) -> Iterator[Key]:
 
 
 def _of_secret(secret: str, source: str, *, signs: bool = False) -> Key:
-    # A name that tells nothing of the secret.
+    # The key ID is a one-way hash of the secret.
     data = secret.encode()
     kid = hashlib.blake2b(data, digest_size=6, person=b"kid").hexdigest()
     return Key(kid, HS256, data, data if signs else None, source)
@@ -98,14 +96,14 @@ def _of_file(key: FileKey, source: str, *, signs: bool = False) -> Key:
 
 
 def keyring() -> Keyring:
-    """Return the keyring of this application."""
+    """Return the keyring of the current application."""
     return components().keyring
 
 
-def key_of(header: Mapping[str, Any]) -> Key:
-    """Return the key that a token's header names, if its algorithm is the one it says.
+def get_verification_key(header: Mapping[str, Any]) -> Key:
+    """Return the key that a token's header names.
 
-    Raises TokenInvalid for a key that is not in the configured set.
+    Raises TokenInvalid if the keyring has no such key, or if `alg` is not the key's algorithm.
     """
     key = keyring().find(header.get("kid"))
     if key is None or header.get("alg") != key.algorithm:
@@ -114,5 +112,5 @@ def key_of(header: Mapping[str, Any]) -> Key:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Read the keys, once: no request reads a file or builds a key."""
+    """Load the keyring at start, so that no request reads a key file."""
     components_of(app).keyring = load_keyring(settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from app.security.key_files import key_files_beside
+from app.security.key_files import find_rotation_files
 from app.settings import parsers
 from app.settings.metadata import DECLARATION, Declaration, Sum, mask_all, mask_url, setting
 from app.settings.parsers import Boolean, Choice, Decimal, Integer, Text, parse_rate_limit
@@ -250,7 +250,7 @@ class Settings:
     def signing_key_files(self) -> tuple[str, ...]:
         """The file of the private key that signs, if there is one, and those of its next and previous key."""
         path = self.jwt_private_key_file
-        return (path, *key_files_beside(path)) if path else ()
+        return (path, *find_rotation_files(path)) if path else ()
 
     def masked(self) -> dict[str, str]:
         """Return every variable with its effective value as text, without secrets."""

@@ -16,7 +16,7 @@ from limits import parse as parse_limit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from app.security.key_files import UnfitKeyFile, key_files_beside, read_key_file
+from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
 from app.settings import environment
 from app.settings.errors import InvalidValue
 
@@ -167,7 +167,7 @@ def parse_secrets(text: str) -> tuple[str, ...]:
 def parse_signing_key_file(text: str) -> str:
     """Return the path of a private key's file; checks the files of its next and previous key too."""
     path = _parse_key_file(text, needs_private=True)
-    for beside in key_files_beside(path):
+    for beside in find_rotation_files(path):
         _parse_key_file(beside, needs_private=True)
     return path
 
@@ -181,7 +181,7 @@ def _parse_key_file(text: str, *, needs_private: bool) -> str:
     path = str(environment.ROOT / text)
     try:
         read_key_file(path, needs_private=needs_private)
-    except UnfitKeyFile as error:
+    except InvalidKeyFile as error:
         raise InvalidValue(f"{text} {error}") from error
     return path
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 
-from app.security.key_files import UnfitKeyFile, key_files_beside, read_key_file
+from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
 
 # The first version with RETURNING.
 MIN_SQLITE = (3, 35)
@@ -60,12 +60,12 @@ def _find_problems_in_production(values: Mapping[str, Any]) -> Iterator[Problem]
 def _find_unsafe_key_files(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the key files that other users of the machine can read or change, or that contain published keys."""
     signing = values.get("jwt_private_key_file")
-    files = [("JWT_PRIVATE_KEY_FILE", path) for path in ((signing, *key_files_beside(signing)) if signing else ())]
+    files = [("JWT_PRIVATE_KEY_FILE", path) for path in ((signing, *find_rotation_files(signing)) if signing else ())]
     files += [("JWT_VERIFICATION_KEY_FILES", path) for path in values.get("jwt_verification_key_files", ())]
     for name, path in files:
         try:
             read_key_file(path, is_strict=True)
-        except UnfitKeyFile as error:
+        except InvalidKeyFile as error:
             yield name, f"{path} {error}"
 
 

@@ -32,7 +32,7 @@ def prune(app: Flask) -> list[int]:
     lines = result.stdout.splitlines()
     assert [line.partition(" ")[2] for line in lines] == [
         "old sessions deleted.",
-        "old answers to Idempotency-Keys deleted.",
+        "stored responses to Idempotency-Keys deleted.",
         "expired rate limit counters deleted.",
     ]
     return [int(line.partition(" ")[0]) for line in lines]

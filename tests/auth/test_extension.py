@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
 from flask_jwt_extended import (
+    JWTManager,
     create_access_token,
     current_user,
     decode_token,
@@ -23,12 +26,13 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.access import FRESH, OPTIONAL, SIGNED_IN, AccessPolicy, Caller
-from app.api.errors import TokenExpired
+from app.api.errors import TokenExpired, TokenInvalid
 from app.api.fields import OutputSchema
 from app.api.responses import ok
 from app.api.routing import Api
+from app.auth.extension import Manager
 from app.database import db
-from tests.auth.support import bearer, get_me, log_in, refresh, reissue, session_row, sign
+from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, reissue, session_row, sign
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
 
@@ -309,3 +313,26 @@ def test_a_token_that_the_extension_alone_has_made_is_none_of_ours(extended: Fla
         token = create_access_token(str(alice.id))
     for guard in GUARDS:
         assert problem(call(extended.test_client(), f"/theirs/{guard}", f"Bearer {token}")) == INVALID
+
+
+def test_the_extension_calls_our_validation(client: FlaskClient, alice: Person) -> None:
+    """`Manager` overrides a private method of Flask-JWT-Extended, which a new version may rename or stop calling.
+
+    Then `@jwt_required()` and `decode_token()` accept what only `read_token()` refuses: here a `typ` of another kind,
+    a name that is twice in the header, and a signature in another spelling of base64.
+    """
+    ours, theirs = (inspect.signature(kind._decode_jwt_from_config).parameters for kind in (Manager, JWTManager))
+    assert list(ours) == list(theirs)
+    header, payload, signature = alice.access_token.split(".")
+    named = jwt.get_unverified_header(alice.access_token)
+    twice = json.dumps(named).replace("{", '{"typ": "JWT", ', 1).encode()
+    forms = [
+        reissue(alice.access_token, headers={"typ": "JWT"}),
+        sign(twice, claims_of(alice.access_token)),
+        f"{header}.{payload}.{signature}=",
+    ]
+    assert client.get(f"/theirs/query?jwt={alice.access_token}").status_code == 200
+    for token in forms:
+        assert problem(client.get(f"/theirs/query?jwt={token}")) == INVALID
+        with client.application.test_request_context(), pytest.raises(TokenInvalid):
+            decode_token(token)

@@ -91,14 +91,14 @@ def test_nothing_is_written_over(bare: Flask, tmp_path: Path, there: str, kind: 
         if kind == "link":
             target.write_text("precious")
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert "exists; nothing was written" in fail(bare, "generate", str(tmp_path / "token.pem"))
+    assert "exists. Nothing was overwritten." in fail(bare, "generate", str(tmp_path / "token.pem"))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     if kind != "dangling":
         assert (tmp_path / there).read_text() == "precious"
 
 
 def test_a_folder_that_is_not_there(bare: Flask, tmp_path: Path) -> None:
-    assert "can't be written" in fail(bare, "generate", str(tmp_path / "nowhere" / "token.pem"))
+    assert "Cannot write" in fail(bare, "generate", str(tmp_path / "nowhere" / "token.pem"))
 
 
 def test_the_first_key_can_be_made_before_the_service_can_start(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_list_tells_names_and_roles_and_no_secret(app: Flask, database_url: str,
         output = run(app, "list").output
         kids = ring_of(app).keys.keys()
     head, *rows = (re.split(r"  +", line) for line in output.splitlines())
-    assert head == ["KID", "ALGORITHM", "ROLE", "FROM"]
+    assert head == ["KID", "ALGORITHM", "USE", "SOURCE"]
     assert rows[0] == [key.kid, "EdDSA", "signs, verifies", f"JWT_PRIVATE_KEY_FILE: {key.path}"]
     assert {row[0] for row in rows} == set(kids)
     assert {(row[1], row[2], row[3]) for row in rows[1:]} == {
@@ -253,7 +253,7 @@ def test_a_second_step_that_was_cut_short_is_taken_again(service: Flask, key: Fi
 @pytest.mark.parametrize("content", ["", "rubbish", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"])
 def test_a_next_key_that_can_not_sign_is_not_taken_into_use(service: Flask, key: FileKey, content: str) -> None:
     Path(f"{key.path}.next").write_text(content)
-    assert "holds no" in fail(service, "rotate", "--force")
+    assert "contains no" in fail(service, "rotate", "--force")
     assert read_key_file(key.path).kid == key.kid
     assert not Path(f"{key.path}.previous").exists()
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from flask import Flask
 from jwt.utils import base64url_decode
 
-from app.security.key_files import UnfitKeyFile, read_key_file
+from app.security.key_files import InvalidKeyFile, read_key_file
 from app.security.keyed_hashes import KeyedHasher, service_secrets
 from app.security.rate_limits import LimitName, RateLimits
 from app.settings import ConfigurationError, Settings, load_settings
@@ -87,7 +87,7 @@ def test_keys_of_other_kinds_are_refused(tmp_path: Path, kind: str) -> None:
     key, path = new_key(kind), tmp_path / "key"
     for text in (private_pem(key), public_pem(key)):
         path.write_bytes(text)
-        with pytest.raises(UnfitKeyFile, match="of another kind: ES256 needs the curve P-256"):
+        with pytest.raises(InvalidKeyFile, match="of another kind: ES256 needs the curve P-256"):
             read_key_file(str(path))
 
 
@@ -109,14 +109,14 @@ RUBBISH = {
 def test_what_is_no_key_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
     path = tmp_path / "key"
     path.write_bytes(RUBBISH[name])
-    with pytest.raises(UnfitKeyFile, match="holds no PEM key that can be read"):
+    with pytest.raises(InvalidKeyFile, match="contains no valid PEM key"):
         read_key_file(str(path))
 
 
 def test_nobody_is_asked_for_a_passphrase(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_bytes(private_pem(new_key("ES256"), BestAvailableEncryption(b"passphrase")))
-    with pytest.raises(UnfitKeyFile, match="is encrypted"):
+    with pytest.raises(InvalidKeyFile, match="is encrypted"):
         read_key_file(str(path))
 
 
@@ -131,7 +131,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     elif kind in ("dangling", "loop"):
         path.symlink_to(path if kind == "loop" else tmp_path / "nowhere")
     name = {"device": "/dev/zero", "nul": "a\0b"}.get(kind, str(path))
-    with pytest.raises(UnfitKeyFile, match="is no file that can be read"):
+    with pytest.raises(InvalidKeyFile, match="is not a readable file"):
         read_key_file(name)
 
 
@@ -173,15 +173,15 @@ def test_every_mistake_is_in_one_message_with_the_file_s_name(tmp_path: Path) ->
         WEB_THREADS="0",
     )
     assert found.keys() == {"JWT_PRIVATE_KEY_FILE", "JWT_VERIFICATION_KEY_FILES", "WEB_THREADS"}
-    assert found["JWT_PRIVATE_KEY_FILE"] == [f"{tmp_path / 'missing'} is no file that can be read."]
-    assert found["JWT_VERIFICATION_KEY_FILES"][0].startswith(f"{tmp_path / 'wrong'} holds a key of another kind")
+    assert found["JWT_PRIVATE_KEY_FILE"] == [f"{tmp_path / 'missing'} is not a readable file."]
+    assert found["JWT_VERIFICATION_KEY_FILES"][0].startswith(f"{tmp_path / 'wrong'} contains a key of another kind")
 
 
 @pytest.mark.usefixtures("environment")
 def test_a_public_key_does_not_sign(tmp_path: Path) -> None:
     key = write_key(tmp_path / "key")
     assert problems("testing", JWT_PRIVATE_KEY_FILE=f"{key.path}.pub") == {
-        "JWT_PRIVATE_KEY_FILE": [f"{key.path}.pub holds no private key."]
+        "JWT_PRIVATE_KEY_FILE": [f"{key.path}.pub contains no private key."]
     }
 
 
@@ -201,7 +201,7 @@ def test_production_refuses_a_private_key_that_everybody_can_read(tmp_path: Path
     names = ("JWT_PRIVATE_KEY_FILE", "JWT_VERIFICATION_KEY_FILES")
     found = problems("production", **dict.fromkeys(names, key.path))
     for name in names:
-        assert found[name] == [f"{key.path} is open to every user of the machine: set its mode to 0600."]
+        assert found[name] == [f"{key.path} is readable or writable by all users of the machine: set its mode to 0600."]
     os.environ.pop("JWT_VERIFICATION_KEY_FILES")
     configure("testing", JWT_PRIVATE_KEY_FILE=key.path)
     assert load_settings().jwt_private_key_file == key.path

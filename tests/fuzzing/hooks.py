@@ -73,7 +73,7 @@ def sign_in(role: str) -> Tokens:
             grant = sessions.open_session(user.id, Client("127.0.0.1", "schemathesis"))
         return {
             "accessToken": make_access_token(user.id, grant.session_id, fresh=True),
-            "refreshToken": make_refresh_token(user.id, grant.session_id, 1, lives=timedelta(days=7)),
+            "refreshToken": make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7)),
         }
 
 

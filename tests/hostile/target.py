@@ -172,7 +172,7 @@ def _join(name: str, app: Flask) -> Tokens:
     assert user.id == grant.session_id == PEOPLE[name]
     return Tokens(
         make_access_token(user.id, grant.session_id, fresh=True),
-        make_refresh_token(user.id, grant.session_id, 1, lives=timedelta(days=7)),
+        make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7)),
         make_access_token(user.id, grant.session_id, fresh=False),
     )
 

@@ -163,7 +163,7 @@ class SessionMachine(RuleBasedStateMachine):
         session = self._session(place)
         lives = timedelta(days=7)
         with self.app.app_context():
-            text = make_refresh_token(session.account.id, session.id, session.generation + 1, lives=lives)
+            text = make_refresh_token(session.account.id, session.id, session.generation + 1, lifetime=lives)
         issued = int(self.clock.now.timestamp())
         token = Token(text, issued, issued + int(lives.total_seconds()))
         self._refresh(session, token, session.generation + 1)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -53,7 +54,7 @@ class SlowHash:
 
 
 @contextmanager
-def callers(count: int) -> Iterator[Callable[..., Future[str]]]:
+def callers(count: int) -> Iterator[Callable[..., Future[Any]]]:
     """Give a function that calls another one in a thread, as a server does for a request."""
     with ThreadPoolExecutor(count) as threads:
         yield threads.submit
