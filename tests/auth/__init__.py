@@ -1,1 +1,1 @@
-"""Tests of auth."""
+"""Tests of app/auth/."""

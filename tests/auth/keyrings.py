@@ -1,4 +1,4 @@
-"""What the tests of keys share: key files, applications with these keys, and tokens that somebody forged."""
+"""Helpers for the tests of keys: key files, applications that use them, and forged tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Private = (
 
 
 def new_key(algorithm: str) -> Private:
-    """A private key of this algorithm, or of a kind that signs nothing here."""
+    """Return a private key for an algorithm; some of them are not supported by the application."""
     if algorithm == "RS256":
         return rsa.generate_private_key(65537, 2048)
     curves: dict[str, ec.EllipticCurve] = {
@@ -55,17 +55,17 @@ def new_key(algorithm: str) -> Private:
 
 
 def private_pem(key: Private, encryption: KeySerializationEncryption | None = None) -> bytes:
-    """The PEM text of a private key."""
+    """Return a private key in PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
 
 
 def public_pem(key: Private) -> bytes:
-    """The PEM text of the public half."""
+    """Return the public key of a private key in PEM."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def write_key(path: Path, algorithm: str = "ES256") -> FileKey:
-    """Write a new private key to `path`, and its public half to `path`.pub."""
+    """Write a new private key to `path` and its public key to `path`.pub."""
     key = new_key(algorithm)
     path.write_bytes(private_pem(key))
     path.chmod(0o600)
@@ -75,7 +75,7 @@ def write_key(path: Path, algorithm: str = "ES256") -> FileKey:
 
 @contextmanager
 def replica(database_url: str, **changes: Any) -> Iterator[Flask]:
-    """An application with these settings, on a database that others use too."""
+    """Run an application with other settings on a database that it shares."""
     app = create_app(settings_for(database_url, **changes))
     yield app
     with app.app_context():
@@ -84,7 +84,7 @@ def replica(database_url: str, **changes: Any) -> Iterator[Flask]:
 
 
 def ring_of(app: Flask) -> Keyring:
-    """The keys of an application."""
+    """Return the keyring of an application."""
     ring: Keyring = components_of(app).keyring
     return ring
 
@@ -92,7 +92,7 @@ def ring_of(app: Flask) -> Keyring:
 def forge(
     token: str, key: Any, algorithm: str, headers: Mapping[str, Any] | None = None, signs_as: str | None = None
 ) -> str:
-    """The claims of a token under another header, signed with `key`; `signs_as` another algorithm than it says."""
+    """Sign the claims of a token with `key` and another header; `signs_as` is the algorithm used if not `algorithm`."""
     header = jwt.get_unverified_header(token) | {"alg": algorithm} | dict(headers or {})
     signer = jwt.get_algorithm_by_name(signs_as or algorithm)
     text = f"{encoded({k: v for k, v in header.items() if v is not None})}.{encoded(claims_of(token))}"
@@ -100,7 +100,7 @@ def forge(
 
 
 def jwks(app: Flask) -> list[dict[str, str]]:
-    """The published keys of an application."""
+    """Return the published keys of an application."""
     response = app.test_client().get("/.well-known/jwks.json")
     assert response.status_code == 200
     keys: list[dict[str, str]] = json.loads(response.data)["keys"]

@@ -1,4 +1,4 @@
-"""What the tests of the auth routes share: tokens written by hand, and a session as the database has it."""
+"""Helpers for the tests of the auth routes: hand-written tokens, requests, and rows of the database."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from app.users.models import User
 from tests.conftest import API, PASSWORD, Person
 
 KEY = "a-key-for-the-tests-alone-0123456789"
-# What stands in for no string.
+# JSON values that are not strings.
 NOT_STRINGS: list[object] = [None, 1, 1.5, True, [], ["text"], {}]
-# Bodies that are JSON and hold no object.
+# JSON bodies that are not objects.
 NOT_OBJECTS = ["[]", "[{}]", '"text"', "1", "true", "null"]
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a token, on trust."""
+    """Return the claims of a token without verifying it."""
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
 
 
 def encoded(value: object) -> str:
-    """One part of a token: bytes as they are, all else as JSON."""
+    """Return one part of a token in base64url: bytes unchanged, other values as JSON."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def sign(header: object, payload: object, key: str = KEY) -> str:
-    """A token with any header and payload at all: a library would refuse to write some of them."""
+    """Return a signed token with any header and payload, including those that a library refuses to encode."""
     text = f"{encoded(header)}.{encoded(payload)}"
     return f"{text}.{encoded(hmac.digest(key.encode(), text.encode(), 'sha256'))}"
 
@@ -52,35 +52,35 @@ def reissue(
     key: str = KEY,
     **changes: Any,
 ) -> str:
-    """Sign a token again with claims changed or left out, and headers changed or, by None, left out."""
+    """Sign a token again with claims changed or removed, and headers changed or, if None, removed."""
     claims = {k: v for k, v in (claims_of(token) | changes).items() if k not in without}
     named = jwt.get_unverified_header(token) | dict(headers or {})
     return sign({k: v for k, v in named.items() if v is not None}, claims, key)
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that presents a token."""
+    """Return the Authorization header for a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def get_me(client: FlaskClient, token: str) -> TestResponse:
-    """Ask who the holder of a token is: the plainest route that asks for one."""
+    """Call GET /auth/me, the simplest route that requires an access token."""
     return client.get(f"{API}/auth/me", headers=bearer(token))
 
 
 def refresh(client: FlaskClient, token: str) -> TestResponse:
-    """Exchange a refresh token."""
+    """Call POST /auth/refresh with a bearer token."""
     return client.post(f"{API}/auth/refresh", headers=bearer(token))
 
 
 def log_in(client: FlaskClient, email: str, password: str = PASSWORD, **options: Any) -> TestResponse:
-    """Sign in."""
+    """Call POST /auth/login."""
     body = {"email": email, "password": password}
     return client.post(f"{API}/auth/login", json=body, **options)
 
 
 def session_row(app: Flask, session_id: int) -> Row[Any]:
-    """A session as it is committed."""
+    """Return the committed row of a session."""
     with app.app_context():
         row = fetch_one(select(*Session.__table__.columns).where(Session.id == session_id))
     assert row is not None
@@ -88,7 +88,7 @@ def session_row(app: Flask, session_id: int) -> Row[Any]:
 
 
 def set_column(app: Flask, person: Person, **values: Any) -> None:
-    """Change the row of a user behind the application's back."""
+    """Update the row of a user directly in the database."""
     with app.app_context():
         db.session.execute(update(User).where(User.id == person.id).values(**values))
         db.session.commit()

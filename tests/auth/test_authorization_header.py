@@ -1,4 +1,4 @@
-"""Every way to write the Authorization header, at a route that asks for a token and at one that takes it."""
+"""Forms of the Authorization header, on a route that requires a token and on one where it is optional."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def test_the_scheme_has_any_case_and_space_around_it(client: FlaskClient, alice:
 
 
 @pytest.mark.parametrize("form", NO_ONE_BEARER_TOKEN)
-def test_what_is_not_one_bearer_token_is_malformed(client: FlaskClient, alice: Person, form: str) -> None:
+def test_a_header_without_one_bearer_token_is_malformed(client: FlaskClient, alice: Person, form: str) -> None:
     for method, path, token in (
         ("GET", "/auth/me", alice.access_token),
         ("POST", "/auth/refresh", alice.refresh_token),
         ("POST", "/auth/logout", alice.access_token),
-        # Where a token is optional a broken one is not taken for none.
+        # Where a token is optional, a malformed one is not ignored.
         ("GET", "/posts", alice.access_token),
     ):
         response = call(client, method, path, form.replace("{}", token))
@@ -103,7 +103,7 @@ def test_what_is_not_one_bearer_token_is_malformed(client: FlaskClient, alice: P
 
 
 @pytest.mark.parametrize("form", OTHER_SCHEMES)
-def test_another_scheme_is_no_credentials(client: FlaskClient, alice: Person, form: str) -> None:
+def test_another_scheme_counts_as_no_credentials(client: FlaskClient, alice: Person, form: str) -> None:
     for method, path, token in (
         ("GET", "/auth/me", alice.access_token),
         ("POST", "/auth/refresh", alice.refresh_token),
@@ -122,7 +122,7 @@ def test_a_token_in_the_body_is_not_read_beside_another_scheme(client: FlaskClie
 
 @pytest.mark.parametrize("query", ["access_token={}", "jwt={}", "token={}"])
 def test_no_token_is_taken_from_the_query(client: FlaskClient, alice: Person, query: str) -> None:
-    # RFC 6750 section 5.3: addresses end in logs. Who may call is judged before what was asked.
+    # RFC 6750 section 5.3: URLs are logged. The 401 comes before the 422 for the unknown parameter.
     response = client.get(f"{API}/auth/me?{query.format(alice.access_token)}")
     assert problem(response) == REQUIRED
 
@@ -140,7 +140,7 @@ def test_no_token_is_taken_from_another_header(client: FlaskClient, alice: Perso
 
 
 @pytest.mark.parametrize("form", NO_ONE_BEARER_TOKEN + OTHER_SCHEMES)
-def test_where_nobody_need_be_known_the_header_is_not_looked_at(client: FlaskClient, form: str) -> None:
+def test_a_route_for_anyone_ignores_the_header(client: FlaskClient, form: str) -> None:
     environ = {"HTTP_AUTHORIZATION": form}
     response = log_in(client, "nobody@example.com", environ_overrides=environ)
     assert problem(response) == (401, "invalid_credentials")

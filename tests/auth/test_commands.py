@@ -18,7 +18,7 @@ POST = {"title": "Kept", "content": "Once."}
 
 
 def count(app: Flask, table: type[Session | KeptAnswer | RateLimit]) -> int:
-    """How many rows a table has."""
+    """Return the number of rows of a table."""
     with app.app_context():
         row = fetch_one(select(func.count()).select_from(table))
     assert row is not None
@@ -26,7 +26,7 @@ def count(app: Flask, table: type[Session | KeptAnswer | RateLimit]) -> int:
 
 
 def prune(app: Flask) -> list[int]:
-    """Run the command; returns the numbers it prints."""
+    """Run `sessions prune` and return the numbers that it prints."""
     result = app.test_cli_runner().invoke(args=["sessions", "prune"])
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -38,7 +38,7 @@ def prune(app: Flask) -> list[int]:
     return [int(line.partition(" ")[0]) for line in lines]
 
 
-def test_prune_deletes_what_is_old_and_says_how_much(
+def test_prune_deletes_old_rows_and_prints_their_number(
     app: Flask, clock: Clock, join: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.auth.commands.BATCH", 2)
@@ -53,7 +53,7 @@ def test_prune_deletes_what_is_old_and_says_how_much(
     assert prune(app) == [0, 0, 0]
 
 
-def test_prune_keeps_answers_for_a_day(app: Flask, clock: Clock, alice: Person) -> None:
+def test_prune_keeps_stored_responses_for_a_day(app: Flask, clock: Clock, alice: Person) -> None:
     for key in ("first", "second"):
         assert alice.post("/posts", json=POST, headers={"Idempotency-Key": key}).status_code == 201
     clock.forward(hours=23, minutes=59)

@@ -1,4 +1,4 @@
-"""The refresh token as a cookie: who gets one, what it takes to use it, and when it is taken back."""
+"""The refresh token as a cookie: when it is set, how it is used with its CSRF token, and when it is deleted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MALFORMED = (400, "malformed_request")
 
 @dataclass
 class Browser:
-    """A page that signed in by cookie: what it holds, and what it sends."""
+    """A page that signed in with the cookie: its cookie and CSRF token, and its requests."""
 
     client: FlaskClient
     cookie: str
@@ -43,24 +43,24 @@ class Browser:
     def post(
         self, path: str, *, cookie: str | None = None, csrf: str | None = "", headers: Any = None, **options: Any
     ) -> TestResponse:
-        """Ask as the page does, or with another Cookie header or CSRF token; by None without one."""
+        """Send a request with the cookie and the CSRF token, or with others; None omits the header."""
         sent = {"Cookie": f"{self.name}={self.cookie}" if cookie is None else cookie}
         if csrf is not None:
             sent["X-CSRF-TOKEN"] = csrf or self.csrf
         return self.client.post(PATH + path, headers={**sent, **(headers or {})}, **options)
 
     def refresh(self, **options: Any) -> TestResponse:
-        """Refresh as the page does."""
+        """Call POST /auth/refresh with the cookie."""
         return self.post("/refresh", **options)
 
     def keep(self, response: TestResponse) -> None:
-        """Take in the cookie of an answer, as a browser does without being asked."""
+        """Store the cookie of a response, as a browser does."""
         assert response.status_code == 200, response.text
         self.cookie = cookie_of(response).value
 
 
 def cookie_of(response: TestResponse, name: str = NAME) -> Morsel[str]:
-    """The one cookie that an answer sets."""
+    """Return the only cookie that a response sets."""
     [line] = response.headers.getlist("Set-Cookie")
     parsed = SimpleCookie(line)
     assert [*parsed] == [name]
@@ -68,7 +68,7 @@ def cookie_of(response: TestResponse, name: str = NAME) -> Morsel[str]:
 
 
 def is_dropped(response: TestResponse) -> bool:
-    """Whether an answer has the browser forget the cookie."""
+    """Return whether a response deletes the cookie."""
     if not response.headers.getlist("Set-Cookie"):
         return False
     morsel = cookie_of(response)
@@ -79,12 +79,12 @@ def is_dropped(response: TestResponse) -> bool:
 
 @pytest.fixture
 def bare(app: Flask) -> FlaskClient:
-    """A client that keeps no cookies: these tests write the header themselves."""
+    """A client without a cookie jar: these tests write the Cookie header themselves."""
     return app.test_client(use_cookies=False)
 
 
 def open_browser(client: FlaskClient, person: Person) -> Browser:
-    """Sign in by cookie."""
+    """Sign in with the cookie."""
     body = {"email": person.email, "password": PASSWORD, "cookie": True}
     response = client.post(f"{PATH}/login", json=body)
     assert response.status_code == 200, response.text
@@ -93,7 +93,7 @@ def open_browser(client: FlaskClient, person: Person) -> Browser:
 
 @pytest.fixture
 def browser(app: Flask, bare: FlaskClient, alice: Person) -> Browser:
-    """A page with Alice's session, as a login makes it, without the time that a password takes."""
+    """A page with Alice's session, created without a login, which would hash a password."""
     with app.app_context():
         csrf = make_csrf_token(alice.id, alice.session_id)
     return Browser(bare, alice.refresh_token, csrf)
@@ -104,7 +104,7 @@ Configured = Callable[..., FlaskClient]
 
 @pytest.fixture
 def configured(app: Flask) -> Iterator[Configured]:
-    """Return a function that makes a client of the application with other settings, on the same database."""
+    """Return a function that creates a client of an application with other settings on the same database."""
     made = []
 
     def make(**changes: Any) -> FlaskClient:
@@ -118,11 +118,11 @@ def configured(app: Flask) -> Iterator[Configured]:
             components_of(one).probe_engine.dispose()
 
 
-# Getting one
+# Setting the cookie
 
 
 @pytest.mark.parametrize("route", ["register", "login", "refresh", "refresh by bearer"])
-def test_who_asks_gets_a_cookie_and_no_refresh_token(bare: FlaskClient, alice: Person, route: str) -> None:
+def test_with_cookie_true_the_refresh_token_is_only_in_the_cookie(bare: FlaskClient, alice: Person, route: str) -> None:
     bodies: dict[str, Any] = {
         "register": {"email": "dave@example.com", "name": "Dave", "password": PASSWORD},
         "login": {"email": alice.email, "password": PASSWORD},
@@ -148,7 +148,7 @@ def test_who_asks_gets_a_cookie_and_no_refresh_token(bare: FlaskClient, alice: P
 
 
 @pytest.mark.parametrize("cookie", [{}, {"cookie": False}])
-def test_who_does_not_gets_none(bare: FlaskClient, alice: Person, cookie: dict[str, bool]) -> None:
+def test_with_cookie_false_no_cookie_is_set(bare: FlaskClient, alice: Person, cookie: dict[str, bool]) -> None:
     login = bare.post(f"{PATH}/login", json={"email": alice.email, "password": PASSWORD, **cookie})
     again = bare.post(f"{PATH}/refresh", json={"refresh_token": login.get_json()["refresh_token"], **cookie})
     for response in (login, again):
@@ -158,14 +158,14 @@ def test_who_does_not_gets_none(bare: FlaskClient, alice: Person, cookie: dict[s
 
 
 @pytest.mark.parametrize("value", ["true", 1, 1.0, None, [], {}])
-def test_the_choice_is_true_or_false(bare: FlaskClient, alice: Person, value: object) -> None:
+def test_cookie_must_be_a_boolean(bare: FlaskClient, alice: Person, value: object) -> None:
     response = bare.post(f"{PATH}/login", json={"email": alice.email, "password": PASSWORD, "cookie": value})
     assert problem(response) == (422, "validation_error")
     assert response.get_json()["errors"].keys() == {"cookie"}
     assert "Set-Cookie" not in response.headers
 
 
-def test_a_refused_login_sets_none(bare: FlaskClient, alice: Person) -> None:
+def test_a_failed_login_sets_no_cookie(bare: FlaskClient, alice: Person) -> None:
     response = bare.post(f"{PATH}/login", json={"email": alice.email, "password": "wrong", "cookie": True})
     assert problem(response) == (401, "invalid_credentials")
     assert "Set-Cookie" not in response.headers
@@ -181,7 +181,7 @@ def test_a_session_that_was_rolled_back_has_no_cookie(
     assert "Set-Cookie" not in response.headers
 
 
-def test_the_cookie_is_for_the_prefix_the_service_has(configured: Configured, alice: Person) -> None:
+def test_the_path_of_the_cookie_has_the_service_prefix(configured: Configured, alice: Person) -> None:
     client = configured(service_prefix="/example")
     body = {"email": alice.email, "password": PASSWORD, "cookie": True}
     assert cookie_of(client.post(f"/example{PATH}/login", json=body))["path"] == "/example" + PATH
@@ -196,8 +196,8 @@ def test_its_attributes_can_be_set(configured: Configured, alice: Person, same_s
     assert morsel["httponly"]
 
 
-def test_a_browser_keeps_it_over_tls_by_a_name_that_nobody_can_plant(bare: FlaskClient, alice: Person) -> None:
-    """RFC 6265bis: `__Secure-` asks for Secure and TLS; `__Host-` would ask for Path=/, too."""
+def test_over_tls_the_cookie_has_the_secure_prefix(bare: FlaskClient, alice: Person) -> None:
+    """RFC 6265bis: `__Secure-` requires Secure and TLS; `__Host-` would also require Path=/."""
     tls: dict[str, Any] = {"base_url": "https://api.example.com"}
     body = {"email": alice.email, "password": PASSWORD, "cookie": True}
     response = bare.post(f"{PATH}/login", json=body, **tls)
@@ -228,14 +228,14 @@ def test_a_cookie_rotates_like_any_refresh_token(app: Flask, browser: Browser, a
 
 
 @pytest.mark.parametrize("body", [{}, {"cookie": False}, {"cookie": True}])
-def test_what_came_as_a_cookie_stays_one(browser: Browser, body: dict[str, bool]) -> None:
-    """Else a script could ask for the token that the cookie keeps from it."""
+def test_a_token_sent_in_the_cookie_is_replaced_in_the_cookie(browser: Browser, body: dict[str, bool]) -> None:
+    """Otherwise JavaScript could ask for the token that the HttpOnly cookie hides from it."""
     response = browser.refresh(json=body)
     assert "refresh_token" not in response.get_json()
     assert cookie_of(response).value not in response.text
 
 
-def test_a_second_tab_can_go_on(browser: Browser, clock: Clock) -> None:
+def test_a_second_tab_can_use_the_replaced_cookie(browser: Browser, clock: Clock) -> None:
     first = browser.refresh()
     clock.forward(seconds=3)
     second = browser.refresh()
@@ -259,7 +259,7 @@ def test_tabs_that_refresh_at_once_all_stay_signed_in(app: Flask, browser: Brows
     browser.keep(browser.refresh())
 
 
-def test_a_replayed_cookie_ends_the_session_and_is_taken_back(app: Flask, browser: Browser, clock: Clock) -> None:
+def test_a_replayed_cookie_ends_the_session_and_is_deleted(app: Flask, browser: Browser, clock: Clock) -> None:
     stolen = browser.cookie
     browser.keep(browser.refresh())
     clock.forward(seconds=60)
@@ -272,7 +272,7 @@ def test_a_replayed_cookie_ends_the_session_and_is_taken_back(app: Flask, browse
     assert is_dropped(after)
 
 
-def test_an_ended_session_takes_its_cookie_back(browser: Browser, alice: Person) -> None:
+def test_the_cookie_of_an_ended_session_is_deleted(browser: Browser, alice: Person) -> None:
     assert alice.delete("/auth/sessions?include_current=true").status_code == 204
     response = browser.refresh()
     assert problem(response) == REVOKED
@@ -283,7 +283,7 @@ def test_a_new_password_ends_the_cookies_of_other_browsers(bare: FlaskClient, br
     change = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
     token = browser.refresh().get_json()["access_token"]
     other = open_browser(bare, alice)
-    # The browser sends its cookie along: here it is no credential, and no harm.
+    # The browser sends its cookie too, which this route ignores.
     changed = other.client.post(
         f"{PATH}/password", json=change, headers={**bearer(token), "Cookie": f"{NAME}={browser.cookie}"}
     )
@@ -293,7 +293,7 @@ def test_a_new_password_ends_the_cookies_of_other_browsers(bare: FlaskClient, br
     assert browser.refresh().status_code == 200
 
 
-def test_an_expired_cookie_is_taken_back(browser: Browser) -> None:
+def test_an_expired_cookie_is_deleted(browser: Browser) -> None:
     expired = reissue(browser.cookie, iat=1, nbf=1, exp=2)
     response = browser.refresh(cookie=f"{NAME}={expired}")
     assert problem(response) == (401, "token_expired")
@@ -303,7 +303,7 @@ def test_an_expired_cookie_is_taken_back(browser: Browser) -> None:
 # The CSRF token
 
 
-def test_a_cookie_alone_is_no_credential(app: Flask, browser: Browser) -> None:
+def test_a_cookie_without_csrf_token_is_no_credential(app: Flask, browser: Browser) -> None:
     for path in ("/refresh", "/logout"):
         response = browser.post(path, csrf=None)
         assert problem(response) == REQUIRED
@@ -314,10 +314,10 @@ def test_a_cookie_alone_is_no_credential(app: Flask, browser: Browser) -> None:
     assert browser.refresh().status_code == 200
 
 
-def test_a_wrong_csrf_token_moves_nothing_and_signs_nobody_out(
+def test_a_wrong_csrf_token_changes_nothing_and_keeps_the_session(
     app: Flask, bare: FlaskClient, browser: Browser, alice: Person, bob: Person
 ) -> None:
-    """That of another session is wrong too, be it one's own or an attacker's."""
+    """The token of another session is wrong too, whether of the same user or of an attacker."""
     others = [open_browser(bare, alice).csrf, open_browser(bare, bob).csrf]
     nearly = browser.csrf[:-1] + ("0" if browser.csrf[-1] != "0" else "1")
     wrong = [*others, nearly, browser.csrf[:-2], browser.csrf + "00", "x", " ", "\u00e9", "0" * 32, "a" * 4000]
@@ -331,7 +331,7 @@ def test_a_wrong_csrf_token_moves_nothing_and_signs_nobody_out(
     assert (row.generation, row.revoked_at) == (1, None)
 
 
-def test_an_empty_csrf_token_is_a_wrong_one(browser: Browser) -> None:
+def test_an_empty_csrf_token_is_invalid(browser: Browser) -> None:
     assert problem(browser.refresh(csrf=None, headers={"X-CSRF-TOKEN": ""})) == INVALID
 
 
@@ -347,7 +347,7 @@ def test_csrf_tokens_are_compared_in_constant_time(browser: Browser, monkeypatch
     assert bytes.fromhex(browser.csrf) in [sent for _, sent in compared]
 
 
-def test_a_csrf_token_outlives_a_change_of_keys(configured: Configured, browser: Browser) -> None:
+def test_a_csrf_token_stays_valid_after_a_change_of_keys(configured: Configured, browser: Browser) -> None:
     key = "a-key-for-the-tests-alone-0123456789"
     client = configured(jwt_secret_key="Zx8Cv7Bn6Mq5We4Rt3Yu2Io1Pa0Sd9Fg8Hj7", jwt_previous_secret_keys=(key,))
     page = replace(browser, client=client)
@@ -358,7 +358,7 @@ def test_a_csrf_token_outlives_a_change_of_keys(configured: Configured, browser:
     assert page.refresh().status_code == 200
 
 
-def test_a_csrf_token_without_a_cookie_is_nothing(bare: FlaskClient, browser: Browser) -> None:
+def test_a_csrf_token_without_a_cookie_is_no_credential(bare: FlaskClient, browser: Browser) -> None:
     response = bare.post(f"{PATH}/refresh", headers={"X-CSRF-TOKEN": browser.csrf})
     assert problem(response) == REQUIRED
 
@@ -381,7 +381,7 @@ def test_two_credentials_are_refused_and_none_is_used(app: Flask, browser: Brows
         assert (row.generation, row.revoked_at) == (1, None)
 
 
-def test_a_cookie_opens_no_other_route(browser: Browser) -> None:
+def test_the_cookie_is_no_credential_on_other_routes(browser: Browser) -> None:
     headers = {"Cookie": f"{NAME}={browser.cookie}", "X-CSRF-TOKEN": browser.csrf}
     for path in ("/auth/me", "/auth/sessions", "/posts?status=draft", "/users"):
         assert problem(browser.client.get(API + path, headers=headers)) == REQUIRED
@@ -394,10 +394,10 @@ def test_an_access_token_in_the_cookie_is_no_refresh_token(browser: Browser, ali
         assert problem(response) == INVALID
 
 
-# Giving it up
+# Deleting the cookie
 
 
-def test_logging_out_ends_the_session_and_takes_the_cookie_back(app: Flask, browser: Browser) -> None:
+def test_logout_ends_the_session_and_deletes_the_cookie(app: Flask, browser: Browser) -> None:
     response = browser.post("/logout")
     assert (response.status_code, response.data) == (204, b"")
     assert is_dropped(response)
@@ -416,7 +416,7 @@ def test_a_logout_that_fails_keeps_the_cookie(browser: Browser, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("path", ["/sessions?include_current=true", "/sessions/{sid}"])
-def test_ending_one_s_own_session_takes_the_cookie_back(browser: Browser, path: str) -> None:
+def test_ending_the_current_session_deletes_the_cookie(browser: Browser, path: str) -> None:
     response = browser.refresh()
     browser.keep(response)
     headers = bearer(response.get_json()["access_token"]) | {"Cookie": f"{NAME}={browser.cookie}"}
@@ -427,7 +427,7 @@ def test_ending_one_s_own_session_takes_the_cookie_back(browser: Browser, path: 
 
 
 @pytest.mark.parametrize("junk", ["", "rubbish", None], ids=["empty", "rubbish", "of another"])
-def test_ending_other_sessions_leaves_the_cookie(
+def test_ending_another_session_keeps_the_cookie(
     bare: FlaskClient, alice: Person, bob: Person, junk: str | None
 ) -> None:
     page = open_browser(bare, bob)
@@ -438,14 +438,14 @@ def test_ending_other_sessions_leaves_the_cookie(
     assert page.refresh().status_code == 200
 
 
-def test_ending_the_other_sessions_alone_leaves_one_s_cookie(browser: Browser) -> None:
+def test_ending_the_other_sessions_keeps_the_cookie(browser: Browser) -> None:
     token = browser.refresh().get_json()["access_token"]
     headers = bearer(token) | {"Cookie": f"{NAME}={browser.cookie}"}
     assert "Set-Cookie" not in browser.client.delete(f"{PATH}/sessions", headers=headers).headers
 
 
-def test_signing_in_without_a_cookie_takes_an_old_one_back(browser: Browser, alice: Person) -> None:
-    """It would come along with each refresh from now on, as a second credential."""
+def test_a_login_without_a_cookie_deletes_an_old_one(browser: Browser, alice: Person) -> None:
+    """It would be a second credential in every refresh, which is refused."""
     response = log_in(browser.client, alice.email, headers={"Cookie": f"{NAME}={browser.cookie}"})
     assert "refresh_token" in response.get_json()
     assert is_dropped(response)
@@ -488,7 +488,7 @@ HOSTILE: dict[str, tuple[str, tuple[int, str]]] = {
 
 
 def hostile(good: str) -> Iterator[tuple[str, str, tuple[int, str]]]:
-    """Each kind with its Cookie header and the answer to it."""
+    """Yield each case with its Cookie header and the expected response."""
     for kind, (template, expected) in HOSTILE.items():
         yield kind, template.format(good=good, cut=good[:-4], bare=good.rpartition(".")[0]), expected
 
@@ -503,7 +503,7 @@ def test_hostile_cookies_are_refused(app: Flask, browser: Browser, path: str) ->
     assert (row.generation, row.revoked_at) == (1, None)
 
 
-def test_hostile_cookies_are_in_nobody_s_way_elsewhere(browser: Browser, alice: Person) -> None:
+def test_other_routes_ignore_hostile_cookies(browser: Browser, alice: Person) -> None:
     for kind, cookie, _ in hostile(browser.cookie):
         for path in ("/auth/me", "/posts"):
             response = browser.client.get(API + path, headers=alice.headers | {"Cookie": cookie})
@@ -516,7 +516,7 @@ def test_a_cookie_among_others_is_found(browser: Browser) -> None:
 
 
 def test_a_client_that_keeps_cookies_signs_in_refreshes_and_signs_out(client: FlaskClient, alice: Person) -> None:
-    """Over the cookie jar of a client, which knows paths: the cookie comes to the auth routes and to no others."""
+    """The cookie jar of the test client respects paths, so it sends the cookie only to the auth routes."""
     body = {"email": alice.email, "password": PASSWORD, "cookie": True}
     answer = client.post(f"{PATH}/login", json=body).get_json()
     headers = {"X-CSRF-TOKEN": answer["csrf_token"]}
@@ -533,7 +533,7 @@ def test_a_client_that_keeps_cookies_signs_in_refreshes_and_signs_out(client: Fl
 
 
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/refresh", "/auth/logout", "/posts"])
-def test_an_origin_that_is_named_may_send_cookies(client: FlaskClient, path: str) -> None:
+def test_a_configured_origin_may_send_cookies(client: FlaskClient, path: str) -> None:
     headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
@@ -549,7 +549,7 @@ def test_an_origin_that_is_named_may_send_cookies(client: FlaskClient, path: str
 
 @pytest.mark.parametrize("origins", [("*",), ("*", ORIGIN), (ORIGIN,), ()])
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "*"])
-def test_no_other_origin_may_even_where_all_may_read(
+def test_no_other_origin_may_send_cookies_even_if_all_may_read(
     configured: Configured, browser: Browser, origins: tuple[str, ...], origin: str
 ) -> None:
     page = replace(browser, client=configured(cors_origins=origins))
@@ -558,12 +558,12 @@ def test_no_other_origin_may_even_where_all_may_read(
     assert "Origin" in response.vary
 
 
-def test_a_named_origin_beside_the_star_may(configured: Configured) -> None:
+def test_a_configured_origin_beside_the_wildcard_may_send_cookies(configured: Configured) -> None:
     response = configured(cors_origins=("*", ORIGIN)).get("/health", headers={"Origin": ORIGIN})
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
 
 
-# What is said of it
+# The OpenAPI document
 
 
 @pytest.fixture(scope="module")
@@ -572,7 +572,7 @@ def document(shared_app: Flask) -> Document:
     return Document(shared_app.test_client().get("/openapi.json").get_json())
 
 
-def test_the_document_tells_of_both_transports(document: Document) -> None:
+def test_the_document_describes_both_transports(document: Document) -> None:
     schemes = document.content["components"]["securitySchemes"]
     assert (schemes["refreshCookie"]["in"], schemes["refreshCookie"]["name"]) == ("cookie", f"__Secure-{NAME}")
     assert schemes["refreshToken"]["scheme"] == "bearer"
@@ -587,7 +587,7 @@ def test_the_document_tells_of_both_transports(document: Document) -> None:
         assert document.resolve(body)["properties"]["cookie"]["type"] == "boolean"
 
 
-def test_answers_are_as_the_document_says(document: Document, browser: Browser, clock: Clock) -> None:
+def test_responses_match_the_document(document: Document, browser: Browser, clock: Clock) -> None:
     old = browser.cookie
     for response in (
         browser.refresh(),
@@ -600,7 +600,7 @@ def test_answers_are_as_the_document_says(document: Document, browser: Browser, 
         document.check(response)
 
 
-def test_a_disabled_user_s_cookie_is_taken_back(bare: FlaskClient, join: Cast, carol: Person) -> None:
+def test_the_cookie_of_a_disabled_user_is_deleted(bare: FlaskClient, join: Cast, carol: Person) -> None:
     dave = join("Dave")
     page = open_browser(bare, dave)
     assert carol.patch(f"/users/{dave.id}", json={"is_active": False}).status_code == 200

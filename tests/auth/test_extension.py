@@ -1,4 +1,4 @@
-"""A feature that guards its views with Flask-JWT-Extended's own decorator, beside the same views as our endpoints."""
+"""Views protected by Flask-JWT-Extended's decorator behave like our endpoints with the same access policy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, reiss
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
 
-GUARDS: dict[str, tuple[AccessPolicy, Any]] = {
+POLICIES: dict[str, tuple[AccessPolicy, Any]] = {
     "plain": (SIGNED_IN, jwt_required()),
     "optional": (OPTIONAL, jwt_required(optional=True)),
     "fresh": (FRESH, jwt_required(fresh=True)),
@@ -45,8 +45,8 @@ REVOKED, INVALID, EXPIRED = (401, "token_revoked"), (401, "token_invalid"), (401
 OTHER_KEY = "another-key-that-is-long-enough-0123456789"
 
 
-def who() -> dict[str, Any]:
-    """Tell whom the extension let through, and whom the log will name."""
+def describe_caller() -> dict[str, Any]:
+    """Return the caller that the extension identified, and the one that the request log will name."""
     logged = g.get("caller")
     return {
         "identity": get_jwt_identity(),
@@ -57,26 +57,26 @@ def who() -> dict[str, Any]:
 
 
 def add_feature(app: Flask) -> None:
-    """Serve each guard twice: as our own endpoint, and by the extension's decorator."""
+    """Add each access policy twice: as an endpoint of ours, and with the decorator of the extension."""
     ours = Api("ours", __name__)
-    for name, (guard, decorator) in GUARDS.items():
+    for name, (policy, decorator) in POLICIES.items():
 
         def view(caller: Caller | None) -> SimpleNamespace:
             return SimpleNamespace()
 
         view.__name__ = name
-        ours.operation("GET", f"/ours/{name}", access=guard, answer=ok(OutputSchema()))(view)
-        app.add_url_rule(f"/theirs/{name}", f"theirs_{name}", decorator(who))
+        ours.operation("GET", f"/ours/{name}", access=policy, answer=ok(OutputSchema()))(view)
+        app.add_url_rule(f"/theirs/{name}", f"theirs_{name}", decorator(describe_caller))
     app.register_blueprint(ours)
-    app.add_url_rule("/theirs/refresh", "theirs_refresh", jwt_required(refresh=True)(who))
-    app.add_url_rule("/theirs/any", "theirs_any", jwt_required(verify_type=False)(who))
-    app.add_url_rule("/theirs/query", "theirs_query", jwt_required(locations="query_string")(who))
+    app.add_url_rule("/theirs/refresh", "theirs_refresh", jwt_required(refresh=True)(describe_caller))
+    app.add_url_rule("/theirs/any", "theirs_any", jwt_required(verify_type=False)(describe_caller))
+    app.add_url_rule("/theirs/query", "theirs_query", jwt_required(locations="query_string")(describe_caller))
     app.add_url_rule("/theirs/unguarded", "theirs_unguarded", lambda: {"seen": True})
 
 
 @pytest.fixture
 def extended(app: Flask, database_url: str) -> Iterator[Flask]:
-    """The application with such a feature; `app` sees to the database."""
+    """An application with these views, on the database of `app`."""
     extended = create_app(settings_for(database_url, jwt_previous_secret_keys=(OTHER_KEY,)))
     add_feature(extended)
     yield extended
@@ -86,7 +86,7 @@ def extended(app: Flask, database_url: str) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(extended: Flask) -> FlaskClient:
-    """A client of the application with such a feature."""
+    """A client of the application with these views."""
     return extended.test_client()
 
 
@@ -96,7 +96,7 @@ def call(client: FlaskClient, path: str, header: str | None) -> TestResponse:
 
 
 def essence(response: TestResponse) -> tuple[Any, ...]:
-    """What a client is told; of a success no more than that it is one."""
+    """Return what must be equal in both responses: for a success only the status."""
     if response.status_code == 200:
         return (200,)
     code = problem(response)
@@ -144,43 +144,43 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_decorator_judges_a_token_as_our_guards_do(
-    client: FlaskClient, alice: Person, guard: str, scenario: str
+def test_the_decorator_validates_a_token_as_an_access_policy_does(
+    client: FlaskClient, alice: Person, policy: str, scenario: str
 ) -> None:
     token = SCENARIOS[scenario](alice)
     header = None if token is None else f"Bearer {token}"
-    assert essence(call(client, f"/theirs/{guard}", header)) == essence(call(client, f"/ours/{guard}", header))
+    assert essence(call(client, f"/theirs/{policy}", header)) == essence(call(client, f"/ours/{policy}", header))
 
 
-@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("form", TAKEN + NO_ONE_BEARER_TOKEN + OTHER_SCHEMES)
-def test_the_decorator_reads_the_header_as_our_guards_do(
-    client: FlaskClient, alice: Person, guard: str, form: str
+def test_the_decorator_reads_the_header_as_an_access_policy_does(
+    client: FlaskClient, alice: Person, policy: str, form: str
 ) -> None:
     header = form.replace("{}", alice.access_token)
-    assert essence(call(client, f"/theirs/{guard}", header)) == essence(call(client, f"/ours/{guard}", header))
+    assert essence(call(client, f"/theirs/{policy}", header)) == essence(call(client, f"/ours/{policy}", header))
 
 
-@pytest.mark.parametrize("guard", GUARDS)
-def test_who_is_let_through_is_known(client: FlaskClient, alice: Person, guard: str) -> None:
-    answer = client.get(f"/theirs/{guard}", headers=alice.headers).get_json()
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_caller_is_the_current_user(client: FlaskClient, alice: Person, policy: str) -> None:
+    answer = client.get(f"/theirs/{policy}", headers=alice.headers).get_json()
     assert answer == {"identity": str(alice.id), "id": alice.id, "logged": alice.id, "type": "access"}
 
 
-def test_without_a_token_an_optional_view_knows_nobody(client: FlaskClient) -> None:
+def test_an_optional_view_without_a_token_has_no_current_user(client: FlaskClient) -> None:
     answer = client.get("/theirs/optional").get_json()
     assert answer == {"identity": None, "id": None, "logged": None, "type": None}
 
 
-@pytest.mark.parametrize("guard", ["plain", "fresh"])
-def test_a_token_of_a_previous_key_is_let_through(
-    extended: Flask, app: Flask, database_url: str, alice: Person, guard: str
+@pytest.mark.parametrize("policy", ["plain", "fresh"])
+def test_a_token_of_a_previous_key_is_accepted(
+    extended: Flask, app: Flask, database_url: str, alice: Person, policy: str
 ) -> None:
     older = create_app(settings_for(database_url, jwt_secret_key=OTHER_KEY)).test_client()
     token = log_in(older, alice.email).get_json()["access_token"]
-    assert call(extended.test_client(), f"/theirs/{guard}", f"Bearer {token}").status_code == 200
+    assert call(extended.test_client(), f"/theirs/{policy}", f"Bearer {token}").status_code == 200
 
 
 def end_session(alice: Person, carol: Person) -> None:
@@ -197,7 +197,7 @@ def delete(alice: Person, carol: Person) -> None:
 
 @pytest.mark.parametrize("end", [end_session, disable, delete])
 @pytest.mark.parametrize("path", ["plain", "optional", "fresh", "refresh", "any"])
-def test_what_ends_a_session_acts_at_the_next_request(
+def test_the_end_of_a_session_takes_effect_with_the_next_request(
     client: FlaskClient, alice: Person, carol: Person, path: str, end: Callable[[Person, Person], None]
 ) -> None:
     header = f"Bearer {alice.refresh_token if path == 'refresh' else alice.access_token}"
@@ -206,7 +206,7 @@ def test_what_ends_a_session_acts_at_the_next_request(
     assert problem(call(client, f"/theirs/{path}", header)) == REVOKED
 
 
-def test_the_right_of_a_user_is_that_of_this_moment(extended: Flask, alice: Person, carol: Person) -> None:
+def test_a_new_role_takes_effect_with_the_next_request(extended: Flask, alice: Person, carol: Person) -> None:
     extended.add_url_rule("/theirs/role", "theirs_role", jwt_required()(lambda: {"admin": current_user.is_admin}))
     client = extended.test_client()
     assert client.get("/theirs/role", headers=alice.headers).get_json() == {"admin": False}
@@ -217,14 +217,14 @@ def test_the_right_of_a_user_is_that_of_this_moment(extended: Flask, alice: Pers
 # Refresh tokens
 
 
-def test_a_view_for_refresh_tokens_takes_the_newest_one(client: FlaskClient, app: Flask, alice: Person) -> None:
+def test_a_view_for_refresh_tokens_accepts_the_newest_one(client: FlaskClient, app: Flask, alice: Person) -> None:
     answer = client.get("/theirs/refresh", headers=bearer(alice.refresh_token))
     assert answer.get_json() == {"identity": str(alice.id), "id": alice.id, "logged": alice.id, "type": "refresh"}
     assert session_row(app, alice.session_id).generation == 1
     assert problem(client.get("/theirs/refresh", headers=alice.headers)) == INVALID
 
 
-def test_a_replaced_one_is_good_for_the_grace_and_ends_the_session_after(
+def test_a_replaced_one_is_accepted_in_the_grace_period_and_a_replay_after(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock
 ) -> None:
     newest = refresh(client, alice.refresh_token).get_json()["refresh_token"]
@@ -239,7 +239,7 @@ def test_a_replaced_one_is_good_for_the_grace_and_ends_the_session_after(
 
 
 @pytest.mark.parametrize("generation", [2, 9])
-def test_one_that_was_never_the_newest_ends_the_session(
+def test_a_generation_that_was_never_issued_ends_the_session(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock, generation: int
 ) -> None:
     clock.forward(minutes=1)
@@ -248,16 +248,16 @@ def test_one_that_was_never_the_newest_ends_the_session(
     assert session_row(app, alice.session_id).revoked_reason == "replay"
 
 
-def test_a_view_may_take_both_kinds(client: FlaskClient, alice: Person) -> None:
+def test_a_view_may_accept_both_kinds(client: FlaskClient, alice: Person) -> None:
     kinds = [client.get("/theirs/any", headers=bearer(t)).get_json() for t in (alice.access_token, alice.refresh_token)]
     assert [answer["type"] for answer in kinds] == ["access", "refresh"]
 
 
-# Other places
+# Other token locations
 
 
-def test_a_token_from_another_place_is_judged_by_the_same_rule(client: FlaskClient, alice: Person, bob: Person) -> None:
-    # The user is the one of that token, whatever the header holds.
+def test_a_token_in_the_query_is_validated_in_the_same_way(client: FlaskClient, alice: Person, bob: Person) -> None:
+    # The caller is the one of the token in the query, not the one in the header.
     response = client.get(f"/theirs/query?jwt={alice.access_token}", headers=bob.headers)
     assert response.get_json()["id"] == alice.id
     for token, expected in (
@@ -271,24 +271,24 @@ def test_a_token_from_another_place_is_judged_by_the_same_rule(client: FlaskClie
 
 
 @pytest.mark.parametrize("path", ["plain", "optional"])
-def test_the_header_that_the_extension_is_shown_is_ours_alone(client: FlaskClient, alice: Person, path: str) -> None:
+def test_a_client_cannot_set_the_header_that_the_extension_reads(client: FlaskClient, alice: Person, path: str) -> None:
     response = client.get(f"/theirs/{path}", headers={"X-Gatepost-Bearer": alice.access_token})
     assert essence(response) == essence(client.get(f"/ours/{path}"))
 
 
 @pytest.mark.parametrize("form", NO_ONE_BEARER_TOKEN)
-def test_a_view_that_asks_for_nobody_is_not_disturbed(client: FlaskClient, form: str) -> None:
+def test_an_unprotected_view_ignores_the_header(client: FlaskClient, form: str) -> None:
     assert call(client, "/theirs/unguarded", form).get_json() == {"seen": True}
 
 
-def test_a_path_that_is_not_there_is_not_found_whatever_the_header(client: FlaskClient) -> None:
+def test_an_unknown_path_is_404_with_any_header(client: FlaskClient) -> None:
     assert problem(call(client, "/theirs/nothing", ",, ,")) == (404, "not_found")
 
 
-# By hand
+# Calls by a view
 
 
-def test_a_view_may_ask_in_its_midst(extended: Flask, alice: Person) -> None:
+def test_a_view_may_verify_the_token_itself(extended: Flask, alice: Person) -> None:
     def view() -> dict[str, Any]:
         return {"anybody": verify_jwt_in_request(optional=True) is not None}
 
@@ -299,7 +299,7 @@ def test_a_view_may_ask_in_its_midst(extended: Flask, alice: Person) -> None:
     assert problem(client.get("/theirs/midst", headers=bearer("null"))) == INVALID
 
 
-def test_a_token_may_be_read_by_hand(extended: Flask, alice: Person) -> None:
+def test_a_token_may_be_decoded_by_a_call(extended: Flask, alice: Person) -> None:
     with extended.test_request_context():
         assert decode_token(alice.access_token)["sub"] == str(alice.id)
         expired = reissue(alice.access_token, exp=1)
@@ -308,11 +308,11 @@ def test_a_token_may_be_read_by_hand(extended: Flask, alice: Person) -> None:
         assert decode_token(expired, allow_expired=True)["sub"] == str(alice.id)
 
 
-def test_a_token_that_the_extension_alone_has_made_is_none_of_ours(extended: Flask, alice: Person) -> None:
+def test_a_token_created_by_the_extension_alone_is_refused(extended: Flask, alice: Person) -> None:
     with extended.test_request_context():
         token = create_access_token(str(alice.id))
-    for guard in GUARDS:
-        assert problem(call(extended.test_client(), f"/theirs/{guard}", f"Bearer {token}")) == INVALID
+    for policy in POLICIES:
+        assert problem(call(extended.test_client(), f"/theirs/{policy}", f"Bearer {token}")) == INVALID
 
 
 def test_the_extension_calls_our_validation(client: FlaskClient, alice: Person) -> None:

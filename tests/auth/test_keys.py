@@ -1,4 +1,4 @@
-"""Tokens of every kind of key: which keys verify, and that no header of a token ever decides how.
+"""Tokens signed with private keys: which keys verify them, and that no header of a token selects the algorithm.
 
 Each test runs for ES256 and for EdDSA, on both databases.
 """
@@ -29,37 +29,37 @@ OTHER_KEY = "another-key-that-is-long-enough-0123456789"
 
 @pytest.fixture(params=ALGORITHMS)
 def key(request: pytest.FixtureRequest, tmp_path: Path) -> FileKey:
-    """A private key in a file."""
+    """A private key file."""
     return write_key(tmp_path / "token.pem", request.param)
 
 
 @pytest.fixture
 def signing(app: Flask, database_url: str, key: FileKey) -> Iterator[Flask]:
-    """The service with a private key, beside the tests' own secret."""
+    """An application with a private key and a JWT_SECRET_KEY."""
     with replica(database_url, jwt_private_key_file=key.path) as signing:
         yield signing
 
 
 @pytest.fixture
 def client(signing: Flask) -> FlaskClient:
-    """A client of that service."""
+    """A client of that application."""
     return signing.test_client()
 
 
 @pytest.fixture
 def token(signing: Flask, alice: Person) -> str:
-    """An access token of Alice's, signed with the private key."""
+    """Alice's access token, signed with the private key."""
     return access_token(signing, alice)
 
 
 def access_token(app: Flask, person: Person) -> str:
-    """An access token that this application made."""
+    """Return an access token that an application signed."""
     with app.app_context():
         return make_access_token(person.id, person.session_id, fresh=True)
 
 
 def refused(client: FlaskClient, token: str) -> None:
-    """Check that nobody takes this token, and that the refusal is the contract's."""
+    """Check that every route refuses a token as `token_invalid`."""
     for response in (
         get_me(client, token),
         refresh(client, token),
@@ -74,14 +74,14 @@ def refused(client: FlaskClient, token: str) -> None:
 # The key that signs
 
 
-def test_tokens_have_the_key_s_name_and_algorithm(client: FlaskClient, alice: Person, key: FileKey) -> None:
+def test_tokens_have_the_kid_and_the_algorithm_of_the_key(client: FlaskClient, alice: Person, key: FileKey) -> None:
     answer = log_in(client, alice.email).get_json()
     for name, typ in (("access_token", "at+jwt"), ("refresh_token", "rt+jwt")):
         assert jwt.get_unverified_header(answer[name]) == {"alg": key.algorithm, "kid": key.kid, "typ": typ}
         assert jwt.decode(answer[name], key.public, [key.algorithm], audience="gatepost")["sub"] == str(alice.id)
 
 
-def test_the_whole_life_of_a_session(client: FlaskClient, alice: Person) -> None:
+def test_a_session_from_login_to_logout(client: FlaskClient, alice: Person) -> None:
     first = log_in(client, alice.email).get_json()
     assert get_me(client, first["access_token"]).get_json()["id"] == alice.id
     second = refresh(client, first["refresh_token"]).get_json()
@@ -99,7 +99,7 @@ def test_no_request_builds_a_key(
 
 
 @pytest.mark.parametrize("other", ALGORITHMS)
-def test_the_extension_s_own_guards_take_the_same_tokens(
+def test_the_extension_accepts_the_same_tokens(
     app: Flask, database_url: str, alice: Person, key: FileKey, other: str, tmp_path: Path
 ) -> None:
     from flask_jwt_extended import get_current_user, jwt_required
@@ -121,12 +121,12 @@ def test_the_extension_s_own_guards_take_the_same_tokens(
 
 
 def public_texts(key: FileKey) -> list[bytes]:
-    """The spellings of a public key that a confused service might take for a secret."""
+    """Return the encodings of a public key that an attacker could try as an HMAC secret."""
     pem = key.public_pem
     return [pem, pem.strip(), pem.replace(b"\n", b"\r\n"), key.jwk["x"].encode(), key.kid.encode(), b""]
 
 
-def test_the_public_key_is_no_secret(client: FlaskClient, token: str, key: FileKey) -> None:
+def test_the_public_key_is_not_used_as_a_secret(client: FlaskClient, token: str, key: FileKey) -> None:
     for algorithm in ("HS256", "HS384", "HS512"):
         for text in public_texts(key):
             header = jwt.get_unverified_header(token)
@@ -146,8 +146,8 @@ def test_another_algorithm_in_the_header_is_refused(client: FlaskClient, token: 
         refused(client, forged)
 
 
-def test_the_key_itself_signs_by_no_other_algorithm(client: FlaskClient, token: str, key: FileKey) -> None:
-    """One with a good signature: only what the header says of it is wrong."""
+def test_a_key_is_used_with_no_other_algorithm(client: FlaskClient, token: str, key: FileKey) -> None:
+    """The signature is valid; only the `alg` in the header is wrong."""
     for said in ("ES256", "EdDSA", "ES256K", "Ed25519", "none"):
         forged = forge(token, key.private, said, signs_as=key.algorithm)
         if said == key.algorithm:
@@ -157,7 +157,7 @@ def test_the_key_itself_signs_by_no_other_algorithm(client: FlaskClient, token: 
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_stranger_s_key_is_refused_under_any_name(
+def test_a_foreign_key_is_refused_with_any_kid(
     client: FlaskClient, token: str, key: FileKey, algorithm: str, tmp_path: Path
 ) -> None:
     stranger = write_key(tmp_path / "stranger.pem", algorithm)
@@ -166,7 +166,7 @@ def test_a_stranger_s_key_is_refused_under_any_name(
 
 
 @pytest.mark.parametrize("kid", [None, "", "unknown", "token.pem", "../token.pem", "0", " "])
-def test_a_good_signature_under_no_or_an_unknown_name_is_refused(
+def test_a_valid_signature_with_no_or_an_unknown_kid_is_refused(
     client: FlaskClient, token: str, key: FileKey, kid: str | None
 ) -> None:
     assert get_me(client, forge(token, key.private, key.algorithm)).status_code == 200
@@ -174,13 +174,13 @@ def test_a_good_signature_under_no_or_an_unknown_name_is_refused(
 
 
 @pytest.mark.parametrize("kid", [7, True, ["x"], {"x": 1}, 1.5])
-def test_a_name_is_text(client: FlaskClient, token: str, key: FileKey, kid: Any) -> None:
+def test_a_kid_must_be_a_string(client: FlaskClient, token: str, key: FileKey, kid: Any) -> None:
     refused(client, forge(token, key.private, key.algorithm, {"kid": kid}))
 
 
 @pytest.mark.parametrize("name", ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "zip"])
-def test_a_token_does_not_bring_its_key(client: FlaskClient, token: str, key: FileKey, name: str) -> None:
-    """Neither a stranger's, nor even our own with a good signature."""
+def test_a_key_in_the_header_is_refused(client: FlaskClient, token: str, key: FileKey, name: str) -> None:
+    """Neither a foreign key nor our own one is read from the header, even with a valid signature."""
     stranger = new_key(key.algorithm)
     values: dict[str, Any] = {
         "jwk": dict(key.jwk),
@@ -193,7 +193,7 @@ def test_a_token_does_not_bring_its_key(client: FlaskClient, token: str, key: Fi
     refused(client, forge(token, stranger, key.algorithm, extra))
 
 
-def test_a_signature_has_one_spelling(client: FlaskClient, token: str) -> None:
+def test_a_signature_has_one_valid_encoding(client: FlaskClient, token: str) -> None:
     text, _, signature = token.rpartition(".")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     # 64 bytes leave four bits of the last character unused.
@@ -204,8 +204,8 @@ def test_a_signature_has_one_spelling(client: FlaskClient, token: str) -> None:
     refused(client, f"{text}.{signature.replace(signature[0], signature[0] + '~', 1)}")
 
 
-def test_an_elliptic_signature_is_two_numbers_within_bounds(client: FlaskClient, token: str, key: FileKey) -> None:
-    """Zeros were a valid signature of anything in one famous library (CVE-2022-21449)."""
+def test_an_ecdsa_signature_outside_of_its_range_is_refused(client: FlaskClient, token: str, key: FileKey) -> None:
+    """Some libraries accepted zeros as a valid signature of any message (CVE-2022-21449)."""
     text = token.rpartition(".")[0]
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     assert key.private is not None
@@ -215,21 +215,21 @@ def test_an_elliptic_signature_is_two_numbers_within_bounds(client: FlaskClient,
         from cryptography.hazmat.primitives.hashes import SHA256
 
         assert isinstance(key.private, EllipticCurvePrivateKey)
-        numbers.append(key.private.sign(text.encode(), ECDSA(SHA256())))  # DER, as certificates have it
+        numbers.append(key.private.sign(text.encode(), ECDSA(SHA256())))  # In DER, as in certificates
     for number in numbers:
         refused(client, f"{text}.{encoded(number)}")
 
 
-def test_the_secret_beside_a_private_key_verifies_no_token(client: FlaskClient, alice: Person) -> None:
-    """It may have been kept for cursors alone: an overlap is asked for by JWT_PREVIOUS_SECRET_KEYS."""
+def test_with_a_private_key_the_secret_verifies_no_token(client: FlaskClient, alice: Person) -> None:
+    """With a private key the secret is used for keyed hashes; JWT_PREVIOUS_SECRET_KEYS lets it verify tokens."""
     assert jwt.decode(alice.access_token, KEY, ["HS256"], audience="gatepost")
     refused(client, alice.access_token)
 
 
-def test_a_secret_is_not_a_key_file_s_name_for_itself(
+def test_a_secret_and_a_private_key_are_not_interchangeable(
     app: Flask, database_url: str, alice: Person, key: FileKey
 ) -> None:
-    """Secret and private key at once: neither is taken for the other, under either name."""
+    """With a secret and a private key, neither is used for the `kid` of the other."""
     with replica(database_url, jwt_private_key_file=key.path, jwt_previous_secret_keys=(KEY,)) as both:
         client = both.test_client()
         assert get_me(client, alice.access_token).status_code == 200
@@ -245,7 +245,7 @@ def test_a_secret_is_not_a_key_file_s_name_for_itself(
 def test_a_key_verifies_before_and_after_it_signs(
     app: Flask, database_url: str, alice: Person, key: FileKey, tmp_path: Path
 ) -> None:
-    """Each replica takes the tokens of the one before it and of the one after it, whichever kinds of key these have."""
+    """Each replica accepts the tokens of the replicas one rotation step before and after it, for every kind of key."""
     old = write_key(tmp_path / "old.pem", "ES256")
     steps: list[dict[str, Any]] = [
         {"jwt_private_key_file": old.path},
@@ -272,7 +272,7 @@ def test_a_key_that_only_verifies_does_not_sign(
         assert ring_of(app).signing.kid == key.kid
 
 
-def test_keys_show_nothing_of_themselves(signing: Flask, key: FileKey) -> None:
+def test_the_repr_of_a_key_shows_no_secret(signing: Flask, key: FileKey) -> None:
     assert key.private is not None
     secret = private_pem(key.private).decode()
     for shown in (repr(ring_of(signing).keys), repr(key)):

@@ -1,4 +1,4 @@
-"""The `keys` commands: keys that are made, listed and rotated, and secrets that are never shown."""
+"""The `keys` commands: generate, list and rotate, without printing a secret."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ DAY_SECONDS = 86_400
 
 
 def run(app: Flask, *arguments: str) -> Result:
-    """Run a command that works."""
+    """Run a command that must succeed."""
     result = app.test_cli_runner().invoke(args=["keys", *arguments])
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     return result
 
 
 def fail(app: Flask, *arguments: str) -> str:
-    """Run a command that refuses; returns its words."""
+    """Run a command that must fail, and return its error output."""
     result = app.test_cli_runner().invoke(args=["keys", *arguments])
     assert isinstance(result.exception, SystemExit), result.exception
     assert (result.exit_code, result.stdout) == (1, "")
@@ -48,7 +48,7 @@ def mode(path: Path | str) -> int:
 
 @pytest.fixture
 def bare() -> Flask:
-    """What `keys generate` runs in where settings are still missing."""
+    """The application without settings, on which `keys generate` runs."""
     return key_commands.make_bare_app()
 
 
@@ -57,7 +57,7 @@ def bare() -> Flask:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
-def test_a_new_key_is_for_its_owner_alone(bare: Flask, tmp_path: Path, algorithm: str, umask: int) -> None:
+def test_a_new_key_is_readable_by_its_owner_only(bare: Flask, tmp_path: Path, algorithm: str, umask: int) -> None:
     path = tmp_path / "token.pem"
     before = os.umask(umask)
     try:
@@ -73,7 +73,7 @@ def test_a_new_key_is_for_its_owner_alone(bare: Flask, tmp_path: Path, algorithm
     assert "PRIVATE" not in Path(f"{path}.pub").read_text()
 
 
-def test_two_keys_are_two(bare: Flask, tmp_path: Path) -> None:
+def test_each_generated_key_is_different(bare: Flask, tmp_path: Path) -> None:
     for name in ("a", "b"):
         run(bare, "generate", str(tmp_path / name))
     kids = {read_key_file(str(tmp_path / name)).kid for name in ("a", "b")}
@@ -82,7 +82,7 @@ def test_two_keys_are_two(bare: Flask, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", ["token.pem", "token.pem.pub"])
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
-def test_nothing_is_written_over(bare: Flask, tmp_path: Path, there: str, kind: str) -> None:
+def test_no_file_is_overwritten(bare: Flask, tmp_path: Path, there: str, kind: str) -> None:
     target = tmp_path / "target"
     if kind == "file":
         (tmp_path / there).write_text("precious")
@@ -97,12 +97,12 @@ def test_nothing_is_written_over(bare: Flask, tmp_path: Path, there: str, kind: 
         assert (tmp_path / there).read_text() == "precious"
 
 
-def test_a_folder_that_is_not_there(bare: Flask, tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(bare: Flask, tmp_path: Path) -> None:
     assert "Cannot write" in fail(bare, "generate", str(tmp_path / "nowhere" / "token.pem"))
 
 
-def test_the_first_key_can_be_made_before_the_service_can_start(tmp_path: Path) -> None:
-    """Production lacks everything here, this very key above all."""
+def test_the_first_key_can_be_generated_without_settings(tmp_path: Path) -> None:
+    """The production settings are missing, including the key itself."""
     path = tmp_path / "token.pem"
     env = {**bare_environment(), "APP_ENV": "production", "JWT_PRIVATE_KEY_FILE": str(path)}
     command = [sys.executable, "-m", "flask", "--app", "run", "keys"]
@@ -122,7 +122,7 @@ def test_the_first_key_can_be_made_before_the_service_can_start(tmp_path: Path) 
 # list
 
 
-def test_list_tells_names_and_roles_and_no_secret(app: Flask, database_url: str, tmp_path: Path) -> None:
+def test_list_prints_ids_and_uses_and_no_secret(app: Flask, database_url: str, tmp_path: Path) -> None:
     key, other = write_key(tmp_path / "token.pem", "EdDSA"), write_key(tmp_path / "other.pem", "ES256")
     older = "older-key-of-the-tests-that-is-long-enough"
     changes = {"jwt_previous_secret_keys": (older,), "jwt_verification_key_files": (other.path,)}
@@ -141,7 +141,7 @@ def test_list_tells_names_and_roles_and_no_secret(app: Flask, database_url: str,
     assert not [secret for secret in secrets if secret in output]
 
 
-def test_list_of_a_secret_that_signs(app: Flask) -> None:
+def test_list_with_a_secret_that_signs(app: Flask) -> None:
     (row,) = run(app, "list").output.splitlines()[1:]
     assert re.fullmatch(r"[0-9a-f]{12}  HS256 +signs, verifies  JWT_SECRET_KEY", row)
     assert KEY not in row
@@ -152,27 +152,27 @@ def test_list_of_a_secret_that_signs(app: Flask) -> None:
 
 @pytest.fixture
 def key(tmp_path: Path) -> FileKey:
-    """The key in use."""
+    """The current signing key."""
     return write_key(tmp_path / "token.pem", "ES256")
 
 
 @pytest.fixture
 def service(app: Flask, database_url: str, key: FileKey) -> Iterator[Flask]:
-    """A service that uses it."""
+    """An application that signs with it."""
     with replica(database_url, jwt_private_key_file=key.path) as service:
         yield service
 
 
 def age(path: str, seconds: float) -> None:
-    """Let a file be so old."""
+    """Set the modification time of a file to so many seconds ago."""
     then = time.time() - seconds
     os.utime(path, (then, then))
 
 
-def test_a_rotation_in_three_steps_signs_nobody_out(
+def test_a_rotation_in_three_steps_invalidates_no_token(
     app: Flask, database_url: str, service: Flask, key: FileKey, alice: Person
 ) -> None:
-    """After each step a new replica comes, and meets the tokens of all that may still be there."""
+    """After each step, a new replica and every replica that may still run accept each other's tokens."""
     path, following, previous = key.path, f"{key.path}.next", f"{key.path}.previous"
 
     def token(app: Flask) -> str:
@@ -213,12 +213,12 @@ def test_a_rotation_in_three_steps_signs_nobody_out(
     assert sorted(found.name for found in Path(path).parent.iterdir()) == ["token.pem", "token.pem.pub"]
 
 
-def test_the_next_key_is_of_the_present_kind_unless_told(service: Flask, key: FileKey) -> None:
+def test_the_next_key_has_the_current_algorithm_by_default(service: Flask, key: FileKey) -> None:
     run(service, "rotate")
     assert read_key_file(f"{key.path}.next").algorithm == "ES256"
 
 
-def test_the_next_key_is_open_to_no_more_than_the_present_one(service: Flask, key: FileKey) -> None:
+def test_the_next_key_has_the_mode_and_owner_of_the_current_one(service: Flask, key: FileKey) -> None:
     Path(key.path).chmod(0o640)
     if os.geteuid() == 0:
         os.chown(key.path, 12345, 54321)
@@ -227,21 +227,21 @@ def test_the_next_key_is_open_to_no_more_than_the_present_one(service: Flask, ke
     assert (following.st_mode, following.st_uid, following.st_gid) == (present.st_mode, present.st_uid, present.st_gid)
 
 
-def test_force_does_not_wait(service: Flask, key: FileKey) -> None:
+def test_force_skips_the_waiting_time(service: Flask, key: FileKey) -> None:
     for step in "123":
         assert f"Step {step} of 3" in run(service, "rotate", "--force").output
     assert read_key_file(key.path).kid != key.kid
 
 
-def test_the_wait_for_old_tokens_begins_when_they_end_to_be_made(service: Flask, key: FileKey) -> None:
-    """A key file that is years old itself is no reason to delete it at once."""
+def test_the_last_waiting_time_begins_with_the_second_step(service: Flask, key: FileKey) -> None:
+    """The age of the key itself does not count: it may be years old."""
     age(key.path, 1000 * DAY_SECONDS)
     run(service, "rotate")
     run(service, "rotate", "--force")
     assert "Too early" in fail(service, "rotate")
 
 
-def test_a_second_step_that_was_cut_short_is_taken_again(service: Flask, key: FileKey) -> None:
+def test_an_interrupted_second_step_is_repeated(service: Flask, key: FileKey) -> None:
     run(service, "rotate")
     following = read_key_file(f"{key.path}.next")
     os.link(key.path, f"{key.path}.previous")
@@ -251,18 +251,18 @@ def test_a_second_step_that_was_cut_short_is_taken_again(service: Flask, key: Fi
 
 
 @pytest.mark.parametrize("content", ["", "rubbish", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"])
-def test_a_next_key_that_can_not_sign_is_not_taken_into_use(service: Flask, key: FileKey, content: str) -> None:
+def test_an_invalid_next_key_is_not_used(service: Flask, key: FileKey, content: str) -> None:
     Path(f"{key.path}.next").write_text(content)
     assert "contains no" in fail(service, "rotate", "--force")
     assert read_key_file(key.path).kid == key.kid
     assert not Path(f"{key.path}.previous").exists()
 
 
-def test_a_secret_is_rotated_by_hand(app: Flask) -> None:
+def test_rotate_refers_to_the_documentation_for_a_secret(app: Flask) -> None:
     assert "docs/operations.md" in fail(app, "rotate")
 
 
-def test_a_folder_that_can_not_be_written(service: Flask, key: FileKey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_is_an_error(service: Flask, key: FileKey, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", key.path)
 

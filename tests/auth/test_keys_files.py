@@ -1,4 +1,4 @@
-"""Key files and the settings that name them: what may sign tokens, and what production refuses."""
+"""Key files and the settings that name them: which are accepted, and which production refuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = {field.name.upper() for field in fields(Settings)}
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An environment without settings."""
+    """Remove all settings from the environment."""
     for name in [*os.environ]:
         if name in NAMES or name.removesuffix("_FILE") in NAMES or name == "SECRET_KEY":
             monkeypatch.delenv(name)
@@ -39,7 +39,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def configure(app_env: str, **changes: str) -> None:
-    """Set the environment of a service that lacks a key."""
+    """Set the environment of an application, except for its keys."""
     os.environ.update(
         {
             "APP_ENV": app_env,
@@ -51,31 +51,31 @@ def configure(app_env: str, **changes: str) -> None:
 
 
 def problems(app_env: str, **changes: str) -> dict[str, list[str]]:
-    """What is wrong with an environment."""
+    """Return the configuration errors of the environment."""
     configure(app_env, **changes)
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     return caught.value.problems
 
 
-# What a file may hold
+# Content of a file
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
-def test_private_keys_in_every_usual_spelling(tmp_path: Path, algorithm: str, form: PrivateFormat) -> None:
+def test_private_keys_in_every_usual_encoding(tmp_path: Path, algorithm: str, form: PrivateFormat) -> None:
     if (algorithm, form) == ("EdDSA", PrivateFormat.TraditionalOpenSSL):
         form = PrivateFormat.PKCS8
     key, path = new_key(algorithm), tmp_path / "key"
     pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
-    # `openssl ecparam -genkey` puts the curve's name first; editors put other ends of lines.
+    # `openssl ecparam -genkey` writes the curve's name first; some editors write CRLF.
     curve = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     for text in (pem, b"\n" + pem, pem.strip(), pem.replace(b"\n", b"\r\n"), *([curve + pem] * (algorithm == "ES256"))):
         path.write_bytes(text)
         assert read_key_file(str(path), needs_private=True).algorithm == algorithm
 
 
-def test_a_public_and_a_private_file_of_a_key_name_it_alike(tmp_path: Path) -> None:
+def test_the_public_and_the_private_file_of_a_key_have_the_same_kid(tmp_path: Path) -> None:
     key = write_key(tmp_path / "key")
     public = read_key_file(f"{tmp_path / 'key'}.pub")
     assert (public.kid, public.jwk, public.private_number) == (key.kid, key.jwk, b"")
@@ -106,14 +106,14 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("name", RUBBISH)
-def test_what_is_no_key_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
+def test_a_file_without_a_key_is_refused_with_a_reason(tmp_path: Path, name: str) -> None:
     path = tmp_path / "key"
     path.write_bytes(RUBBISH[name])
     with pytest.raises(InvalidKeyFile, match="contains no valid PEM key"):
         read_key_file(str(path))
 
 
-def test_nobody_is_asked_for_a_passphrase(tmp_path: Path) -> None:
+def test_an_encrypted_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_bytes(private_pem(new_key("ES256"), BestAvailableEncryption(b"passphrase")))
     with pytest.raises(InvalidKeyFile, match="is encrypted"):
@@ -121,8 +121,8 @@ def test_nobody_is_asked_for_a_passphrase(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device", "dangling", "loop", "nul"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    """A pipe in its place would stop the start for ever."""
+def test_a_path_that_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe would block the start."""
     path = tmp_path / "key"
     if kind == "folder":
         path.mkdir()
@@ -135,7 +135,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
         read_key_file(name)
 
 
-def test_links_lead_to_keys_as_secrets_are_mounted(tmp_path: Path) -> None:
+def test_symbolic_links_are_followed_as_mounted_secrets_use_them(tmp_path: Path) -> None:
     key = write_key(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert read_key_file(str(tmp_path / "link"), is_strict=True).kid == key.kid
@@ -156,14 +156,14 @@ def test_a_private_key_is_enough(tmp_path: Path, algorithm: str) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_further_keys_are_named_with_commas_between(tmp_path: Path) -> None:
+def test_further_keys_are_separated_by_commas(tmp_path: Path) -> None:
     a, b = (write_key(tmp_path / name).path for name in "ab")
     configure("production", JWT_SECRET_KEY=SECRET, JWT_VERIFICATION_KEY_FILES=f" {a}, {b}.pub ,")
     assert load_settings().jwt_verification_key_files == (a, f"{b}.pub")
 
 
 @pytest.mark.usefixtures("environment")
-def test_every_mistake_is_in_one_message_with_the_file_s_name(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_with_the_path(tmp_path: Path) -> None:
     (tmp_path / "wrong").write_bytes(private_pem(new_key("ES384")))
     key = write_key(tmp_path / "key")
     found = problems(
@@ -178,7 +178,7 @@ def test_every_mistake_is_in_one_message_with_the_file_s_name(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_public_key_does_not_sign(tmp_path: Path) -> None:
+def test_a_public_key_is_refused_for_signing(tmp_path: Path) -> None:
     key = write_key(tmp_path / "key")
     assert problems("testing", JWT_PRIVATE_KEY_FILE=f"{key.path}.pub") == {
         "JWT_PRIVATE_KEY_FILE": [f"{key.path}.pub contains no private key."]
@@ -187,7 +187,7 @@ def test_a_public_key_does_not_sign(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("ending", [".next", ".previous"])
-def test_what_lies_beside_the_key_is_judged_too(tmp_path: Path, ending: str) -> None:
+def test_the_next_and_previous_keys_are_validated_too(tmp_path: Path, ending: str) -> None:
     key = write_key(tmp_path / "key")
     Path(key.path + ending).write_text("rubbish")
     assert problems("testing", JWT_PRIVATE_KEY_FILE=key.path).keys() == {"JWT_PRIVATE_KEY_FILE"}
@@ -195,7 +195,7 @@ def test_what_lies_beside_the_key_is_judged_too(tmp_path: Path, ending: str) -> 
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o606, 0o601, 0o777])
-def test_production_refuses_a_private_key_that_everybody_can_read(tmp_path: Path, mode: int) -> None:
+def test_production_refuses_a_private_key_that_all_users_can_read(tmp_path: Path, mode: int) -> None:
     key = write_key(tmp_path / "key")
     Path(key.path).chmod(mode)
     names = ("JWT_PRIVATE_KEY_FILE", "JWT_VERIFICATION_KEY_FILES")
@@ -209,7 +209,7 @@ def test_production_refuses_a_private_key_that_everybody_can_read(tmp_path: Path
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o440, 0o640])
-def test_production_takes_a_key_for_its_owner_or_group(tmp_path: Path, mode: int) -> None:
+def test_production_accepts_a_key_for_its_owner_or_group(tmp_path: Path, mode: int) -> None:
     key = write_key(tmp_path / "key")
     Path(key.path).chmod(mode)
     configure("production", JWT_PRIVATE_KEY_FILE=key.path)
@@ -217,7 +217,7 @@ def test_production_takes_a_key_for_its_owner_or_group(tmp_path: Path, mode: int
 
 
 @pytest.mark.usefixtures("environment")
-def test_production_refuses_a_public_key_that_everybody_can_change(tmp_path: Path) -> None:
+def test_production_refuses_a_public_key_that_all_users_can_write(tmp_path: Path) -> None:
     public = Path(write_key(tmp_path / "key").path + ".pub")
     public.chmod(0o644)
     configure("production", JWT_SECRET_KEY=SECRET, JWT_VERIFICATION_KEY_FILES=str(public))
@@ -239,7 +239,7 @@ EXAMPLES: dict[str, Private] = {
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("standard", EXAMPLES)
-def test_production_refuses_the_keys_that_standards_print(tmp_path: Path, standard: str) -> None:
+def test_production_refuses_the_example_keys_of_rfcs(tmp_path: Path, standard: str) -> None:
     path = tmp_path / "key"
     path.write_bytes(private_pem(EXAMPLES[standard]))
     path.chmod(0o600)
@@ -259,7 +259,7 @@ def test_production_refuses_the_keys_that_standards_print(tmp_path: Path, standa
     ],
 )
 @pytest.mark.parametrize("variable", ["JWT_SECRET_KEY", "JWT_PREVIOUS_SECRET_KEYS"])
-def test_production_refuses_a_secret_that_does_other_work(variable: str, name: str, value: str) -> None:
+def test_production_refuses_a_secret_that_another_setting_uses(variable: str, name: str, value: str) -> None:
     found = problems("production", **({"JWT_SECRET_KEY": OTHER_SECRET, variable: SECRET, name: value}))
     assert found.keys() == {variable}
     assert name in found[variable][0]
@@ -274,7 +274,7 @@ def test_production_refuses_a_secret_that_is_named_twice(previous: str) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_beside_a_private_key_the_secret_is_named_again_to_verify(tmp_path: Path) -> None:
+def test_a_secret_verifies_beside_a_private_key_if_listed_as_previous(tmp_path: Path) -> None:
     key = write_key(tmp_path / "key")
     configure("production", JWT_SECRET_KEY=SECRET, JWT_PREVIOUS_SECRET_KEYS=SECRET, JWT_PRIVATE_KEY_FILE=key.path)
     assert load_settings().jwt_previous_secret_keys == (SECRET,)
@@ -294,25 +294,25 @@ def test_beside_a_private_key_the_secret_is_named_again_to_verify(tmp_path: Path
         "CHANGE_ME_CHANGE_ME_CHANGE_ME_CHANGE_ME",
     ],
 )
-def test_production_refuses_the_secrets_of_manuals(secret: str) -> None:
+def test_production_refuses_example_secrets_of_documentation(secret: str) -> None:
     assert problems("production", JWT_SECRET_KEY=secret) == {"JWT_SECRET_KEY": ["Looks like an example value."]}
 
 
 @pytest.mark.usefixtures("environment")
 def test_a_pem_key_is_no_secret(tmp_path: Path) -> None:
-    """Its public half, known to all, would sign tokens."""
+    """The PEM of a public key is not secret: anyone could sign tokens with it."""
     for text in (public_pem(new_key("ES256")), private_pem(new_key("EdDSA"))):
         (tmp_path / "key").write_bytes(text)
         found = problems("testing", JWT_SECRET_KEY_FILE=str(tmp_path / "key"))
         assert "JWT_PRIVATE_KEY_FILE" in found["JWT_SECRET_KEY"][0]
 
 
-# What else hangs on the secrets
+# Keyed hashes
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_private_key_alone_carries_the_service_s_hashes(tmp_path: Path, algorithm: str) -> None:
-    """All replicas have the same, none can be told from the key set, and a rotation keeps them."""
+def test_keyed_hashes_work_with_a_private_key_alone(tmp_path: Path, algorithm: str) -> None:
+    """All replicas derive the same secret, the key set does not reveal it, and a rotation keeps it."""
     key = write_key(tmp_path / "key", algorithm)
     alone = settings_for("sqlite:////nowhere/x.db", jwt_secret_key="", jwt_private_key_file=key.path)
     (secret,) = service_secrets(alone)
@@ -320,7 +320,7 @@ def test_a_private_key_alone_carries_the_service_s_hashes(tmp_path: Path, algori
     assert key.private_number.hex() not in secret
     signature = KeyedHasher(alone).sign(b"purpose", b"data")
     assert KeyedHasher(alone).verify(b"purpose", b"data", signature)
-    # The same key in another file, and in another spelling.
+    # The same key in another file and another encoding.
     Path(tmp_path / "copy").write_bytes(Path(key.path).read_bytes().replace(b"\n", b"\r\n"))
     copy = settings_for("sqlite:////nowhere/x.db", jwt_secret_key="", jwt_private_key_file=str(tmp_path / "copy"))
     assert service_secrets(copy) == (secret,)
@@ -330,14 +330,14 @@ def test_a_private_key_alone_carries_the_service_s_hashes(tmp_path: Path, algori
     assert KeyedHasher(alone).sign(b"purpose", b"data") != signature
 
 
-def test_a_secret_beside_a_private_key_outlives_its_rotation(tmp_path: Path) -> None:
+def test_a_rotation_of_the_private_key_keeps_the_hashes_of_the_secret(tmp_path: Path) -> None:
     before = settings_for("sqlite:////nowhere/x.db", jwt_private_key_file=write_key(tmp_path / "a").path)
     after = settings_for("sqlite:////nowhere/x.db", jwt_private_key_file=write_key(tmp_path / "b").path)
     assert KeyedHasher(before).sign(b"purpose", b"data") == KeyedHasher(after).sign(b"purpose", b"data")
     assert service_secrets(before)[0] == service_secrets(after)[0] == before.jwt_secret_key
 
 
-def test_cursors_and_kept_answers_work_without_a_secret(
+def test_cursors_and_stored_responses_work_without_a_secret(
     app: Flask, database_url: str, alice: Person, tmp_path: Path
 ) -> None:
     changes = {"jwt_secret_key": "", "jwt_private_key_file": write_key(tmp_path / "key").path}

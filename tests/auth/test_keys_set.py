@@ -1,4 +1,4 @@
-"""/.well-known/jwks.json: what other services learn of the keys, and that it is enough to verify our access tokens."""
+"""/.well-known/jwks.json: its content and caching, and that other services can verify access tokens with it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.conftest import API, Person
 
 PATH = "/.well-known/jwks.json"
 ORIGIN = {"Origin": "https://elsewhere.example.net"}
-# The name that every library knows. RFC 9864 has a newer one, Ed25519, which joserfc would rather see.
+# joserfc warns about this name since RFC 9864 introduced "Ed25519", which other libraries do not know yet.
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
 MEMBERS = {"ES256": {"kty", "crv", "x", "y"}, "EdDSA": {"kty", "crv", "x"}}
 
 
 class Neighbour:
-    """Another service, written with another library: it knows the key set, issuer and audience, and nothing else."""
+    """A service that uses another library and knows only the key set, the issuer and the audience."""
 
     def __init__(self, document: str) -> None:
         self.keys = KeySet.import_key_set(json.loads(document))
@@ -42,7 +42,7 @@ class Neighbour:
         )
 
     def subject(self, token: str) -> str:
-        """Whose access token this is. Raises JoseError for any other text."""
+        """Return the subject of an access token. Raises JoseError for an invalid one."""
         decoded = joserfc_jwt.decode(token, self.keys, algorithms=["ES256", "EdDSA"])
         assert decoded.header["typ"] == "at+jwt"
         self.rules.validate(decoded.claims)
@@ -75,7 +75,7 @@ def test_another_service_verifies_our_tokens_with_the_key_set_alone(
             neighbour.subject(forged)
 
 
-def test_a_rotation_leaves_no_gap_for_another_service(
+def test_another_service_can_verify_during_a_rotation(
     app: Flask, database_url: str, alice: Person, tmp_path: Path
 ) -> None:
     old, new = (write_key(tmp_path / f"{name}.pem", kind) for name, kind in (("old", "ES256"), ("new", "EdDSA")))
@@ -89,17 +89,17 @@ def test_a_rotation_leaves_no_gap_for_another_service(
         assert [neighbour.subject(token) for token in tokens] == [str(alice.id)] * 2
 
 
-# What it says
+# Content
 
 
-def test_it_is_empty_where_a_secret_signs(app: Flask, client: FlaskClient) -> None:
+def test_the_set_is_empty_if_a_secret_signs(app: Flask, client: FlaskClient) -> None:
     response = client.get(PATH)
     assert (response.status_code, response.mimetype) == (200, "application/json")
     assert response.get_json() == {"keys": []}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_it_holds_public_members_alone(app: Flask, database_url: str, tmp_path: Path, algorithm: str) -> None:
+def test_the_set_contains_only_public_members(app: Flask, database_url: str, tmp_path: Path, algorithm: str) -> None:
     signing = write_key(tmp_path / "token.pem", algorithm)
     other = write_key(tmp_path / "token.pem.next", "ES256")
     third = write_key(tmp_path / "third.pem", "EdDSA")
@@ -117,8 +117,8 @@ def test_it_holds_public_members_alone(app: Flask, database_url: str, tmp_path: 
         assert all(re.fullmatch(r"[\w-]{43}", key[name]) for name in {"x", "y", "kid"} & key.keys())
 
 
-def test_names_are_the_thumbprints_of_the_standards(tmp_path: Path) -> None:
-    """RFC 8037, appendix A.3."""
+def test_the_kid_is_the_thumbprint_of_rfc_7638(tmp_path: Path) -> None:
+    """The example of RFC 8037 appendix A.3."""
     example = tmp_path / "example.pem"
     example.write_text(
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
@@ -128,16 +128,16 @@ def test_names_are_the_thumbprints_of_the_standards(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_another_library_gives_a_key_the_same_name(tmp_path: Path, algorithm: str) -> None:
+def test_another_library_computes_the_same_kid(tmp_path: Path, algorithm: str) -> None:
     key = write_key(tmp_path / "token.pem", algorithm)
     (theirs,) = KeySet.import_key_set({"keys": [dict(key.jwk)]}).keys
     assert theirs.thumbprint() == key.kid
 
 
-# How it is kept
+# Caching and CORS
 
 
-def test_caches_keep_it_for_minutes_and_ask_whether_it_changed(app: Flask, database_url: str, tmp_path: Path) -> None:
+def test_the_set_is_cached_for_minutes_and_revalidated(app: Flask, database_url: str, tmp_path: Path) -> None:
     path = write_key(tmp_path / "token.pem").path
     with replica(database_url, jwt_private_key_file=path) as app:
         client = app.test_client()
@@ -167,13 +167,13 @@ def test_other_routes_stay_closed_to_other_origins(client: FlaskClient) -> None:
         assert "Access-Control-Allow-Origin" not in client.get(path, headers=ORIGIN).headers
 
 
-def test_it_lies_below_the_prefix(database_url: str, app: Flask) -> None:
+def test_the_path_has_the_service_prefix(database_url: str, app: Flask) -> None:
     with replica(database_url, service_prefix="/example") as prefixed:
         assert prefixed.test_client().get("/example" + PATH).get_json() == {"keys": []}
         assert prefixed.test_client().get(PATH).status_code == 404
 
 
-def test_other_services_sign_in_goes_on_in_maintenance(client: FlaskClient, carol: Person) -> None:
+def test_the_set_is_served_during_maintenance(client: FlaskClient, carol: Person) -> None:
     assert carol.patch("/service-context", json={"maintenance": True}).status_code == 200
     deadline = time.monotonic() + 5
     while client.get(f"{API}/posts").status_code != 503:

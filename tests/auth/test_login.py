@@ -20,7 +20,7 @@ from tests.auth.support import NOT_STRINGS, claims_of, get_me, log_in, refresh, 
 from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
 
 CLAIMS = {"iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"}
-# What differs from one answer to the next whatever was asked.
+# Headers that differ between any two responses.
 VARYING = {"X-Request-ID", "Date"}
 
 
@@ -32,7 +32,7 @@ def stored_hash(app: Flask, person: Person) -> str:
 
 
 def essence(response: TestResponse) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
-    """All that a client can tell of an answer, but for what varies by nature."""
+    """Return the parts of a response that must not reveal why a login failed."""
     body = {k: v for k, v in response.get_json().items() if k != "request_id"}
     return response.status_code, body, [(k, v) for k, v in response.headers if k not in VARYING]
 
@@ -50,13 +50,13 @@ def test_a_login_answers_with_the_user_and_a_pair_of_tokens(client: FlaskClient,
     assert refresh(client, answer["refresh_token"]).status_code == 200
 
 
-def test_the_answer_is_stored_nowhere_and_has_no_tag(client: FlaskClient, alice: Person) -> None:
+def test_the_response_is_not_cacheable_and_has_no_etag(client: FlaskClient, alice: Person) -> None:
     headers = log_in(client, alice.email).headers
     assert headers["Cache-Control"] == "no-store"
     assert "ETag" not in headers
 
 
-def test_the_access_token_is_as_the_contract_has_it(client: FlaskClient, alice: Person) -> None:
+def test_the_claims_of_the_access_token(client: FlaskClient, alice: Person) -> None:
     token = log_in(client, alice.email).get_json()["access_token"]
     header, claims = jwt.get_unverified_header(token), claims_of(token)
     assert header.keys() == {"alg", "typ", "kid"}
@@ -68,7 +68,7 @@ def test_the_access_token_is_as_the_contract_has_it(client: FlaskClient, alice: 
     assert claims["nbf"] == claims["iat"]
 
 
-def test_the_refresh_token_is_as_the_contract_has_it(client: FlaskClient, alice: Person) -> None:
+def test_the_claims_of_the_refresh_token(client: FlaskClient, alice: Person) -> None:
     token = log_in(client, alice.email).get_json()["refresh_token"]
     claims = claims_of(token)
     assert jwt.get_unverified_header(token)["typ"] == "rt+jwt"
@@ -77,14 +77,14 @@ def test_the_refresh_token_is_as_the_contract_has_it(client: FlaskClient, alice:
     assert claims["exp"] - claims["iat"] == pytest.approx(timedelta(days=7).total_seconds(), abs=1)
 
 
-def test_each_token_has_an_id_of_its_own(client: FlaskClient, alice: Person) -> None:
+def test_each_token_has_a_unique_id(client: FlaskClient, alice: Person) -> None:
     answers = [log_in(client, alice.email).get_json() for _ in range(2)]
     tokens = [claims_of(answer[kind]) for answer in answers for kind in ("access_token", "refresh_token")]
     assert len({claims["jti"] for claims in tokens}) == 4
     assert len({claims["sid"] for claims in tokens}) == 2
 
 
-def test_a_session_remembers_where_it_began(client: FlaskClient, app: Flask, alice: Person) -> None:
+def test_a_session_stores_address_and_user_agent(client: FlaskClient, app: Flask, alice: Person) -> None:
     response = log_in(
         client,
         alice.email,
@@ -96,8 +96,8 @@ def test_a_session_remembers_where_it_began(client: FlaskClient, app: Flask, ali
     assert row.user_agent == ("Browser/1.0 " + "x" * 300)[:255]
 
 
-def test_what_no_text_may_hold_is_left_out_of_the_user_agent(client: FlaskClient, app: Flask, alice: Person) -> None:
-    # A header arrives as Latin-1: these are a NUL, an escape and a C1 control.
+def test_control_characters_are_removed_from_the_user_agent(client: FlaskClient, app: Flask, alice: Person) -> None:
+    # Headers are decoded as Latin-1: these are NUL, ESC and a C1 control character.
     environ = {"HTTP_USER_AGENT": "a\x00b\x1bc\x9bd\xe9"}
     response = log_in(client, alice.email, environ_overrides=environ)
     assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == "abcdé"
@@ -128,7 +128,7 @@ def test_a_failed_login_challenges_without_an_error_code(client: FlaskClient, al
 
 
 @pytest.mark.parametrize("password", ["", PASSWORD[:-1], PASSWORD + " ", PASSWORD.upper(), "x" * 128])
-def test_only_the_very_password_is_right(client: FlaskClient, alice: Person, password: str) -> None:
+def test_only_the_exact_password_is_accepted(client: FlaskClient, alice: Person, password: str) -> None:
     assert log_in(client, alice.email, password).status_code == (401 if password else 422)
 
 
@@ -137,7 +137,7 @@ def test_a_failed_login_begins_no_session(client: FlaskClient, alice: Person) ->
     assert len(alice.get("/auth/sessions").get_json()["items"]) == 1
 
 
-def test_a_hash_of_older_parameters_is_renewed(client: FlaskClient, app: Flask, alice: Person) -> None:
+def test_a_hash_with_older_parameters_is_renewed(client: FlaskClient, app: Flask, alice: Person) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     set_column(app, alice, password_hash=older)
     assert log_in(client, alice.email, "not the password").status_code == 401
@@ -164,7 +164,9 @@ def test_a_login_succeeds_when_no_slot_is_free_to_renew_the_hash(
 
 
 @pytest.mark.parametrize("stored", ["", "!", "plain text", "$2b$12$" + "a" * 53, "$argon2id$v=19$m=19456,t=2,p=1$!$!"])
-def test_what_is_no_hash_of_ours_lets_nobody_in(client: FlaskClient, app: Flask, alice: Person, stored: str) -> None:
+def test_nobody_can_log_in_with_an_invalid_stored_hash(
+    client: FlaskClient, app: Flask, alice: Person, stored: str
+) -> None:
     set_column(app, alice, password_hash=stored)
     for password in (PASSWORD, stored or "x"):
         assert problem(log_in(client, alice.email, password)) == (401, "invalid_credentials")
@@ -177,7 +179,7 @@ def test_a_disabled_account_can_log_in_when_it_is_enabled_again(
     assert problem(log_in(client, alice.email)) == (401, "invalid_credentials")
     carol.patch(f"/users/{alice.id}", json={"is_active": True})
     assert log_in(client, alice.email).status_code == 200
-    # What was signed out by the disabling stays so.
+    # The sessions that were ended stay ended.
     assert problem(alice.get("/auth/me")) == (401, "token_revoked")
 
 
@@ -185,37 +187,37 @@ def test_a_disabled_account_can_log_in_when_it_is_enabled_again(
 def test_a_login_that_raced_a_change_of_the_account_fails(
     client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """The account changes while the guess is judged, after its hash was read."""
+    """The account changes while the password is verified, after its hash was read."""
     values: dict[str, dict[str, Any]] = {"password": {"password_hash": "!"}, "standing": {"is_active": False}}
 
-    def change_and_judge(password: str, encoded: str | None) -> bool:
+    def change_and_verify(password: str, encoded: str | None) -> bool:
         if change == "existence":
             alice.delete(f"/users/{alice.id}")
         else:
             set_column(app, alice, **values[change])
         return True
 
-    monkeypatch.setattr("app.auth.service.verify_password", change_and_judge)
+    monkeypatch.setattr("app.auth.service.verify_password", change_and_verify)
     assert problem(log_in(client, alice.email)) == (401, "invalid_credentials")
 
 
-def test_the_21st_session_ends_the_one_idle_longest(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_the_21st_session_ends_the_longest_idle_one(client: FlaskClient, alice: Person, clock: Clock) -> None:
     tokens = [alice.refresh_token]
     for _ in range(19):
         clock.forward(minutes=1)
         tokens.append(log_in(client, alice.email).get_json()["refresh_token"])
     clock.forward(minutes=1)
-    tokens[0] = refresh(client, tokens[0]).get_json()["refresh_token"]  # Now the second is idle longest.
+    tokens[0] = refresh(client, tokens[0]).get_json()["refresh_token"]  # Now the second one is idle longest.
     clock.forward(minutes=1)
     tokens.append(log_in(client, alice.email).get_json()["refresh_token"])
     answers = [refresh(client, token).status_code for token in tokens]
     assert answers == [200, 401, *[200] * 19]
 
 
-def test_only_live_sessions_count_as_many(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_only_live_sessions_count_towards_the_maximum(client: FlaskClient, alice: Person, clock: Clock) -> None:
     for _ in range(10):
         log_in(client, alice.email)
-    clock.forward(days=8)  # They all have died of idleness.
+    clock.forward(days=8)  # All of them have expired.
     first = log_in(client, alice.email).get_json()["refresh_token"]
     for _ in range(19):
         log_in(client, alice.email)
@@ -241,11 +243,11 @@ def test_unknown_fields_are_refused(client: FlaskClient, alice: Person, extra: s
     assert response.get_json()["errors"] == {extra: ["Unknown field."]}
 
 
-def test_what_can_be_no_address_is_said_so(client: FlaskClient) -> None:
+def test_an_invalid_address_is_a_validation_error(client: FlaskClient) -> None:
     response = log_in(client, "no address")
     assert response.get_json()["errors"] == {"email": ["Not a valid email address."]}
 
 
-def test_a_password_is_judged_by_no_rule_of_new_passwords(client: FlaskClient, alice: Person) -> None:
+def test_the_rules_for_new_passwords_do_not_apply(client: FlaskClient, alice: Person) -> None:
     for password in (" ", "short", "password1", alice.email):
         assert problem(log_in(client, alice.email, password)) == (401, "invalid_credentials")

@@ -27,7 +27,7 @@ def log_out(client: FlaskClient, token: str, place: str) -> TestResponse:
 
 @pytest.mark.parametrize("place", ["header", "body"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_either_token_ends_its_session_from_either_place(
+def test_either_token_ends_its_session_from_header_or_body(
     client: FlaskClient, app: Flask, alice: Person, kind: str, place: str
 ) -> None:
     response = log_out(client, token_of(alice, kind), place)
@@ -39,21 +39,19 @@ def test_either_token_ends_its_session_from_either_place(
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_other_sessions_go_on(client: FlaskClient, alice: Person) -> None:
+def test_other_sessions_stay_live(client: FlaskClient, alice: Person) -> None:
     other = log_in(client, alice.email).get_json()["access_token"]
     assert log_out(client, alice.access_token, "header").status_code == 204
     assert get_me(client, other).status_code == 200
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_second_logout_is_told_that_the_session_has_ended(client: FlaskClient, alice: Person, kind: str) -> None:
+def test_a_second_logout_is_token_revoked(client: FlaskClient, alice: Person, kind: str) -> None:
     log_out(client, alice.access_token, "header")
     assert problem(log_out(client, token_of(alice, kind), "header")) == REVOKED
 
 
-def test_the_first_end_of_a_session_is_the_one_remembered(
-    client: FlaskClient, app: Flask, alice: Person, clock: Clock
-) -> None:
+def test_the_first_reason_of_an_end_is_kept(client: FlaskClient, app: Flask, alice: Person, clock: Clock) -> None:
     log_out(client, alice.access_token, "header")
     ended = session_row(app, alice.session_id).revoked_at
     clock.forward(minutes=1)
@@ -75,14 +73,16 @@ def test_two_tokens_are_refused_and_end_nothing(client: FlaskClient, alice: Pers
     assert get_me(client, alice.access_token).status_code == 200
 
 
-def test_no_token_is_no_credentials(client: FlaskClient) -> None:
+def test_without_a_token_authentication_is_required(client: FlaskClient) -> None:
     response = client.post(PATH)
     assert problem(response) == (401, "authentication_required")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_ends_the_session_of_another(client: FlaskClient, alice: Person, bob: Person, kind: str) -> None:
+def test_a_token_for_the_session_of_another_user_ends_nothing(
+    client: FlaskClient, alice: Person, bob: Person, kind: str
+) -> None:
     foreign = reissue(token_of(bob, kind), sid=alice.session_id)
     assert problem(log_out(client, foreign, "header")) == REVOKED
     assert get_me(client, alice.access_token).status_code == 200
@@ -90,12 +90,12 @@ def test_nobody_ends_the_session_of_another(client: FlaskClient, alice: Person, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_expired_token_logs_nobody_out(client: FlaskClient, alice: Person, kind: str) -> None:
+def test_an_expired_token_ends_no_session(client: FlaskClient, alice: Person, kind: str) -> None:
     assert problem(log_out(client, reissue(token_of(alice, kind), exp=1), "header")) == (401, "token_expired")
     assert get_me(client, alice.access_token).status_code == 200
 
 
-def test_a_session_that_died_of_idleness_has_ended(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_an_idle_session_has_ended(client: FlaskClient, alice: Person, clock: Clock) -> None:
     clock.forward(days=7)
     assert problem(log_out(client, alice.refresh_token, "header")) == REVOKED
 

@@ -1,4 +1,4 @@
-"""GET /auth/me, and how soon a change of the account acts on those who hold its tokens."""
+"""GET /auth/me, and that a change of the account takes effect with the next request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.statements import counted
 REVOKED = (401, "token_revoked")
 
 
-def test_one_reads_all_of_oneself(alice: Person) -> None:
+def test_all_private_fields_are_returned(alice: Person) -> None:
     response = alice.get("/auth/me")
     assert response.status_code == 200
     user = response.get_json()
@@ -26,24 +26,24 @@ def test_one_reads_all_of_oneself(alice: Person) -> None:
     assert user == alice.get(f"/users/{alice.id}").get_json()
 
 
-def test_the_answer_has_a_strong_tag_and_is_stored_nowhere(alice: Person) -> None:
+def test_the_response_has_a_strong_etag_and_is_not_cacheable(alice: Person) -> None:
     response = alice.get("/auth/me", headers={"X-Request-ID": "x" * 128})
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Request-ID"] == "x" * 128
     assert response.headers["ETag"].startswith('"')
-    # The same thing at two addresses: a tag read here serves for a PATCH there.
+    # The same representation as GET /users/{id}, so that its ETag is valid in If-Match there.
     assert response.headers["ETag"] == alice.get(f"/users/{alice.id}").headers["ETag"]
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
-def test_who_holds_the_answer_is_told_that_it_holds(alice: Person, form: str) -> None:
+def test_a_current_etag_is_answered_304(alice: Person, form: str) -> None:
     tag = alice.get("/auth/me").headers["ETag"]
     response = alice.get("/auth/me", headers={"If-None-Match": form.format(tag)})
     assert (response.status_code, response.data) == (304, b"")
     assert response.headers["ETag"] == tag
 
 
-def test_a_change_gives_another_tag(alice: Person) -> None:
+def test_a_change_gives_another_etag(alice: Person) -> None:
     tag = alice.get("/auth/me").headers["ETag"]
     alice.patch(f"/users/{alice.id}", json={"bio": "Gardener"})
     response = alice.get("/auth/me", headers={"If-None-Match": tag})
@@ -63,32 +63,32 @@ def test_there_are_no_query_parameters(alice: Person, query: str) -> None:
     assert problem(alice.get(f"/auth/me?{query}")) == (422, "validation_error")
 
 
-def test_a_stranger_is_told_to_sign_in(client: FlaskClient) -> None:
+def test_an_anonymous_request_is_401(client: FlaskClient) -> None:
     response = client.get(f"{API}/auth/me")
     assert problem(response) == (401, "authentication_required")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_knowing_the_caller_takes_one_query(alice: Person) -> None:
+def test_identifying_the_caller_takes_one_query(alice: Person) -> None:
     with counted(alice.client.application) as statements:
         assert alice.get("/auth/me").status_code == 200
     assert len(statements) == 1
 
 
-def test_a_disabled_user_is_out_at_the_next_request(alice: Person, carol: Person) -> None:
+def test_a_disabled_user_is_refused_at_the_next_request(alice: Person, carol: Person) -> None:
     assert carol.patch(f"/users/{alice.id}", json={"is_active": False}).status_code == 200
     assert problem(alice.get("/auth/me")) == REVOKED
 
 
-def test_a_user_whom_an_operator_disables_in_the_database_is_out_too(app: Flask, alice: Person) -> None:
+def test_a_user_disabled_by_sql_is_refused_too(app: Flask, alice: Person) -> None:
     set_column(app, alice, is_active=False)
     assert problem(alice.get("/auth/me")) == REVOKED
     set_column(app, alice, is_active=True)
     assert alice.get("/auth/me").status_code == 200
 
 
-def test_a_deleted_user_is_out_at_the_next_request(alice: Person) -> None:
+def test_a_deleted_user_is_refused_at_the_next_request(alice: Person) -> None:
     assert alice.delete(f"/users/{alice.id}").status_code == 204
     assert problem(alice.get("/auth/me")) == REVOKED
 
@@ -107,7 +107,7 @@ def test_a_promoted_user_has_the_rights_at_the_next_request(alice: Person, carol
     assert alice.patch(f"/users/{carol.id}", json={"bio": "x"}).status_code == 200
 
 
-def test_the_id_of_a_deleted_user_goes_to_nobody_else(client: FlaskClient, alice: Person) -> None:
+def test_the_id_of_a_deleted_user_is_not_reused(client: FlaskClient, alice: Person) -> None:
     assert alice.delete(f"/users/{alice.id}").status_code == 204
     body = {"email": alice.email, "name": "Alice", "password": PASSWORD}
     again = client.post(f"{API}/auth/register", json=body).get_json()

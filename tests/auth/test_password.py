@@ -27,7 +27,7 @@ def errors_of(response: TestResponse) -> dict[str, Any]:
     return errors
 
 
-def test_the_new_password_is_the_only_one_from_then_on(client: FlaskClient, alice: Person) -> None:
+def test_only_the_new_password_is_accepted_afterwards(client: FlaskClient, alice: Person) -> None:
     response = change(alice)
     assert (response.status_code, response.data) == (204, b"")
     assert response.headers["Cache-Control"] == "no-store"
@@ -35,7 +35,7 @@ def test_the_new_password_is_the_only_one_from_then_on(client: FlaskClient, alic
     assert log_in(client, alice.email, NEW).status_code == 200
 
 
-def test_the_other_sessions_end_and_this_one_goes_on(
+def test_the_other_sessions_end_and_this_one_stays_live(
     client: FlaskClient, app: Flask, alice: Person, bob: Person
 ) -> None:
     other = log_in(client, alice.email).get_json()
@@ -62,7 +62,7 @@ def test_a_wrong_current_password_is_an_error_of_that_field(client: FlaskClient,
     response = change(alice, current_password=wrong)
     assert errors_of(response) == {"current_password": ["Is not your password."]}
     assert "WWW-Authenticate" not in response.headers
-    # Nothing has changed.
+    # Nothing was changed.
     assert get_me(client, other).status_code == 200
     assert log_in(client, alice.email).status_code == 200
 
@@ -79,13 +79,13 @@ def test_a_weak_new_password_is_refused_whatever_the_current_one(alice: Person, 
     assert errors_of(change(alice, new_password=new, current_password="wrong")).keys() == {"new_password"}
 
 
-def test_the_name_of_now_is_the_one_that_counts(alice: Person) -> None:
+def test_the_current_name_is_compared(alice: Person) -> None:
     alice.patch(f"/users/{alice.id}", json={"name": "Rosalind"})
     assert errors_of(change(alice, new_password="rosalind-1920")).keys() == {"new_password"}
 
 
 @pytest.mark.parametrize(("old", "new"), [(PASSWORD, PASSWORD), ("jos\u00e9 garc\u00eda", "jose\u0301 garci\u0301a")])
-def test_the_same_password_is_no_change(alice: Person, old: str, new: str) -> None:
+def test_the_same_password_is_refused(alice: Person, old: str, new: str) -> None:
     errors = errors_of(change(alice, current_password=old, new_password=new))
     assert errors == {"new_password": ["Must differ from the current password."]}
 
@@ -107,13 +107,13 @@ def test_unknown_fields_and_other_bodies_are_refused(client: FlaskClient, alice:
 
 
 @pytest.mark.parametrize("options", [{"json": BODY}, {"json": {}}, {"data": b"\xff"}])
-def test_a_stranger_is_told_to_sign_in_before_the_body_is_read(client: FlaskClient, options: dict[str, Any]) -> None:
+def test_an_anonymous_request_is_401_before_the_body_is_read(client: FlaskClient, options: dict[str, Any]) -> None:
     response = client.post(f"{API}/auth/password", **options)
     assert problem(response) == (401, "authentication_required")
 
 
 def test_a_token_of_a_refresh_is_enough(client: FlaskClient, alice: Person) -> None:
-    # The current password proves as much as a login does.
+    # The current password is as strong a proof as a login.
     alice.access_token = refresh(client, alice.refresh_token).get_json()["access_token"]
     assert change(alice).status_code == 204
 
@@ -122,20 +122,20 @@ def test_a_token_of_a_refresh_is_enough(client: FlaskClient, alice: Person) -> N
 def test_a_change_that_raced_another_fails(
     client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
 ) -> None:
-    """The account changes while the guess is judged, after its hash was read."""
+    """The account changes while the password is verified, after its hash was read."""
 
-    def change_and_judge(password: str, encoded: str | None) -> bool:
+    def change_and_verify(password: str, encoded: str | None) -> bool:
         set_column(app, alice, **values)
         return True
 
-    monkeypatch.setattr("app.auth.service.verify_password", change_and_judge)
+    monkeypatch.setattr("app.auth.service.verify_password", change_and_verify)
     assert errors_of(change(alice)).keys() == {"current_password"}
 
 
-def test_an_account_that_vanishes_meanwhile_has_no_password(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    def vanish_and_fold(email: str) -> str:
+def test_an_account_deleted_meanwhile_has_no_password(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def delete_and_fold(email: str) -> str:
         alice.delete(f"/users/{alice.id}")
         return email
 
-    monkeypatch.setattr("app.auth.service.fold", vanish_and_fold)
+    monkeypatch.setattr("app.auth.service.fold", delete_and_fold)
     assert errors_of(change(alice)).keys() == {"current_password"}

@@ -1,4 +1,4 @@
-"""POST /auth/refresh: rotation, the grace for concurrent tabs, replay, and both expiries."""
+"""POST /auth/refresh: rotation, the grace period for concurrent tabs, replay, and both expiries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REVOKED = (401, "token_revoked")
 
 
 def exchange(client: FlaskClient, token: str) -> str:
-    """Refresh with success; return the new refresh token."""
+    """Refresh successfully and return the new refresh token."""
     response = refresh(client, token)
     assert response.status_code == 200, response.text
     return str(response.get_json()["refresh_token"])
@@ -56,7 +56,7 @@ def test_the_new_access_token_is_not_fresh(client: FlaskClient, alice: Person) -
     assert problem(response) == (401, "fresh_token_required")
 
 
-def test_the_token_may_come_in_the_body(client: FlaskClient, alice: Person) -> None:
+def test_the_token_may_be_in_the_body(client: FlaskClient, alice: Person) -> None:
     response = client.post(f"{API}/auth/refresh", json={"refresh_token": alice.refresh_token})
     assert claims_of(response.get_json()["refresh_token"])["gen"] == 2
 
@@ -70,7 +70,7 @@ def test_two_tokens_are_refused_and_none_is_used(client: FlaskClient, app: Flask
 
 
 @pytest.mark.parametrize("options", [{}, {"json": {}}])
-def test_no_token_is_no_credentials(client: FlaskClient, options: dict[str, Any]) -> None:
+def test_without_a_token_authentication_is_required(client: FlaskClient, options: dict[str, Any]) -> None:
     response = client.post(f"{API}/auth/refresh", **options)
     assert problem(response) == (401, "authentication_required")
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
@@ -102,7 +102,7 @@ def test_the_body_must_be_an_object(client: FlaskClient, alice: Person, body: st
     assert problem(alice.post("/auth/refresh", **options)) == (422, "validation_error")
 
 
-# Grace
+# Grace period
 
 
 def test_the_token_just_replaced_gives_the_current_generation_again(
@@ -127,14 +127,14 @@ def test_the_window_does_not_slide(client: FlaskClient, alice: Person, clock: Cl
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_the_grace_is_used_up(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_the_uses_of_the_grace_period_are_limited(client: FlaskClient, alice: Person, clock: Clock) -> None:
     exchange(client, alice.refresh_token)
     for _ in range(GRACE_USES):
         exchange(client, alice.refresh_token)
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_each_rotation_has_a_grace_of_its_own(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_each_rotation_starts_a_new_grace_period(client: FlaskClient, alice: Person, clock: Clock) -> None:
     token = alice.refresh_token
     for _ in range(3):
         following = exchange(client, token)
@@ -148,7 +148,7 @@ def test_grace_covers_one_generation_only(client: FlaskClient, alice: Person, cl
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_the_setting_may_turn_grace_off(alice: Person, app: Flask, database_url: str, clock: Clock) -> None:
+def test_the_grace_period_can_be_disabled(alice: Person, app: Flask, database_url: str, clock: Clock) -> None:
     client = create_app(settings_for(database_url, refresh_grace_seconds=0)).test_client()
     exchange(client, alice.refresh_token)
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
@@ -185,7 +185,7 @@ def test_a_replay_ends_the_session_for_good(
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
     row = session_row(app, alice.session_id)
     assert (row.revoked_at, row.revoked_reason) == (clock.now, "replay")
-    # The access token, and the newest refresh token, are dead too.
+    # The access token and the newest refresh token are revoked too.
     assert problem(get_me(client, alice.access_token)) == REVOKED
     assert problem(refresh(client, reissue(alice.refresh_token, gen=row.generation))) == REVOKED
 
@@ -197,14 +197,14 @@ def test_a_replay_ends_no_other_session(client: FlaskClient, alice: Person, bob:
     assert get_me(client, bob.access_token).status_code == 200
 
 
-def test_revoked_beats_grace(client: FlaskClient, app: Flask, alice: Person, clock: Clock) -> None:
+def test_revocation_is_checked_before_grace(client: FlaskClient, app: Flask, alice: Person, clock: Clock) -> None:
     following = exchange(client, alice.refresh_token)
     assert client.post(f"{API}/auth/logout", headers=bearer(following)).status_code == 204
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
     assert session_row(app, alice.session_id).revoked_reason == "logout"
 
 
-def test_the_session_of_another_user_is_not_touched(
+def test_a_token_for_another_users_session_changes_nothing(
     client: FlaskClient, app: Flask, alice: Person, bob: Person
 ) -> None:
     token = reissue(bob.refresh_token, sid=alice.session_id, gen=7)
@@ -216,7 +216,7 @@ def test_the_session_of_another_user_is_not_touched(
 # Expiry
 
 
-def test_a_session_dies_of_idleness(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_an_idle_session_expires(client: FlaskClient, alice: Person, clock: Clock) -> None:
     clock.forward(days=6, hours=23)
     token = exchange(client, alice.refresh_token)
     clock.forward(days=7)
@@ -247,7 +247,7 @@ def test_a_session_ends_after_30_days_however_busy(
     assert problem(refresh(client, token)) == REVOKED
 
 
-def test_grace_does_not_outlive_the_session(client: FlaskClient, alice: Person, app: Flask, clock: Clock) -> None:
+def test_the_grace_period_ends_with_the_session(client: FlaskClient, alice: Person, app: Flask, clock: Clock) -> None:
     for _ in range(4):
         clock.forward(days=6)
         alice.refresh_token = exchange(client, alice.refresh_token)
@@ -257,39 +257,37 @@ def test_grace_does_not_outlive_the_session(client: FlaskClient, alice: Person, 
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-# Whose
+# The user of the session
 
 
-def test_a_disabled_user_refreshes_no_more(client: FlaskClient, alice: Person, carol: Person) -> None:
+def test_a_disabled_user_cannot_refresh(client: FlaskClient, alice: Person, carol: Person) -> None:
     carol.patch(f"/users/{alice.id}", json={"is_active": False})
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_a_user_whom_an_operator_disables_in_the_database_refreshes_no_more(
-    client: FlaskClient, app: Flask, alice: Person
-) -> None:
+def test_a_user_disabled_by_sql_cannot_refresh(client: FlaskClient, app: Flask, alice: Person) -> None:
     replaced, alice.refresh_token = alice.refresh_token, exchange(client, alice.refresh_token)
     set_column(app, alice, is_active=False)
     for token in (alice.refresh_token, replaced):
         assert problem(refresh(client, token)) == REVOKED
     assert session_row(app, alice.session_id).generation == 2
-    # Nothing of this was a replay: the session goes on when the account does.
+    # This was no replay: the session is valid again once the account is enabled.
     set_column(app, alice, is_active=True)
     exchange(client, alice.refresh_token)
 
 
-def test_an_account_that_is_enabled_in_the_midst_of_a_refresh_is_no_replay(
+def test_enabling_an_account_during_a_refresh_is_no_replay(
     client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        # It was disabled still when the rotation looked, and is not when the reason is looked for.
+        # Disabled for the UPDATE of the rotation, enabled for the SELECT that looks for the reason.
         patch.setattr(sessions, "write_one", lambda *_, **__: None)
         assert problem(refresh(client, alice.refresh_token)) == REVOKED
     assert session_row(app, alice.session_id).revoked_at is None
     exchange(client, alice.refresh_token)
 
 
-def test_a_deleted_user_refreshes_no_more(client: FlaskClient, alice: Person, carol: Person) -> None:
+def test_a_deleted_user_cannot_refresh(client: FlaskClient, alice: Person, carol: Person) -> None:
     assert carol.delete(f"/users/{alice.id}").status_code == 204
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
@@ -301,7 +299,7 @@ def test_last_used_moves_with_each_refresh(client: FlaskClient, alice: Person, c
     assert item["last_used_at"] > item["created_at"]
 
 
-def test_a_grace_that_has_closed_stays_closed_when_the_clock_steps_back(
+def test_a_grace_period_that_is_over_does_not_reopen_when_the_clock_is_set_back(
     alice: Person, client: FlaskClient, clock: Clock
 ) -> None:
     exchange(client, alice.refresh_token)

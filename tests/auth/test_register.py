@@ -49,24 +49,24 @@ def test_a_registration_answers_with_the_user_and_a_pair_of_tokens(client: Flask
     }
 
 
-def test_location_leads_to_the_new_user(client: FlaskClient) -> None:
+def test_location_is_the_url_of_the_new_user(client: FlaskClient) -> None:
     response = register(client)
     answer = response.get_json()
     assert response.headers["Location"] == f"{API}/users/{answer['user']['id']}"
     there = client.get(response.headers["Location"], headers=bearer(answer["access_token"]))
     assert there.get_json() == answer["user"]
-    # The tag of a 201 is that of what is at Location, which this body, with its tokens, is not.
+    # The ETag of a 201 describes the resource at Location, and this body is another representation.
     assert "ETag" not in response.headers
 
 
-def test_the_answer_is_stored_nowhere_and_carries_the_callers_request_id(client: FlaskClient) -> None:
+def test_the_response_is_not_cacheable_and_has_the_request_id(client: FlaskClient) -> None:
     response = client.post(f"{API}/auth/register", json=NOVEL, headers={"X-Request-ID": "try-1.a_b"})
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Request-ID"] == "try-1.a_b"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_database_holds_an_argon2id_hash_and_no_password(client: FlaskClient, app: Flask) -> None:
+def test_the_database_stores_an_argon2id_hash_and_no_password(client: FlaskClient, app: Flask) -> None:
     register(client)
     with app.app_context():
         row = fetch_one(select(User.password_hash))
@@ -80,7 +80,7 @@ def test_the_new_user_can_log_in(client: FlaskClient) -> None:
     assert log_in(client, "dora@example.com").status_code == 200
 
 
-def test_credentials_are_not_looked_at(client: FlaskClient) -> None:
+def test_credentials_are_ignored(client: FlaskClient) -> None:
     response = client.post(f"{API}/auth/register", json=NOVEL, headers={"Authorization": ",, ,"})
     assert response.status_code == 201
 
@@ -98,7 +98,7 @@ def test_credentials_are_not_looked_at(client: FlaskClient) -> None:
         pytest.param("ΣΑΣ@example.com", "σας@example.com", id="final sigma"),
     ],
 )
-def test_an_address_is_taken_however_it_is_spelt(client: FlaskClient, first: str, second: str) -> None:
+def test_a_taken_address_is_recognized_in_every_spelling(client: FlaskClient, first: str, second: str) -> None:
     assert register(client, email=first).status_code == 201
     assert problem(register(client, email=second)) == (409, "email_taken")
     assert log_in(client, second).status_code == 200
@@ -114,25 +114,25 @@ def test_an_address_is_taken_however_it_is_spelt(client: FlaskClient, first: str
         pytest.param("paul@example.org", id="another domain"),
     ],
 )
-def test_addresses_that_only_look_alike_are_different_accounts(client: FlaskClient, other: str) -> None:
+def test_similar_looking_addresses_are_different_accounts(client: FlaskClient, other: str) -> None:
     assert register(client, email="paul@example.com").status_code == 201
     assert register(client, email=other).status_code == 201
 
 
-def test_the_address_is_kept_as_it_was_spelt_but_for_its_domain(client: FlaskClient) -> None:
+def test_the_address_is_stored_as_sent_except_for_its_domain(client: FlaskClient) -> None:
     answer = register(client, email="Dora.Jose\u0301@xn--mnchen-3ya.EXAMPLE.com").get_json()
     assert answer["user"]["email"] == "Dora.Jos\u00e9@münchen.example.com"
 
 
 def long_email(local: int, whole: int) -> str:
-    """An address of `whole` characters, `local` of them before the @, with no label over 63."""
+    """Return an address with `whole` characters, `local` of them before the @, and no label over 63."""
     rest = whole - local - len("@.com")
     labels = "".join("d" if n % 60 else "." for n in range(1, rest))
     return "l" * local + "@" + labels + "d.com"
 
 
 @pytest.mark.parametrize(("local", "whole"), [(64, 254), (1, 254), (64, 100)])
-def test_the_longest_addresses_are_taken(client: FlaskClient, local: int, whole: int) -> None:
+def test_the_longest_addresses_are_accepted(client: FlaskClient, local: int, whole: int) -> None:
     email = long_email(local, whole)
     assert len(email) == whole
     assert register(client, email=email).status_code == 201
@@ -167,12 +167,12 @@ def test_the_longest_addresses_are_taken(client: FlaskClient, local: int, whole:
         pytest.param("d" * 100_000 + "@example.com", id="very long"),
     ],
 )
-def test_what_is_no_address_is_refused(client: FlaskClient, email: str) -> None:
+def test_an_invalid_address_is_refused(client: FlaskClient, email: str) -> None:
     assert errors_of(register(client, email=email)).keys() == {"email"}
 
 
 @pytest.mark.parametrize("name", ["Al", "N" * 80, "李小龍", "O'Néill-Smith 3rd", "<b>Dora</b>", "👩‍👩‍👧"])
-def test_a_name_is_anything_from_2_to_80_characters(client: FlaskClient, name: str) -> None:
+def test_a_name_may_have_2_to_80_characters(client: FlaskClient, name: str) -> None:
     assert register(client, name=name).get_json()["user"]["name"] == name
 
 
@@ -184,7 +184,7 @@ def test_other_names_are_refused(client: FlaskClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["8 digits", "x" * 128, "ünïcödé ☃", "p\u0061\u0308sswords", "  x      "])
-def test_a_password_is_anything_from_8_to_128_characters(client: FlaskClient, password: str) -> None:
+def test_a_password_may_have_8_to_128_characters(client: FlaskClient, password: str) -> None:
     assert register(client, password=password).status_code == 201
     assert log_in(client, "dora@example.com", password).status_code == 200
     assert log_in(client, "dora@example.com", unicodedata.normalize("NFD", password)).status_code == 200
@@ -208,7 +208,7 @@ def test_a_password_is_anything_from_8_to_128_characters(client: FlaskClient, pa
         *("dora@example.com", "Dora@Example.com"),
     ],
 )
-def test_short_common_and_own_passwords_are_refused(client: FlaskClient, password: str) -> None:
+def test_weak_passwords_are_refused(client: FlaskClient, password: str) -> None:
     assert errors_of(register(client, password=password)).keys() == {"password"}
 
 
@@ -220,7 +220,7 @@ def test_each_field_is_required_and_a_string(client: FlaskClient, field: str) ->
         assert errors_of(register(client, **{field: value})).keys() == {field}
 
 
-def test_all_wrong_fields_are_named_at_once(client: FlaskClient) -> None:
+def test_all_invalid_fields_are_reported_at_once(client: FlaskClient) -> None:
     body = {"email": 1, "password": "short", "role": "admin"}
     errors = errors_of(client.post(f"{API}/auth/register", json=body))
     assert errors.keys() == {"email", "name", "password", "role"}
@@ -242,13 +242,13 @@ def test_a_body_is_required(client: FlaskClient) -> None:
     assert problem(client.post(f"{API}/auth/register")) == (400, "malformed_request")
 
 
-def test_a_refusal_does_not_repeat_the_password(client: FlaskClient) -> None:
+def test_an_error_does_not_repeat_the_password(client: FlaskClient) -> None:
     response = register(client, email="no address", password="a-secret-of-mine")
     assert problem(response) == (422, "validation_error")
     assert "a-secret-of-mine" not in response.text
 
 
-def test_a_taken_address_leaves_its_account_alone(client: FlaskClient, alice: Person) -> None:
+def test_a_taken_address_does_not_change_its_account(client: FlaskClient, alice: Person) -> None:
     response = register(client, email=alice.email.upper(), password="another password")
     assert problem(response) == (409, "email_taken")
     assert log_in(client, alice.email).status_code == 200

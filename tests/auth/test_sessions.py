@@ -22,7 +22,7 @@ def items_of(person: Person, query: str = "") -> list[dict[str, Any]]:
 
 
 def another_session(client: FlaskClient, person: Person) -> tuple[int, str]:
-    """Log in once more; return the id of the new session and its access token."""
+    """Log in again and return the id of the new session and its access token."""
     token = log_in(client, person.email).get_json()["access_token"]
     return claims_of(token)["sid"], token
 
@@ -30,7 +30,7 @@ def another_session(client: FlaskClient, person: Person) -> tuple[int, str]:
 # Listing
 
 
-def test_one_lists_ones_live_sessions_the_newest_first(client: FlaskClient, alice: Person, bob: Person) -> None:
+def test_the_live_sessions_are_listed_newest_first(client: FlaskClient, alice: Person, bob: Person) -> None:
     second, _ = another_session(client, alice)
     response = alice.get(PATH)
     assert response.status_code == 200
@@ -45,7 +45,7 @@ def test_one_lists_ones_live_sessions_the_newest_first(client: FlaskClient, alic
     assert items[1]["ip"] == "127.0.0.1"
 
 
-def test_what_has_ended_is_not_listed(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_ended_sessions_are_not_listed(client: FlaskClient, alice: Person, clock: Clock) -> None:
     ended, _ = another_session(client, alice)
     alice.delete(f"{PATH}/{ended}")
     clock.forward(days=6)
@@ -57,17 +57,19 @@ def test_what_has_ended_is_not_listed(client: FlaskClient, alice: Person, clock:
     assert [item["id"] for item in items_of(alice)] == [idle_until_now, alice.session_id]
 
 
-def test_expiry_is_told_as_it_will_be(client: FlaskClient, alice: Person, app: Flask, clock: Clock) -> None:
+def test_expires_at_is_the_earlier_of_both_expiries(
+    client: FlaskClient, alice: Person, app: Flask, clock: Clock
+) -> None:
     for _ in range(4):
         clock.forward(days=6)
         alice.refresh_token = refresh(client, alice.refresh_token).get_json()["refresh_token"]
     (item,) = items_of(alice)
     ends = session_row(app, alice.session_id).expires_at
-    # 24 days are gone: seven more would be past the thirty.
+    # 24 days have passed, so that the absolute expiry comes before the idle expiry.
     assert item["expires_at"] == ends.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def test_the_list_is_walked_by_cursor_and_by_page(client: FlaskClient, alice: Person) -> None:
+def test_pagination_by_cursor_and_by_page(client: FlaskClient, alice: Person) -> None:
     ids = [alice.session_id, *(another_session(client, alice)[0] for _ in range(4))]
     walked, query = [], "?limit=2"
     while query:
@@ -81,15 +83,15 @@ def test_the_list_is_walked_by_cursor_and_by_page(client: FlaskClient, alice: Pe
     assert page["pagination"] == {"limit": 2, "page": 3, "pages": 3, "total": 5}
 
 
-def test_a_cursor_is_of_no_use_to_the_list_of_another(client: FlaskClient, alice: Person, bob: Person) -> None:
+def test_a_cursor_of_another_user_shows_only_own_sessions(client: FlaskClient, alice: Person, bob: Person) -> None:
     for _ in range(2):
         another_session(client, alice)
     cursor = alice.get(f"{PATH}?limit=1").get_json()["pagination"]["next_cursor"]
-    # Whatever place it names, it is a place among one's own.
+    # The cursor is valid, but the list has only the caller's sessions.
     assert all(item["id"] == bob.session_id for item in items_of(bob, f"?cursor={cursor}"))
 
 
-def test_the_list_has_a_weak_tag_and_is_stored_nowhere(alice: Person) -> None:
+def test_the_list_has_a_weak_etag_and_is_not_cacheable(alice: Person) -> None:
     response = alice.get(PATH)
     assert response.headers["ETag"].startswith('W/"')
     assert response.headers["Cache-Control"] == "no-store"
@@ -103,7 +105,7 @@ def test_head_answers_as_get_without_a_body(alice: Person) -> None:
     assert head.headers["ETag"] == alice.get(PATH).headers["ETag"]
 
 
-def test_a_list_takes_one_query_beside_the_callers(client: FlaskClient, app: Flask, alice: Person) -> None:
+def test_a_list_takes_one_query_besides_that_for_the_caller(client: FlaskClient, app: Flask, alice: Person) -> None:
     for _ in range(3):
         another_session(client, alice)
     with counted(app) as statements:
@@ -128,7 +130,7 @@ def test_a_list_takes_one_query_beside_the_callers(client: FlaskClient, app: Fla
         ("include_current=true", "include_current"),
     ],
 )
-def test_other_queries_are_refused(alice: Person, query: str, field: str) -> None:
+def test_invalid_queries_are_refused(alice: Person, query: str, field: str) -> None:
     response = alice.get(f"{PATH}?{query}")
     assert problem(response) == (422, "validation_error")
     assert response.get_json()["errors"].keys() == {field}
@@ -137,7 +139,7 @@ def test_other_queries_are_refused(alice: Person, query: str, field: str) -> Non
 # Ending one
 
 
-def test_one_ends_a_session_of_ones_own(client: FlaskClient, app: Flask, alice: Person) -> None:
+def test_a_user_can_end_a_session(client: FlaskClient, app: Flask, alice: Person) -> None:
     ended, token = another_session(client, alice)
     response = alice.delete(f"{PATH}/{ended}")
     assert (response.status_code, response.data) == (204, b"")
@@ -147,12 +149,12 @@ def test_one_ends_a_session_of_ones_own(client: FlaskClient, app: Flask, alice: 
     assert session_row(app, ended).revoked_reason == "ended"
 
 
-def test_one_may_end_the_very_session_one_speaks_in(alice: Person) -> None:
+def test_the_current_session_can_be_ended(alice: Person) -> None:
     assert alice.delete(f"{PATH}/{alice.session_id}").status_code == 204
     assert problem(alice.get("/auth/me")) == (401, "token_revoked")
 
 
-def test_a_session_that_has_ended_is_not_found(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_an_ended_session_is_not_found(client: FlaskClient, alice: Person, clock: Clock) -> None:
     ended, _ = another_session(client, alice)
     alice.delete(f"{PATH}/{ended}")
     assert problem(alice.delete(f"{PATH}/{ended}")) == (404, "not_found")
@@ -173,12 +175,14 @@ def test_the_session_of_another_is_not_found_even_by_an_administrator(
 
 
 @pytest.mark.parametrize("session_id", [*NOT_IDS, "999", str(2**63 - 1)])
-def test_what_is_no_session_is_not_found(alice: Person, session_id: str) -> None:
+def test_an_unknown_session_is_not_found(alice: Person, session_id: str) -> None:
     assert problem(alice.delete(f"{PATH}/{session_id}")) == (404, "not_found")
 
 
 @pytest.mark.parametrize("session_id", ["1", *NOT_IDS])
-def test_a_stranger_does_not_learn_whether_there_is_one(client: FlaskClient, alice: Person, session_id: str) -> None:
+def test_an_anonymous_request_does_not_reveal_whether_a_session_exists(
+    client: FlaskClient, alice: Person, session_id: str
+) -> None:
     response = client.delete(f"{API}{PATH}/{session_id}")
     assert problem(response) == (401, "authentication_required")
 
@@ -201,9 +205,7 @@ def test_all_but_the_current_one_end(client: FlaskClient, alice: Person, bob: Pe
     assert bob.get("/auth/me").status_code == 200
 
 
-def test_why_a_session_ended_first_is_what_is_kept(
-    client: FlaskClient, app: Flask, alice: Person, clock: Clock
-) -> None:
+def test_the_first_reason_of_an_end_is_kept(client: FlaskClient, app: Flask, alice: Person, clock: Clock) -> None:
     session_id, token = another_session(client, alice)
     client.post(f"{API}/auth/logout", headers=bearer(token))
     ended = session_row(app, session_id)
@@ -213,13 +215,15 @@ def test_why_a_session_ended_first_is_what_is_kept(
     assert ended.revoked_reason == "logout"
 
 
-def test_there_need_not_be_others(alice: Person) -> None:
+def test_without_other_sessions_it_succeeds(alice: Person) -> None:
     assert alice.delete(PATH).status_code == 204
     assert alice.get("/auth/me").status_code == 200
 
 
 @pytest.mark.parametrize(("flag", "status"), [("true", 401), ("false", 200)])
-def test_the_current_one_ends_too_on_demand(client: FlaskClient, alice: Person, flag: str, status: int) -> None:
+def test_include_current_ends_the_current_session_too(
+    client: FlaskClient, alice: Person, flag: str, status: int
+) -> None:
     _, token = another_session(client, alice)
     assert alice.delete(f"{PATH}?include_current={flag}").status_code == 204
     assert problem(get_me(client, token)) == (401, "token_revoked")
@@ -227,7 +231,7 @@ def test_the_current_one_ends_too_on_demand(client: FlaskClient, alice: Person, 
 
 
 @pytest.mark.parametrize("flag", ["", "1", "True", "yes", "null", "true&include_current=true"])
-def test_a_flag_is_true_or_false_and_stands_once(client: FlaskClient, alice: Person, flag: str) -> None:
+def test_the_flag_must_be_a_boolean_sent_once(client: FlaskClient, alice: Person, flag: str) -> None:
     _, token = another_session(client, alice)
     response = alice.delete(f"{PATH}?include_current={flag}")
     assert problem(response) == (422, "validation_error")
@@ -236,24 +240,24 @@ def test_a_flag_is_true_or_false_and_stands_once(client: FlaskClient, alice: Per
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/1"])
-def test_a_deletion_has_no_body_and_no_other_parameters(alice: Person, path: str) -> None:
+def test_unknown_parameters_and_bodies_are_refused(alice: Person, path: str) -> None:
     assert problem(alice.delete(path, json={"include_current": True})) == (422, "validation_error")
     assert problem(alice.delete(f"{path}?all=true")) == (422, "validation_error")
     assert alice.get("/auth/me").status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_stranger_is_told_to_sign_in(client: FlaskClient, method: str) -> None:
+def test_an_anonymous_request_is_401(client: FlaskClient, method: str) -> None:
     assert problem(client.open(API + PATH, method=method)) == (401, "authentication_required")
 
 
-def test_a_refresh_token_is_no_key_to_sessions(client: FlaskClient, alice: Person) -> None:
+def test_a_refresh_token_is_refused(client: FlaskClient, alice: Person) -> None:
     response = client.delete(API + PATH, headers=bearer(alice.refresh_token))
     assert problem(response) == (401, "token_invalid")
 
 
 @pytest.mark.parametrize("path", ["/auth/sessions", "/auth/sessions/{id}"])
 @pytest.mark.parametrize(("condition", "status"), [('"x"', 412), ('W/"x"', 412), ("", 412), ("*", 204)])
-def test_a_session_has_no_tag_that_could_match(alice: Person, path: str, condition: str, status: int) -> None:
+def test_conditional_requests_on_sessions_fail(alice: Person, path: str, condition: str, status: int) -> None:
     response = alice.delete(path.format(id=alice.session_id), headers={"If-Match": condition})
     assert response.status_code == status

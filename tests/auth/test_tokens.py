@@ -1,6 +1,6 @@
-"""The one rule of tokens: what every route that asks for one takes, and what it refuses as which problem.
+"""Token validation: which tokens routes accept, and the problem for each that they refuse.
 
-Each token is tried where its kind belongs: an access token at /auth/me, a refresh token at /auth/refresh.
+Access tokens are sent to /auth/me and refresh tokens to /auth/refresh.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def present(client: FlaskClient, kind: str, token: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_signed_again_is_as_good_as_the_first(client: FlaskClient, alice: Person, kind: str) -> None:
-    """Proves that what the tests below refuse is refused for the one thing that they change."""
+def test_a_token_signed_again_is_accepted(client: FlaskClient, alice: Person, kind: str) -> None:
+    """So the tests below fail only for the one thing that each changes."""
     assert present(client, kind, reissue(token_of(alice, kind))).status_code == 200
 
 
-# What is missing or different
+# Claims and headers
 
 
 @pytest.mark.parametrize(("kind", "claim"), REQUIRED)
@@ -80,7 +80,7 @@ def test_other_claims_are_refused(client: FlaskClient, alice: Person, kind: str,
 
 
 @pytest.mark.parametrize("generation", ["1", 1.0, True, -1, 2**31 - 1, 2**63, 10**30, [], {}])
-def test_a_generation_is_a_count(client: FlaskClient, alice: Person, generation: object) -> None:
+def test_a_generation_must_be_a_positive_integer(client: FlaskClient, alice: Person, generation: object) -> None:
     assert problem(refresh(client, reissue(alice.refresh_token, gen=generation))) == INVALID
     assert alice.get("/auth/me").status_code == 200
 
@@ -115,16 +115,16 @@ def test_other_headers_are_refused(client: FlaskClient, alice: Person, kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kid", [7, [], {}, True])
-def test_a_key_id_is_text(client: FlaskClient, alice: Person, kind: str, kid: object) -> None:
+def test_a_key_id_must_be_a_string(client: FlaskClient, alice: Person, kind: str, kid: object) -> None:
     assert problem(present(client, kind, reissue(token_of(alice, kind), headers={"kid": kid}))) == INVALID
 
 
-def test_one_kind_is_no_good_where_the_other_belongs(client: FlaskClient, alice: Person) -> None:
+def test_the_other_kind_of_token_is_refused(client: FlaskClient, alice: Person) -> None:
     assert problem(get_me(client, alice.refresh_token)) == INVALID
     assert problem(refresh(client, alice.access_token)) == INVALID
 
 
-def test_a_kind_is_what_header_and_claim_agree_on(client: FlaskClient, alice: Person) -> None:
+def test_typ_and_type_must_agree(client: FlaskClient, alice: Person) -> None:
     by_claim = reissue(alice.refresh_token, type="access")
     by_header = reissue(alice.refresh_token, headers={"typ": "at+jwt"})
     for token in (by_claim, by_header):
@@ -152,7 +152,7 @@ def test_another_algorithm_is_refused_signed_or_not(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-def test_a_good_signature_of_another_algorithm_is_refused(
+def test_a_valid_signature_with_another_algorithm_is_refused(
     client: FlaskClient, alice: Person, kind: str, algorithm: str
 ) -> None:
     token = token_of(alice, kind)
@@ -181,7 +181,7 @@ def test_every_character_of_a_token_is_signed(client: FlaskClient, alice: Person
 
 
 @pytest.mark.parametrize("claims", [{"sub": "2"}, {"sid": 2}, {"fresh": True}, {"exp": TEN_YEARS * 20}], ids=json.dumps)
-def test_claims_are_not_changed_without_the_key(client: FlaskClient, alice: Person, claims: dict[str, Any]) -> None:
+def test_changed_claims_invalidate_the_signature(client: FlaskClient, alice: Person, claims: dict[str, Any]) -> None:
     header, _, signature = alice.access_token.split(".")
     forged = ".".join([header, encoded(claims_of(alice.access_token) | claims), signature])
     assert problem(get_me(client, forged)) == INVALID
@@ -200,18 +200,18 @@ def test_claims_are_not_changed_without_the_key(client: FlaskClient, alice: Pers
     ],
     ids=lambda token: token[:20],
 )
-def test_what_is_no_token_is_refused(client: FlaskClient, token: str) -> None:
+def test_a_string_that_is_no_token_is_refused(client: FlaskClient, token: str) -> None:
     if "[" not in token and not token.startswith("="):
         assert problem(get_me(client, token)) == INVALID
         assert problem(refresh(client, token)) == INVALID
-    # Where the grammar of the header does not come first.
+    # In the body, where the grammar of the Authorization header does not apply.
     response = client.post(f"{API}/auth/refresh", json={"refresh_token": token[:4096]})
     assert problem(response) == INVALID
 
 
 @pytest.mark.parametrize("payload", [b"[" * 3000, b"[]", b'"text"', b"{", b"\xff", b'{"exp": NaN}', b"null", b""])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_signed_payload_that_holds_no_claims_is_refused(
+def test_a_signed_payload_without_claims_is_refused(
     client: FlaskClient, alice: Person, kind: str, payload: bytes
 ) -> None:
     token = sign(jwt.get_unverified_header(token_of(alice, kind)), payload)
@@ -246,33 +246,35 @@ def test_clocks_may_differ_by_30_seconds(
         assert problem(response) == expected
 
 
-def test_an_expired_token_that_is_not_ours_is_just_not_ours(client: FlaskClient, alice: Person) -> None:
+def test_an_expired_token_with_an_invalid_signature_is_token_invalid(client: FlaskClient, alice: Person) -> None:
     for changes in ({"key": OTHER_KEY}, {"headers": {"kid": "unknown"}}, {"without": ["sid"]}):
         assert problem(get_me(client, reissue(alice.access_token, exp=1, **changes))) == INVALID
 
 
-# Whose
+# Session and user
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "changes", [{"sub": "999999"}, {"sub": str(2**63 - 1)}, {"sid": 0}, {"sid": 999999}, {"sid": 2**63 - 1}]
 )
-def test_a_token_of_no_session_is_revoked(
+def test_a_token_of_an_unknown_session_is_token_revoked(
     client: FlaskClient, alice: Person, kind: str, changes: dict[str, Any]
 ) -> None:
     assert problem(present(client, kind, reissue(token_of(alice, kind), **changes))) == REVOKED
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_session_is_its_users_alone(client: FlaskClient, alice: Person, bob: Person, kind: str) -> None:
+def test_the_session_of_a_token_must_belong_to_its_user(
+    client: FlaskClient, alice: Person, bob: Person, kind: str
+) -> None:
     assert problem(present(client, kind, reissue(token_of(bob, kind), sid=alice.session_id))) == REVOKED
     assert problem(present(client, kind, reissue(token_of(bob, kind), sub=str(alice.id)))) == REVOKED
     for person in (alice, bob):
         assert present(client, kind, token_of(person, kind)).status_code == 200
 
 
-# What the refusals say
+# Error responses
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_a_session_is_its_users_alone(client: FlaskClient, alice: Person, bob: P
         ({"sid": 999999}, "token_revoked", "has ended"),
     ],
 )
-def test_a_refusal_challenges_with_invalid_token(
+def test_a_refused_token_is_challenged_with_invalid_token(
     client: FlaskClient, alice: Person, changes: dict[str, Any], code: str, words: str
 ) -> None:
     response = get_me(client, reissue(alice.access_token, **changes))
@@ -295,7 +297,7 @@ def test_a_refusal_challenges_with_invalid_token(
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_token_comes_before_whether_the_thing_exists(client: FlaskClient, alice: Person) -> None:
+def test_the_token_is_validated_before_the_resource_is_looked_up(client: FlaskClient, alice: Person) -> None:
     expired = bearer(reissue(alice.access_token, exp=1))
     for method, path in (("DELETE", "/auth/sessions/999"), ("DELETE", "/posts/999"), ("GET", "/users/999/export")):
         assert problem(client.open(API + path, method=method, headers=expired)) == EXPIRED
@@ -306,7 +308,7 @@ def test_a_token_comes_before_whether_the_thing_exists(client: FlaskClient, alic
 
 @pytest.fixture
 def rotated(app: Flask, database_url: str) -> FlaskClient:
-    """The service after its key was changed: the tests' own key is the previous one."""
+    """A client of an application with a new key, for which the tests' key is the previous one."""
     settings = settings_for(database_url, jwt_secret_key=OTHER_KEY, jwt_previous_secret_keys=(KEY,))
     return create_app(settings).test_client()
 
@@ -324,14 +326,14 @@ def test_only_the_new_key_signs(rotated: FlaskClient, client: FlaskClient, alice
     assert problem(get_me(client, token)) == INVALID
 
 
-def test_a_key_id_does_not_lend_another_keys_name(rotated: FlaskClient, alice: Person) -> None:
+def test_a_key_does_not_verify_with_the_kid_of_another(rotated: FlaskClient, alice: Person) -> None:
     new_kid = jwt.get_unverified_header(refresh(rotated, alice.refresh_token).get_json()["access_token"])["kid"]
     assert problem(get_me(rotated, reissue(alice.access_token, headers={"kid": new_kid}))) == INVALID
     assert problem(get_me(rotated, reissue(alice.access_token, key=OTHER_KEY))) == INVALID
 
 
 @pytest.mark.parametrize("changes", [{"jwt_issuer": "elsewhere"}, {"jwt_audience": "elsewhere"}])
-def test_another_service_with_the_same_key_is_another(
+def test_tokens_of_another_service_with_the_same_key_are_refused(
     app: Flask, database_url: str, alice: Person, changes: dict[str, str]
 ) -> None:
     elsewhere = create_app(replace(settings_for(database_url), **changes)).test_client()  # type: ignore[arg-type]

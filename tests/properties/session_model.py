@@ -1,6 +1,6 @@
-"""What a client may expect of sessions, written down a second time: from the contract alone, and without a database.
+"""A model of sessions, written from the HTTP contract, to compare the implementation with.
 
-A method tells the answer that a request must get at this moment, and does to the model what the request does.
+Each method returns the response that a request must get now, and applies the effect of the request to the model.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ WRONG_FIELD: Answer = (422, "validation_error")
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was given out, and the whole seconds between which it is good as far as itself says."""
+    """An issued token, with its `nbf` and `exp` in seconds since the epoch."""
 
     text: str = field(repr=False)
     issued: int
     expires: int
 
-    def judge(self, now: datetime) -> Answer:
-        """The answer to this token by its own times."""
+    def validate(self, now: datetime) -> Answer:
+        """Return the response that the times in the token require."""
         if self.issued > (now + LEEWAY).timestamp():
             return INVALID
         return EXPIRED if self.expires <= (now - LEEWAY).timestamp() else OK
@@ -42,7 +42,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two tokens of one answer, and the generation of the refresh token."""
+    """The two tokens of a response, and the generation of the refresh token."""
 
     access: Token
     refresh: Token
@@ -51,7 +51,7 @@ class Pair:
 
 @dataclass(eq=False)
 class Account:
-    """Somebody with a password."""
+    """An account with its password and its sessions."""
 
     id: int
     email: str
@@ -61,11 +61,11 @@ class Account:
     sessions: list[ModelSession] = field(default_factory=list)
 
     def log_in(self, password: str) -> Answer:
-        """Judge a login; `begin` says what a successful one does."""
+        """Return the response to a login; `begin` applies a successful one."""
         return OK if self.is_active and password == self.password else REFUSED
 
     def begin(self, session_id: int, now: datetime) -> ModelSession:
-        """Add a session; of too many live ones the idlest ends."""
+        """Add a session, and end those beyond the maximum that are idle longest."""
         live = [session for session in self.sessions if session.is_live(now)]
         live.sort(key=lambda session: (session.last_used, session.id), reverse=True)
         end(live[MAX_SESSIONS - 1 :])
@@ -74,14 +74,14 @@ class Account:
         return session
 
     def disable(self) -> None:
-        """Close the account: its sessions end, and stay ended when it is opened again."""
+        """Disable the account and end its sessions, which stay ended when it is enabled again."""
         self.is_active = False
         end(self.sessions)
 
 
 @dataclass(eq=False)
 class ModelSession:
-    """One login."""
+    """One session."""
 
     account: Account
     id: int
@@ -97,24 +97,24 @@ class ModelSession:
         self.last_used = self.rotated
 
     def is_live(self, now: datetime) -> bool:
-        """Whether its tokens are good for anything."""
+        """Return whether the session is neither revoked nor expired."""
         return not self.is_revoked and now < self.ends and now < self.idle_ends
 
     def give(self, access: str, refresh: str, generation: int, now: datetime) -> None:
-        """Remember an answer."""
+        """Store the tokens of a response."""
         issued, access_ends = floor(now.timestamp()), floor((now + ACCESS).timestamp())
         refresh_token = Token(refresh, issued, floor(self.idle_ends.timestamp()))
         self.pairs.append(Pair(Token(access, issued, access_ends), refresh_token, generation))
 
     def show(self, token: Token, now: datetime) -> Answer:
-        """Present a token to any route that asks for one."""
-        judged = token.judge(now)
-        if judged != OK:
-            return judged
+        """Return the response of a route that requires this token."""
+        validated = token.validate(now)
+        if validated != OK:
+            return validated
         return OK if self.is_live(now) else REVOKED
 
     def refresh(self, token: Token, generation: int, now: datetime) -> Answer:
-        """Exchange a refresh token."""
+        """Return the response to a refresh with this token."""
         shown = self.show(token, now)
         if shown != OK:
             return shown
@@ -123,7 +123,7 @@ class ModelSession:
             self.rotated = self.last_used = now
             self.idle_ends = min(now + IDLE, self.ends)
             return OK
-        # A clock that was set back by more than clocks may differ opens no grace.
+        # A clock that was set back by more than the leeway opens no grace period.
         is_recent = now - GRACE < self.rotated <= now + LEEWAY
         if generation + 1 == self.generation and is_recent and self.grace_uses < GRACE_USES:
             self.grace_uses += 1
@@ -132,7 +132,7 @@ class ModelSession:
         return REVOKED
 
     def log_out(self, token: Token, now: datetime) -> Answer:
-        """End it by one of its tokens."""
+        """Return the response to a logout with one of the tokens."""
         shown = self.show(token, now)
         if shown != OK:
             return shown
@@ -140,7 +140,7 @@ class ModelSession:
         return DONE
 
     def end_one(self, token: Token, other: ModelSession, now: datetime) -> Answer:
-        """End a session by its id."""
+        """Return the response to DELETE /auth/sessions/{id}."""
         shown = self.show(token, now)
         if shown != OK:
             return shown
@@ -150,7 +150,7 @@ class ModelSession:
         return DONE
 
     def end_others(self, token: Token, now: datetime, *, include_current: bool = False) -> Answer:
-        """End the account's sessions, all but this one or all."""
+        """Return the response to DELETE /auth/sessions."""
         shown = self.show(token, now)
         if shown != OK:
             return shown
@@ -158,7 +158,7 @@ class ModelSession:
         return DONE
 
     def change_password(self, token: Token, current: str, new: str, now: datetime) -> Answer:
-        """Set another password."""
+        """Return the response to a change of the password."""
         shown = self.show(token, now)
         if shown != OK:
             return shown
@@ -169,6 +169,6 @@ class ModelSession:
 
 
 def end(sessions: Iterable[ModelSession]) -> None:
-    """End some sessions for good."""
+    """Revoke sessions."""
     for session in sessions:
         session.is_revoked = True

@@ -1,4 +1,4 @@
-"""Sessions under any order of events: the server answers as the model does, and its rows are the model's."""
+"""Stateful property test: for any sequence of events, responses and rows are those of the session model."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from tests.properties.examples import examples
 from tests.properties.session_model import GRACE_USES, MAX_SESSIONS, OK, Account, Answer, ModelSession, Pair, Token
 
 NUMBERS = itertools.count()
-# Every edge there is in the rules, from both sides, and back over some of them.
+# Just before, at and after each time limit of the rules.
 MOMENTS = [timedelta(seconds=s) for s in (0.5, 1, 5, 9.5, 10, 29.5, 30, 31)]
 LONG_TIMES = [*(timedelta(seconds=s) for s in (60, 840, 900, 930)), *(timedelta(days=d) for d in (1, 6.5, 7))]
 BACK = [-timedelta(seconds=s) for s in (1, 5, 30, 31)]
 SPANS = st.lists(st.sampled_from([*MOMENTS, *BACK]), min_size=1, max_size=3)
-# Which session an event is about: the newest live one and so on, or, below zero, one that has ended.
+# The session of an event, counted from the newest live one; negative numbers select an ended one.
 PLACES = st.sampled_from([0, 0, 0, 1, 1, 2, 3, -1, -2])
 
 
 def any_token_of(draw: Any, pairs: list[Pair]) -> Pair:
-    """One of some pairs, the newest first of all."""
+    """Draw one of some pairs, shrinking towards the newest."""
     pair: Pair = draw(st.sampled_from(pairs[::-1]))
     return pair
 
 
 class SessionMachine(RuleBasedStateMachine):
-    """Two accounts, their sessions on every device, and whoever stole a token of theirs."""
+    """Two accounts with sessions on several devices, and the requests of clients and attackers."""
 
     def __init__(self, app: Flask, clock: Clock) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class SessionMachine(RuleBasedStateMachine):
         return self.client.open(API + path, method=method, headers=headers, **options)
 
     def _begin(self, account: Account) -> None:
-        """Log in with the password of the account, which is open."""
+        """Log in to an enabled account with its password."""
         response = self._call("POST", "/auth/login", json={"email": account.email, "password": account.password})
         answered(response, OK)
         answer = response.get_json()
@@ -77,19 +77,19 @@ class SessionMachine(RuleBasedStateMachine):
 
     def _session(self, place: int) -> ModelSession:
         if not self._known(is_live=True):
-            # Else most of the events would be about the dead.
+            # Otherwise most events would concern ended sessions.
             self._open(self.accounts[0])
             self._begin(self.accounts[0])
         known = self._known(is_live=place >= 0) or self._known(is_live=True)
         return known[abs(place) % len(known)]
 
     def _known(self, *, is_live: bool) -> list[ModelSession]:
-        """The sessions that live, or those that don't, newest first."""
+        """Return the live sessions or the ended ones, newest first."""
         now = self.clock.now
         known = [s for account in self.accounts for s in account.sessions if s.is_live(now) == is_live]
         return sorted(known, key=lambda session: session.id, reverse=True)
 
-    # The heart of the matter, in every example.
+    # Every example begins with a login and the reuse of a replaced token.
     @initialize(spans=SPANS, then=st.sampled_from([0, 0, GRACE_USES]))
     def begin(self, spans: list[timedelta], then: int) -> None:
         self._begin(self.accounts[0])
@@ -134,7 +134,7 @@ class SessionMachine(RuleBasedStateMachine):
         then=st.sampled_from([0, 0, GRACE_USES]),
     )
     def refresh_again_later(self, place: int, spans: list[timedelta], then: int) -> None:
-        """A second tab, a retry after a lost answer, or a thief: left to chance, these would be too rare."""
+        """Reuse a replaced token, as a second tab, a retry or an attacker does. Random events do so too rarely."""
         session = self._session(place)
         pair = session.pairs[-1]
         self._forward(timedelta(seconds=2))
@@ -279,12 +279,12 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 def answered(response: TestResponse, expected: Answer) -> None:
-    """Check an answer against the model's."""
+    """Check that a response is the one of the model."""
     actual = (response.status_code, "") if response.status_code < 400 else problem(response)
     assert actual == expected
 
 
-def test_sessions_are_as_the_model_has_them(app: Flask, database_url: str, everybodys_clock: Clock) -> None:
+def test_sessions_behave_like_the_model(app: Flask, database_url: str, everybodys_clock: Clock) -> None:
     few = create_app(settings_for(database_url, max_sessions_per_user=MAX_SESSIONS))
 
     class Machine(SessionMachine):

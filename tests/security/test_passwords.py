@@ -1,4 +1,4 @@
-"""app/security/passwords.py: how passwords are hashed and verified, and which are refused."""
+"""app/security/passwords.py: hashing, verification, and the rules for new passwords."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ NAME, EMAIL = "Ada King", "ada.lovelace+work@mail.example.com"
 
 
 def older(**changes: int) -> str:
-    """A hash of today's parameters but for `changes`."""
+    """Return a hash with the current parameters except for `changes`."""
     parameters = {"time_cost": 2, "memory_cost": 19_456, "parallelism": 1} | changes
     return PasswordHasher(**parameters).hash("a password")  # type: ignore[arg-type]
 
 
-def test_hashes_are_of_argon2id_with_19_mib_two_passes_and_one_lane() -> None:
+def test_hashes_use_argon2id_with_19_mib_two_passes_and_one_lane() -> None:
     parameters = extract_parameters(hash_password("a password"))
     assert parameters.type is Type.ID
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19_456, 2, 1)
     assert (parameters.hash_len, parameters.salt_len) == (32, 16)
 
 
-def test_each_hash_has_a_salt_of_its_own() -> None:
+def test_each_hash_has_a_new_salt() -> None:
     assert hash_password("a password") != hash_password("a password")
 
 
-def test_a_hash_of_today_is_not_renewed() -> None:
+def test_a_hash_with_the_current_parameters_is_not_renewed() -> None:
     assert not needs_rehash(hash_password("a password"))
 
 
 @pytest.mark.parametrize("changes", [{"time_cost": 1}, {"memory_cost": 8192}, {"parallelism": 2}, {"hash_len": 16}])
-def test_a_hash_of_other_parameters_verifies_and_is_renewed(changes: dict[str, int]) -> None:
+def test_a_hash_with_other_parameters_verifies_and_is_renewed(changes: dict[str, int]) -> None:
     encoded = older(**changes)
     assert verify_password("a password", encoded)
     assert needs_rehash(encoded)
@@ -47,7 +47,7 @@ def test_a_hash_of_other_parameters_verifies_and_is_renewed(changes: dict[str, i
 @pytest.mark.parametrize(
     "password", ["a password", "x" * 128, "☃" * 128, "𝕏" * 128, " spaces ", "tab\there", "'--", ""]
 )
-def test_the_very_password_verifies(password: str) -> None:
+def test_the_exact_password_verifies(password: str) -> None:
     assert verify_password(password, hash_password(password))
 
 
@@ -65,7 +65,7 @@ def test_case_and_space_count() -> None:
 
 
 @pytest.mark.parametrize("password", ["garçon à l'œil", "Ångström units", "한국어 비밀번호", "ελληνικά ώρα"])
-def test_a_password_verifies_however_it_is_composed(password: str) -> None:
+def test_a_password_verifies_in_every_normalization_form(password: str) -> None:
     forms = [unicodedata.normalize(form, password) for form in FORMS]
     assert forms[0] != forms[1]
     for typed in forms:
@@ -74,15 +74,15 @@ def test_a_password_verifies_however_it_is_composed(password: str) -> None:
     assert is_same_password(*forms)
 
 
-def test_lookalikes_are_other_passwords() -> None:
-    assert not verify_password("ﬁnancial", hash_password("financial"))  # A ligature is no composition.
+def test_similar_looking_passwords_are_different() -> None:
+    assert not verify_password("ﬁnancial", hash_password("financial"))  # NFC keeps ligatures; only NFKC replaces them.
     assert not is_same_password("pаssword", "password")  # The first has a Cyrillic letter.
 
 
 @pytest.mark.parametrize(
     "encoded", ["", "x", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA", "$2b$12$" + "a" * 53]
 )
-def test_nothing_verifies_against_what_is_no_hash(encoded: str) -> None:
+def test_nothing_verifies_against_an_invalid_hash(encoded: str) -> None:
     assert not verify_password("a password", encoded)
 
 
@@ -91,8 +91,8 @@ def test_nothing_verifies_against_no_hash() -> None:
         assert not verify_password(password, None)
 
 
-def test_without_an_account_as_much_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hash that stands in for a missing one has the same parameters, so it takes the same time."""
+def test_an_unknown_account_takes_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dummy hash has the same parameters as a real one, so that verifying it takes the same time."""
     verified = []
 
     class Recorder(PasswordHasher):
@@ -109,11 +109,11 @@ def test_without_an_account_as_much_work_is_done(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "password", ["password1", "PASSWORD1", "12345678", "qwertyuiop", "iloveyou", "trustno1", "letmein1", "11111111"]
 )
-def test_the_commonest_passwords_are_refused_in_any_case(password: str) -> None:
+def test_common_passwords_are_refused_in_any_case(password: str) -> None:
     assert find_weakness(password) == "This password is too common: choose another one."
 
 
-def test_the_list_of_common_passwords_is_of_use() -> None:
+def test_the_list_of_common_passwords_is_loaded() -> None:
     assert len(passwords.common_passwords()) > 5_000
     assert all(len(word) >= passwords.MIN_LENGTH and word == word.casefold() for word in passwords.common_passwords())
 
@@ -127,14 +127,14 @@ def test_the_list_of_common_passwords_is_of_use() -> None:
         *("ada.lovelace+work@mail.example.com", "ADA.LOVELACE+WORK@MAIL.EXAMPLE.COM", "adalovelaceworkmailexamplecom"),
     ],
 )
-def test_what_is_but_a_name_is_refused(password: str) -> None:
+def test_a_password_based_on_a_name_is_refused(password: str) -> None:
     weakness = find_weakness(password, name=NAME, email=EMAIL)
     assert weakness == "Must not be based on the name or the email of the account, or on the name of this service."
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name_form", FORMS)
-def test_a_name_is_known_however_it_is_composed(form: Form, name_form: Form) -> None:
+def test_a_name_is_recognized_in_every_normalization_form(form: Form, name_form: Form) -> None:
     name = unicodedata.normalize(name_form, "Zoë Brönte")
     password = unicodedata.normalize(form, "zoëbrönte1847")
     assert find_weakness(password, name=name) is not None
@@ -147,16 +147,16 @@ def test_a_name_is_known_however_it_is_composed(form: Form, name_form: Form) -> 
         *("93751046", "????????", "        ", "🂡🂱🃁🃑🂮🂾🃎🃞"),
     ],
 )
-def test_other_passwords_are_not_judged(password: str) -> None:
+def test_other_passwords_are_accepted(password: str) -> None:
     assert find_weakness(password, name=NAME, email=EMAIL) is None
 
 
 @pytest.mark.parametrize("name", ["", "1234", "!!", "李"])
-def test_a_name_without_letters_refuses_nothing_by_chance(name: str) -> None:
+def test_a_name_without_letters_refuses_no_password(name: str) -> None:
     assert find_weakness("86420-97531", name=name, email="7@example.com") is None
 
 
-def test_warming_up_does_the_slow_things_once() -> None:
+def test_warm_up_fills_the_caches() -> None:
     passwords.common_passwords.cache_clear()
     passwords._dummy_hash.cache_clear()
     passwords.warm_up()
