@@ -105,10 +105,10 @@ def rows_of(figures: Figures) -> list[str]:
 
 ANSWERS = ("401 token_revoked", "403 forbidden", "200")
 HEADS = (
-    *("rounds", "refreshes", "answered 200", "of these, moved the session on", "of these, within the grace"),
-    *("answered otherwise", "rounds longer than the grace", "**forks**", "**false logouts**"),
-    *("sessions, each ended by a replay", "**tokens good after that replay**"),
-    *("changes acknowledged", "requests sent after them", "answered 401 `token_revoked`"),
+    *("rounds", "refreshes", "answered 200", "of these, rotated", "of these, in the grace period"),
+    *("other responses", "rounds longer than the grace period", "**forks**", "**false logouts**"),
+    *("sessions, each ended by a replay", "**tokens accepted after that replay**"),
+    *("changes", "requests after the changes", "answered 401 `token_revoked`"),
     *("answered 403 `forbidden` (demoted)", "answered 200 (promoted)", "**stale answers**"),
     *("time of the refreshes", "time of the changes"),
 )
@@ -125,29 +125,29 @@ def table_of(results: list[Figures]) -> str:
 def page_of(results: list[Figures], day: date, load: float) -> str:
     """docs/soak.md with these figures."""
     kinds = "\n".join(f"- {name}" for name in CHANGES)
-    return f"""# Soak: one token twenty times at once, and the first request after a change
+    return f"""# Soak test: concurrent refreshes, and requests after a change of rights
 
-`make soak` starts Gatepost on an empty database as production runs it, with {WORKERS} workers of {THREADS} threads and
-{GRACE_SECONDS} s of grace for the refresh token just replaced. It checks what follows on SQLite and on PostgreSQL,
-prints the figures and writes this page, in five to ten minutes. `make test` runs a small share of it,
+`make soak` starts Gatepost with production settings on an empty database, with {WORKERS} workers of {THREADS} threads
+and a grace period of {GRACE_SECONDS} s for replaced refresh tokens. It runs the following two parts on SQLite and on
+PostgreSQL, prints the figures and writes this page, in five to ten minutes. `make test` runs a small share of it:
 `tests/concurrency/test_soak.py`.
 
-**Refreshes.** In each round {PARALLEL} connections send one refresh token at one moment. Exactly one may move the
-session on, and the others must be given the same generation: two generations in a round are a *fork*, a refusal is a
-*false logout*. The next round goes on with any of the new tokens. After {CHAIN_ROUNDS} rounds the first token of the
-session is replayed, and every token of the last round is tried: whatever had forked off unseen would still be good.
+**Refreshes.** In each round, {PARALLEL} connections send the same refresh token at the same time. Exactly one request
+may rotate it, and the others must receive the same generation. Two generations in a round are a *fork*, a refused
+request is a *false logout*. The next round continues with any of the new tokens. After {CHAIN_ROUNDS} rounds, the
+first token of the session is replayed, and then every token of the last round is sent: all of them must be refused.
 
-**Changes.** All workers have met an access token. Then what it is good for changes, in one of these ways in turn:
+**Changes.** Every worker has accepted an access token. Then one of these changes is made, in turn:
 
 {kinds}
 
-Once that has been acknowledged, each worker, while the others are held still, is sent {EACH} requests with the token.
-One that is answered as before the change is *stale*.
+After the response to the change, each worker receives {EACH} requests with the token while the others are stopped. A
+response as before the change is *stale*.
 
 {table_of(results)}
 
 Measured on {day:%-d %B %Y}, Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} processors that
-clients, server and database shared with other work (load average {load:.1f} at the end). The times only tell how long
+clients, server and database shared with other work (load average {load:.1f} at the end). The times only show how long
 a run takes.
 """
 
