@@ -26,6 +26,8 @@ from tests.support.services.gatepost import GatepostServer
 
 T = TypeVar("T")
 CLIENT_TIMEOUT_SECONDS = 30
+# Shorter than Retry-After, so that the requests still compete.
+RETRY_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,13 @@ class Arena:
         assert surprise is None, log[surprise.start() :][:5000]
 
     def call(self, method: str, path: str, **options: Any) -> Reply:
-        """Send one request."""
-        return call(self.server, method, path, **options)
+        """Send one request, and again while it is refused because all hash slots are taken, as a client does."""
+        deadline = time.monotonic() + CLIENT_TIMEOUT_SECONDS
+        reply = call(self.server, method, path, **options)
+        while reply.outcome == (503, "overloaded") and time.monotonic() < deadline:
+            time.sleep(RETRY_SECONDS)
+            reply = call(self.server, method, path, **options)
+        return reply
 
     def rows(self, statement: str, **parameters: object) -> list[Any]:
         """Return what the database holds."""

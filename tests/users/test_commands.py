@@ -72,8 +72,8 @@ def test_create_admin_tells_all_that_is_wrong_at_once(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("password1\n", "password: This password is among the commonest"),
-        ("dora@example.com\n", "password: Must not be made of"),
+        ("password1\n", "password: This password is too common"),
+        ("dora@example.com\n", "password: Must not be based on"),
         ("x" * 9000, "password: Must have at most 128 characters."),
         ("", "Standard input has no line with the password."),
         (b"caf\xe9 au lait noir\n", "The password on standard input is not UTF-8."),
