@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -30,36 +32,57 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def running(kind: str, url: str, **environment: str) -> Iterator[GatepostServer]:
-    """Run a server on a new database, which is migrated first."""
-    migrate(url)
+    """Run a server on a migrated database."""
     with GatepostServer({**ENVIRONMENT, "DATABASE_URL": url, **environment}, server=kind) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
+def new_sqlite(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """Return a function that makes a migrated SQLite database, by copying one, and returns its URL."""
+
+    def make_template() -> Path:
+        path = tmp_path_factory.mktemp("template") / "gatepost.db"
+        migrate(f"sqlite:///{path}")
+        return path
+
+    def make() -> str:
+        template = kept.get("migrated SQLite file", lambda: nullcontext(make_template()))
+        return f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('servers'))}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def any_server(kind: str, backend: str, kept: Kept, new_database: NewDatabase) -> GatepostServer:
     """Two workers on either database, shared by most tests."""
-    return kept.get(f"{kind} on {backend}", lambda: running(kind, new_database()))
+
+    @contextmanager
+    def start() -> Iterator[GatepostServer]:
+        url = new_database()
+        migrate(url)
+        with running(kind, url) as server:
+            yield server
+
+    return kept.get(f"{kind} on {backend}", start)
 
 
 @pytest.fixture(scope="session")
-def sqlite_server(kind: str, kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> GatepostServer:
-    """Two workers on SQLite: the same server as `any_server` has there."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('servers') / 'gatepost.db'}"
-    return kept.get(f"{kind} on sqlite", lambda: running(kind, url))
+def sqlite_server(kind: str, kept: Kept, new_sqlite: NewDatabase) -> GatepostServer:
+    """Two workers on SQLite: the same server as `any_server` is there."""
+    return kept.get(f"{kind} on sqlite", lambda: running(kind, new_sqlite()))
 
 
 @pytest.fixture(scope="session")
-def proxied_server(kind: str, kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> GatepostServer:
+def proxied_server(kind: str, kept: Kept, new_sqlite: NewDatabase) -> GatepostServer:
     """One worker behind a proxy and below a prefix, with a low limit for bodies."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('proxied') / 'gatepost.db'}"
     environment = {
         "SERVICE_PREFIX": PREFIX,
         "TRUSTED_PROXIES": "1",
         "MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "WEB_CONCURRENCY": "1",
     }
-    return kept.get(f"{kind} behind a proxy", lambda: running(kind, url, **environment))
+    return kept.get(f"{kind} behind a proxy", lambda: running(kind, new_sqlite(), **environment))
 
 
 @contextmanager

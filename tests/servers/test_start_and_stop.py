@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import sqlite3
@@ -23,9 +24,10 @@ import psutil
 import pytest
 
 from tests.concurrency.race import Arena, Member
-from tests.conftest import API, ROOT
+from tests.conftest import API, ROOT, NewDatabase
 from tests.servers.conftest import Author, running
 from tests.servers.wire import (
+    WAIT_SECONDS,
     Connection,
     bearer,
     connections_to_workers,
@@ -38,11 +40,9 @@ from tests.servers.wire import (
 )
 from tests.support.services import LOOPBACK, free_port
 from tests.support.services.gatepost import GatepostServer
-from tests.support.services.process import bare_environment
+from tests.support.services.process import ServerProcess, bare_environment, private_folder
 
 SECRET = "k3Yv9-Qw7xZ_b2Np5-Lr8tUc1Ms4Ha6Df0Ge"
-# A guard against a server that does not end. An idle one takes a second or two.
-STOP_SECONDS = 40
 LOAD_CLIENTS = 8
 COMMANDS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "run:app"],
@@ -50,11 +50,19 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def new_server(kind: str, tmp_path: Path) -> Iterator[GatepostServer]:
-    """A server of the test's own, with long limits for the locks that a test holds."""
-    with running(kind, f"sqlite:///{tmp_path / 'gatepost.db'}") as server:
+@pytest.fixture(scope="module")
+def stopped_server(kind: str, new_sqlite: NewDatabase) -> Iterator[GatepostServer]:
+    """The server that the tests of this file stop, and start again."""
+    with running(kind, new_sqlite()) as server:
         yield server
+
+
+@pytest.fixture
+def own_server(stopped_server: GatepostServer) -> GatepostServer:
+    """A server that a test may stop."""
+    if not stopped_server.is_running:
+        stopped_server.start()
+    return stopped_server
 
 
 def log_entries(server: GatepostServer) -> list[dict[str, Any]]:
@@ -112,16 +120,16 @@ class Load:
         return answer.headers.get("connection") != "close"
 
 
-def test_sigterm_under_load_answers_every_request_that_was_begun(new_server: GatepostServer) -> None:
+def test_sigterm_under_load_answers_every_request_that_was_begun(own_server: GatepostServer) -> None:
     """A request that got no answer was not begun: the client may send it again."""
-    arena = Arena.of(new_server)
+    arena = Arena.of(own_server)
     member = arena.join()
-    with Load(new_server, member.log_in().access) as load:
+    with Load(own_server, member.log_in().access) as load:
         load.wait_for_answers(100)
-        code = new_server.stop()
+        code = own_server.stop()
     assert code == 0
     assert load.statuses.keys() == {201}
-    begun = {entry["request_id"] for entry in log_entries(new_server) if entry.get("route") == f"{API}/posts"}
+    begun = {entry["request_id"] for entry in log_entries(own_server) if entry.get("route") == f"{API}/posts"}
     assert begun == load.answered
     titles = {row.title for row in arena.rows("SELECT title FROM posts")}
     assert titles == load.answered
@@ -146,51 +154,55 @@ def wait_for_refusal(server: GatepostServer) -> None:
     wait_until(has_begun, "the server does not stop")
 
 
-def test_a_slow_request_that_was_begun_is_answered_after_sigterm(new_server: GatepostServer) -> None:
-    member = Arena.of(new_server).join()
+def test_a_slow_request_that_was_begun_is_answered_after_sigterm(own_server: GatepostServer) -> None:
+    member = Arena.of(own_server).join()
     token = member.log_in().access
     data = json_request("POST", f"{API}/posts", {"title": "Slow", "content": "Waits for a lock."}, bearer(token))
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(Connection(new_server)) for _ in range(3)]
+        connections = [stack.enter_context(Connection(own_server)) for _ in range(3)]
         release = stack.enter_context(write_lock(member))
         for connection in connections:
             connection.send(data)
-            wait_until(lambda connection=connection: find_owner(new_server, connection) is not None, "not accepted")  # type: ignore[misc]
+            wait_until(lambda connection=connection: find_owner(own_server, connection) is not None, "not accepted")  # type: ignore[misc]
         # The requests are in a worker by now, and wait for the lock.
         time.sleep(0.5)
-        new_server.signal(signal.SIGTERM)
-        wait_for_refusal(new_server)
+        own_server.signal(signal.SIGTERM)
+        wait_for_refusal(own_server)
         time.sleep(1)
-        assert new_server.is_running
+        assert own_server.is_running
         release()
         answers = [connection.receive() for connection in connections]
         assert [answer and answer.status for answer in answers] == [201] * 3
-    assert new_server.stop() == 0
+    assert own_server.stop() == 0
 
 
-def test_sigterm_ends_an_idle_server_soon_and_it_can_start_again_at_once(new_server: GatepostServer) -> None:
-    for _ in range(2):
-        with Connection(new_server) as kept, Connection(new_server) as silent:
-            assert kept.ask(request("GET /health HTTP/1.1")).status == 200
-            began = time.monotonic()
-            assert new_server.stop() == 0
-            assert time.monotonic() - began < STOP_SECONDS
-            assert kept.is_closed_by_server()
-            assert silent.is_closed_by_server()
-        new_server.start()
-    events = [entry["event"] for entry in log_entries(new_server)]
-    starts = [event for event in events if re.match("Starting (gunicorn|granian)", event)]
-    stops = [event for event in events if re.match("Shutting down", event)]
-    assert (len(starts), len(stops)) == (3, 2)
+def test_sigterm_ends_an_idle_server_and_it_starts_again_at_its_address(own_server: GatepostServer) -> None:
+    before = len(log_entries(own_server))
+    with Connection(own_server) as kept, Connection(own_server) as silent:
+        assert kept.ask(request("GET /health HTTP/1.1")).status == 200
+        own_server.signal(signal.SIGTERM)
+        assert_ended_by_itself(own_server)
+        own_server.start()
+        assert is_up(own_server)
+        assert kept.is_closed_by_server()
+        assert silent.is_closed_by_server()
+    events = [entry["event"] for entry in log_entries(own_server)[before:]]
+    assert len([event for event in events if event.startswith("Shutting down")]) == 1
+    assert len([event for event in events if re.match("Starting (gunicorn|granian)", event)]) == 1
 
 
-def test_ctrl_c_in_a_terminal_ends_the_server_soon(kind: str, tmp_path: Path) -> None:
-    """A terminal sends SIGINT to the server's processes all at once. No worker may be left to be killed."""
-    with running(kind, f"sqlite:///{tmp_path / 'gatepost.db'}") as server:
-        os.killpg(server.pid, signal.SIGINT)
-        assert server.wait() == 0
-        entries = log_entries(server)
-    assert not [entry for entry in entries if entry["level"] != "info"]
+def test_ctrl_c_in_a_terminal_ends_the_server_soon(own_server: GatepostServer) -> None:
+    """A terminal sends SIGINT to all processes of the server's group at once."""
+    os.killpg(own_server.pid, signal.SIGINT)
+    assert_ended_by_itself(own_server)
+
+
+def assert_ended_by_itself(server: GatepostServer) -> None:
+    """Check that a server that was sent a signal ends, and that no worker had to be killed."""
+    before = len(log_entries(server))
+    assert server.wait() == 0
+    found = [entry for entry in log_entries(server)[before:] if entry["level"] != "info"]
+    assert not found
 
 
 def test_a_killed_worker_is_replaced_and_its_numbers_are_kept(sqlite_server: GatepostServer) -> None:
@@ -204,7 +216,7 @@ def test_a_killed_worker_is_replaced_and_its_numbers_are_kept(sqlite_server: Gat
     with connections_to_workers(server) as connections:
         for connection in connections:
             assert connection.ask(request("GET /problems/not-found HTTP/1.1")).status == 200
-        before = count()
+        served = count()
         old = set(server.worker_pids())
         psutil.Process(min(old)).kill()
         wait_until(lambda: len(set(server.worker_pids()) - {min(old)}) == 2, "the worker was not replaced")
@@ -212,7 +224,7 @@ def test_a_killed_worker_is_replaced_and_its_numbers_are_kept(sqlite_server: Gat
         assert len(connections) == 2
         assert all(connection.ask(request(f"GET {API}/posts HTTP/1.1")).status == 200 for connection in connections)
     assert all(is_up(server) for _ in range(20))
-    assert count() == before
+    assert count() == served
 
 
 def environment_for(kind: str, tmp_path: Path, **changes: str) -> dict[str, str]:
@@ -247,25 +259,51 @@ def test_bad_settings_end_the_start_with_one_message(kind: str, tmp_path: Path) 
     assert "Traceback" not in ended.stderr
 
 
-def test_an_address_in_use_ends_the_start_with_a_message(kind: str, tmp_path: Path) -> None:
-    with socket.create_server((LOOPBACK, 0)) as taken:
-        address = "{}:{}".format(*taken.getsockname())
-        ended = run_to_its_end(kind, environment_for(kind, tmp_path, BIND=address))
+def test_two_servers_do_not_share_an_address(kind: str, author: Author, tmp_path: Path) -> None:
+    """With SO_REUSEPORT, which granian sets, the kernel would give half of the connections to each."""
+    environment = environment_for(kind, tmp_path, BIND=f"{LOOPBACK}:{author.server.port}")
+    ended = run_to_its_end(kind, environment)
     assert ended.returncode == 1
     assert "in use" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-def test_two_servers_do_not_share_an_address(kind: str, author: Author, tmp_path: Path) -> None:
-    """With SO_REUSEPORT, which granian sets, the kernel would let each serve half of the connections."""
-    environment = environment_for(kind, tmp_path, BIND=f"{LOOPBACK}:{author.server.port}")
-    ended = run_to_its_end(kind, environment)
-    assert ended.returncode == 1
-    assert "in use" in ended.stdout + ended.stderr
+def test_a_quiet_server_on_a_unix_socket(kind: str, new_sqlite: NewDatabase) -> None:
+    folder = private_folder("unix")
+    path = folder / "socket"
+    changes = {
+        "DATABASE_URL": new_sqlite(),
+        "BIND": f"unix:{path}",
+        "TRUSTED_PROXIES": "1",
+        "LOG_LEVEL": "WARNING",
+        "WEB_CONCURRENCY": "1",
+    }
+    process = ServerProcess(kind, folder / "log", signal.SIGTERM)
+    try:
+        process.start(
+            COMMANDS[kind],
+            lambda: status_on_socket(path) == b"HTTP/1.1 200",
+            timeout_seconds=WAIT_SECONDS,
+            cwd=ROOT,
+            env=environment_for(kind, folder, **changes),
+        )
+        assert process.stop(signal.SIGTERM, timeout_seconds=WAIT_SECONDS) == 0
+        # Neither the application nor the server writes a line below the level. granian warns of many threads.
+        lines = process.log_text().splitlines()
+        assert [line for line in lines if "_granian Configuration allows" not in line] == []
+        assert not path.exists()
+    finally:
+        process.kill()
+        shutil.rmtree(folder)
 
 
-def test_the_server_writes_no_line_below_the_log_level(kind: str, tmp_path: Path) -> None:
-    with running(kind, f"sqlite:///{tmp_path / 'gatepost.db'}", LOG_LEVEL="WARNING", WEB_CONCURRENCY="1") as server:
-        assert is_up(server)
-        server.stop()
-        assert server.log_text() == ""
+def status_on_socket(path: Path) -> bytes:
+    """Return the beginning of the answer to the health probe, b"" as long as nothing listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(WAIT_SECONDS)
+        try:
+            client.connect(str(path))
+        except OSError:
+            return b""
+        client.sendall(request("GET /health HTTP/1.1", "Connection: close"))
+        return client.recv(12)

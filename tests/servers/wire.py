@@ -102,13 +102,23 @@ class Connection:
             if not line:
                 return None
             headers = http.client.parse_headers(self._stream)
-            body = self._stream.read(int(headers.get("Content-Length", 0))) if has_body else b""
+            body = self._receive_body(headers) if has_body else b""
         except ConnectionError:
             return None
         status = int(line.split()[1])
         if status == http.HTTPStatus.CONTINUE:
             return self.receive(has_body=has_body)
         return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
+
+    def _receive_body(self, headers: http.client.HTTPMessage) -> bytes:
+        if headers.get("Transfer-Encoding") != "chunked":
+            return self._stream.read(int(headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self._stream.readline(), 16):
+            parts.append(self._stream.read(size))
+            self._stream.readline()
+        self._stream.readline()
+        return b"".join(parts)
 
     def receive_some(self, size: int) -> bytes:
         """Return the next bytes as they are."""
@@ -166,9 +176,9 @@ def find_owner(server: GatepostServer, connection: Connection) -> int | None:
     """Return the process id of the worker that has accepted a connection."""
     for pid in server.worker_pids():
         with contextlib.suppress(psutil.Error):
-            sockets = psutil.Process(pid).net_connections("tcp4")
-            # A socket that listens has an empty tuple for its peer.
-            if connection.local_port in [found.raddr[1] for found in sockets if len(found.raddr) > 1]:
+            # A socket that listens has no peer.
+            peers = [getattr(found.raddr, "port", None) for found in psutil.Process(pid).net_connections("tcp4")]
+            if connection.local_port in peers:
                 return pid
     return None
 
