@@ -1,17 +1,28 @@
 """The WSGI application `app` for gunicorn, granian and flask; `python run.py` starts the server that SERVER names."""
 
+import atexit
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.serving import WSGIRequestHandler
+# prometheus_client merges the metrics of the workers through files in this folder. It looks for the variable when it is
+# imported, so this comes before the imports from `app`. gunicorn.conf.py removes the folder when gunicorn ends.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+if __name__ == "__main__" and METRICS_FOLDER not in os.environ:
+    in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="gatepost-metrics-", dir=in_memory)
+    atexit.register(shutil.rmtree, os.environ[METRICS_FOLDER], ignore_errors=True)
 
-from app import create_app
-from app.auth.key_commands import make_bare_app
-from app.settings import ConfigurationError, Settings, load_settings
+from werkzeug.serving import WSGIRequestHandler  # noqa: E402
+
+from app import create_app  # noqa: E402
+from app.auth.key_commands import make_bare_app  # noqa: E402
+from app.settings import ConfigurationError, Settings, load_settings  # noqa: E402
 
 if TYPE_CHECKING:
     from flask import Flask
