@@ -1,14 +1,37 @@
 """The WSGI application `app` for gunicorn, granian and flask; `python run.py` starts the server that SERVER names."""
 
+import atexit
 import os
+import shutil
+import signal
+import socket
 import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from werkzeug.serving import WSGIRequestHandler
+# prometheus_client merges the metrics of the workers through files in this folder. It looks for the variable when it is
+# imported, so this comes before the imports from `app`. gunicorn.conf.py removes the folder when gunicorn ends.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+if __name__ == "__main__" and METRICS_FOLDER not in os.environ:
+    in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    os.environ[METRICS_FOLDER] = tempfile.mkdtemp(prefix="gatepost-metrics-", dir=in_memory)
+    atexit.register(shutil.rmtree, os.environ[METRICS_FOLDER], ignore_errors=True)
 
-from app import create_app
-from app.auth.key_commands import make_bare_app
-from app.settings import ConfigurationError, Settings, load_settings
+from werkzeug.serving import WSGIRequestHandler  # noqa: E402
 
+from app import create_app  # noqa: E402
+from app.auth.key_commands import make_bare_app  # noqa: E402
+from app.settings import ConfigurationError, Settings, load_settings  # noqa: E402
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# Longer than nginx keeps an idle connection (60 s): granian applies its limit for a request's head to the time before
+# its first byte too. gunicorn.conf.py has the same.
+KEEPALIVE_MS = 75_000
+# Connections of each worker, as many as gunicorn's worker_connections. The default shrinks with the number of workers.
+MAX_CONNECTIONS = 1000
 # What an empty host in BIND means.
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104
 
@@ -33,27 +56,55 @@ def serve_with_granian(settings: Settings) -> None:
     """Serve with granian until it is stopped."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
 
     from app.observability.logs import server_logging
 
-    host, _, port = settings.bind.rpartition(":")
-    address = (
-        {"uds": settings.bind.removeprefix("unix:")}
-        if settings.bind.startswith("unix:")
-        else {"address": host.strip("[]") or ANY_ADDRESS, "port": int(port)}
-    )
     Granian(
         "run:app",
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=KEEPALIVE_MS),
         websockets=False,
         workers=settings.web_concurrency,
         blocking_threads=settings.web_threads,
+        backpressure=MAX_CONNECTIONS,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout_seconds,
+        log_level=LogLevels(settings.log_level.lower()),
         log_dictconfig=server_logging(settings),
-        **address,
-    ).serve()
+        **find_address(settings.bind),
+    ).serve(target_loader=load_application, wrap_loader=False)
+
+
+def find_address(bind: str) -> dict[str, Any]:
+    """Return granian's arguments for BIND. Ends the process if another one listens there.
+
+    granian sets SO_REUSEPORT: a second server would start, and each would get half of the connections.
+    """
+    if bind.startswith("unix:"):
+        return {"uds": Path(bind.removeprefix("unix:"))}
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]") or ANY_ADDRESS
+    try:
+        socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        sys.exit(f"Gatepost cannot listen at {bind}: {error.strerror}.")
+    return {"address": host, "port": int(port)}
+
+
+def load_application() -> "Flask":
+    """Return the application in a worker process of granian, after two corrections of how the worker treats signals."""
+    # The forked process has the main process' handlers, which do nothing here: SIGTERM during the start would be lost.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # Leaves the terminal's process group. Ctrl-C would reach a worker directly as well as through the main process, and
+    # a worker that gets both signals at once does not end before the kill timeout.
+    os.setpgrp()
+    from run import app
+
+    return app
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import request
 from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
 from app.api.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
@@ -39,9 +40,16 @@ def read_body() -> bytes:
 
 def _read_chunked() -> bytes:
     """A body of unknown size, which Werkzeug cuts at the limit without a word."""
-    data = request.get_data()
     limit = request.max_content_length
-    if limit is not None and len(data) >= limit and request.environ["wsgi.input"].read(1):
+    try:
+        data = request.get_data()
+        is_too_large = limit is not None and len(data) >= limit and bool(request.environ["wsgi.input"].read(1))
+    except HTTPException:
+        raise
+    except Exception as error:
+        # A server raises an exception of its own for a chunk that RFC 9112 section 7.1 does not allow.
+        raise MalformedRequest("The chunks of the body are not valid.") from error
+    if is_too_large:
         raise PayloadTooLarge
     return data
 

@@ -120,6 +120,10 @@ class GatepostServer:
         """Stop gracefully by SIGTERM and return the exit code."""
         return self._process.stop(signal.SIGTERM, timeout_seconds=STOP_SECONDS)
 
+    def wait(self) -> int:
+        """Wait for the end of a server that was sent a signal, and return the exit code."""
+        return self._process.wait(timeout_seconds=STOP_SECONDS)
+
     def kill(self) -> None:
         """SIGKILL the master and its workers."""
         self._process.kill()
