@@ -35,12 +35,8 @@ class Components:
     rate_limits: RateLimits
     # By Flask's name of the endpoint, such as "posts.create_post".
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    # Runs precompiled statements.
+    # Runs every statement of the features.
     executor: Executor = field(init=False)
-    # Off while tracing is on, which needs SQLAlchemy's events for every statement.
-    uses_executor: bool = True
-    # The pool of the main engine, without BEGIN and ROLLBACK.
-    autocommit_engine: Engine = field(init=False)
     # Connections of the readiness probe alone.
     probe_engine: Engine = field(init=False)
     keyring: Keyring = field(init=False)

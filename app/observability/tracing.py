@@ -56,6 +56,6 @@ def _instrument(app: Flask) -> None:
             # The instrumentation names older versions only; tests see that it works with the locked one.
             skip_dep_check=True,
         )
-    # Spans come of the engine's events.
-    components_of(app).uses_executor = False
+    # Spans are created by the engine's events, which the executor bypasses.
+    components_of(app).executor.is_enabled = False
     app.extensions["gatepost.tracer_provider"] = provider

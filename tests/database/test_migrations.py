@@ -26,7 +26,6 @@ from app.audit.models import AuthEvent
 from app.auth.models import Session
 from app.components import components_of
 from app.database import Base, db
-from app.database import migrations as migrating
 from app.database.migrations import known_revisions, newest_revisions
 from app.maintenance.models import ServiceContext
 from app.posts.models import Post
@@ -34,7 +33,6 @@ from app.security.rate_limits.models import RateLimit
 from app.users.models import User
 from tests.conftest import ROOT, settings_for
 from tests.support.services.postgres import PostgresServer
-from tests.support.services.process import bare_environment
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent, RateLimit)}
@@ -226,53 +224,8 @@ def test_there_is_one_line_of_revisions() -> None:
     for revision in script.walk_revisions():
         assert revision.doc
         assert not revision.is_merge_point
-    # What the probes compare a database with, as they read it without Alembic.
     assert newest_revisions() == set(script.get_heads())
     assert known_revisions() == {revision.revision for revision in script.walk_revisions()}
-
-
-def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = tmp_path / "versions"
-    versions.mkdir()
-    for name, says in {
-        "a": 'revision = "a"\ndown_revision = None\n',
-        "b": "revision: str = 'b'\ndown_revision: Union[str, Sequence[str], None] = 'a'\nbranch_labels = None\n",
-        "c": "revision = 'c'  # a third\ndown_revision = 'a'\n",
-        "d": "revision = 'd'\ndown_revision = (\n    'b',\n    'c',\n)\n",
-        "e": '"""Says:\n\nrevision = "none"\n"""\nrevision = "e"\ndown_revision = "d"\n',
-        "__init__": "",
-        "helper": "def revise():\n    pass\n",
-    }.items():
-        (versions / f"{name}.py").write_text(says)
-    monkeypatch.setattr(migrating, "MIGRATIONS", tmp_path)
-    cached = (known_revisions, newest_revisions, migrating._history)
-    for one in cached:
-        one.cache_clear()
-    try:
-        assert known_revisions() == {"a", "b", "c", "d", "e"}
-        assert newest_revisions() == {"e"}
-    finally:
-        for one in cached:
-            one.cache_clear()
-
-
-def test_a_server_does_not_load_alembic(tmp_path: Path) -> None:
-    env = {
-        **bare_environment(),
-        "APP_ENV": "testing",
-        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "RATELIMIT_DIR": str(tmp_path),
-    }
-    code = """
-import sys
-import run
-from app.security.passwords import warm_up
-warm_up()
-print({"alembic", "mako", "zxcvbn"} & sys.modules.keys())
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
 
 
 def test_an_upgrade_keeps_every_row(empty_app: Flask, look: Look) -> None:

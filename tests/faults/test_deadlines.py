@@ -17,10 +17,11 @@ from sqlalchemy import Engine, create_engine, literal_column, select, text
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from app.database import db, fetch_all, transaction, write_one
-from app.database.deadlines import DeadlinePassed, OutageContinues, deadline
-from app.database.engine import CLIENT_SLACK_SECONDS, is_unavailable, postgres_arguments
-from app.database.executor import precompiled
+from app.database import db, fetch_all, precompiled, transaction, write_one
+from app.database.circuit_breaker import DatabaseOutage
+from app.database.deadlines import DeadlineExceeded, deadline
+from app.database.engine import CLIENT_SLACK_SECONDS, postgres_arguments
+from app.database.errors import is_unavailable
 from tests.conftest import settings_for
 from tests.support.services import LOOPBACK
 from tests.support.services.postgres import PostgresServer
@@ -72,7 +73,7 @@ def test_a_deadline_closes_the_connection_and_is_not_waited_for_twice(engine: En
     with frozen(database):
         with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError) as caught:
             connection.execute(text("SELECT 2"))
-        assert isinstance(caught.value.orig, DeadlinePassed)
+        assert isinstance(caught.value.orig, DeadlineExceeded)
         assert caught.value.connection_invalidated
         assert is_unavailable(caught.value)
         assert raw.closed
@@ -124,7 +125,7 @@ def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresS
         # The next ones look for the end of the silence, one at a time and not for long.
         with takes(0, CONNECT_SECONDS):
             errors = errors_of_race(engine.connect, 4)
-    assert [type(error.orig) for error in errors] == [OutageContinues] * 4
+    assert [type(error.orig) for error in errors] == [DatabaseOutage] * 4
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
 
@@ -147,7 +148,7 @@ def test_connections_of_before_a_silence_are_not_waited_for_one_by_one(
         # Two are left in the pool, and still look open: the pool gives them to those who come at once.
         with takes(0, STATEMENT_SECONDS * 0.8):
             errors = errors_of_race(write, 3)
-    assert [type(error.orig) for error in errors] == [OutageContinues] * 3
+    assert [type(error.orig) for error in errors] == [DatabaseOutage] * 3
     assert write().one == 1
 
 
@@ -168,7 +169,7 @@ def test_a_connect_that_was_given_up_is_closed_at_once(app: Flask) -> None:
         engine = create_engine(f"postgresql+psycopg2://u:p@{LOOPBACK}:{port}/d", connect_args=arguments)
         with pytest.raises(OperationalError) as caught:
             engine.connect()
-        assert isinstance(caught.value.orig, DeadlinePassed)
+        assert isinstance(caught.value.orig, DeadlineExceeded)
         with closing(black_hole.accept()[0]) as client:
             client.settimeout(1)
             while client.recv(1024):
@@ -196,9 +197,9 @@ def test_the_end_of_a_silence_is_noticed_without_a_request(engine: Engine, datab
     with frozen(database):
         with pytest.raises(OperationalError):
             engine.connect()
-        assert "silence" in {thread.name for thread in threading.enumerate()}
+        assert "database-probe" in {thread.name for thread in threading.enumerate()}
     ends = time.monotonic() + 3
-    while "silence" in {thread.name for thread in threading.enumerate()}:
+    while "database-probe" in {thread.name for thread in threading.enumerate()}:
         assert time.monotonic() < ends
         time.sleep(0.02)
 
