@@ -361,7 +361,7 @@ def test_pages_end_at_row_10000(client: FlaskClient, app: Flask, query: str, sta
     response = client.get(f"{POSTS}?{query}")
     assert response.status_code == status
     if status == 422:
-        text = "Pages end at row 10000: use cursors to go on."
+        text = "Pages end at row 10000. Use cursors to read further."
         assert response.get_json()["errors"] == {"page": [text]}
 
 

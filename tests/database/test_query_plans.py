@@ -67,7 +67,7 @@ def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[St
         event.listen(connection, "before_cursor_execute", note)
         connection.execute(*statement)
         event.remove(connection, "before_cursor_execute", note)
-        return EXPLAIN[connection.dialect.name](connection, *sent[-1], begins="place_id" not in statement[1])
+        return EXPLAIN[connection.dialect.name](connection, *sent[-1], begins="cursor_id" not in statement[1])
 
     with app.app_context(), db.engine.connect() as connection:
         for index in without:
