@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import and_, bindparam, insert, literal_column, select
@@ -78,10 +79,10 @@ def list_posts_of(caller: Caller | None, author_id: int, query: Mapping[str, Any
     return _paginate_posts(query, author_id=author_id, status="published")
 
 
-def create_post(author: Caller, title: str, content: str, status: str) -> Post:
-    """Insert a post in one statement. Raises TokenRevoked if the author was deleted after the request was authorized.
+def create_post(author: Caller, title: str, content: str, status: str) -> Any:
+    """Insert a post in one statement; return it with the attributes that a row of `get_post` has.
 
-    The result is not part of the session.
+    Raises TokenRevoked if the author was deleted after the request was authorized.
     """
     now = utc_now()
     values = {
@@ -99,7 +100,8 @@ def create_post(author: Caller, title: str, content: str, status: str) -> Post:
         if violates(error, "fk_posts_author_id_users"):
             raise TokenRevoked from error
         raise
-    return Post(id=row.id, author_name=author.name, **values)
+    # Not a Post: SQLAlchemy takes 30 µs to make an instance, a twentieth of the whole request.
+    return SimpleNamespace(id=row.id, author_name=author.name, **values)
 
 
 def get_post_for_change(caller: Caller, post_id: int) -> Post:
