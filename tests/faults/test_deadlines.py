@@ -1,4 +1,4 @@
-"""The deadlines themselves, against a frozen PostgreSQL: what they end, and what they leave alone."""
+"""Client-side deadlines and the circuit breaker, with a frozen PostgreSQL."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATEMENT_SECONDS = SERVER_SECONDS + CLIENT_SLACK_SECONDS
 
 @pytest.fixture
 def app(database: PostgresServer, database_url: str) -> Iterator[Flask]:
-    """An application with short deadlines."""
+    """Return an application with short deadlines."""
     settings = settings_for(
         database_url, db_connect_timeout_seconds=CONNECT_SECONDS, db_statement_timeout_ms=int(SERVER_SECONDS * 1000)
     )
@@ -65,7 +65,7 @@ def takes(at_least: float, at_most: float) -> Iterator[None]:
     assert at_least <= time.monotonic() - started < at_most
 
 
-def test_a_deadline_closes_the_connection_and_is_not_waited_for_twice(engine: Engine, database: PostgresServer) -> None:
+def test_a_deadline_closes_the_connection_and_applies_once(engine: Engine, database: PostgresServer) -> None:
     connection = engine.connect()
     connection.execute(text("SELECT 1"))
     raw = connection.connection.driver_connection
@@ -106,7 +106,7 @@ def test_a_server_that_times_out_first_leaves_the_connection_usable(engine: Engi
         assert connection.scalar(text("SELECT 1")) == 1
 
 
-def test_patience_counts_all_waits_together(engine: Engine) -> None:
+def test_a_deadline_limits_the_sum_of_all_waits(engine: Engine) -> None:
     def sleep(times: int) -> None:
         with engine.connect() as connection:
             for _ in range(times):
@@ -122,7 +122,7 @@ def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresS
     with frozen(database):
         with takes(CONNECT_SECONDS, 2 * CONNECT_SECONDS), pytest.raises(OperationalError):
             engine.connect()
-        # The next ones look for the end of the silence, one at a time and not for long.
+        # The next requests probe the server, one at a time and briefly.
         with takes(0, CONNECT_SECONDS):
             errors = errors_of_race(engine.connect, 4)
     assert [type(error.orig) for error in errors] == [DatabaseOutage] * 4
@@ -130,7 +130,7 @@ def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresS
         assert connection.scalar(text("SELECT 1")) == 1
 
 
-def test_connections_of_before_a_silence_are_not_waited_for_one_by_one(
+def test_connections_from_before_an_outage_do_not_each_wait_for_a_deadline(
     app: Flask, engine: Engine, database: PostgresServer
 ) -> None:
     for connection in [engine.connect() for _ in range(3)]:
@@ -145,7 +145,7 @@ def test_connections_of_before_a_silence_are_not_waited_for_one_by_one(
     with frozen(database):
         with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):
             write()
-        # Two are left in the pool, and still look open: the pool gives them to those who come at once.
+        # Two connections are left in the pool. They still look open, and the pool hands them out.
         with takes(0, STATEMENT_SECONDS * 0.8):
             errors = errors_of_race(write, 3)
     assert [type(error.orig) for error in errors] == [DatabaseOutage] * 3
@@ -162,7 +162,7 @@ def no_collector() -> Iterator[None]:
         gc.enable()
 
 
-def test_a_connect_that_was_given_up_is_closed_at_once(app: Flask) -> None:
+def test_a_connection_attempt_that_timed_out_is_closed_immediately(app: Flask) -> None:
     with closing(socket.create_server((LOOPBACK, 0))) as black_hole, no_collector():
         arguments = postgres_arguments(connect_seconds=0.1, statement_ms=100, lock_ms=100)
         port = black_hole.getsockname()[1]
@@ -177,7 +177,7 @@ def test_a_connect_that_was_given_up_is_closed_at_once(app: Flask) -> None:
 
 
 def errors_of_race(act: Callable[[], object], count: int) -> list[OperationalError]:
-    """What `act` raises for each of as many threads."""
+    """Return the errors that `act` raises in this many simultaneous threads."""
     errors = []
 
     def try_it() -> None:
@@ -193,7 +193,7 @@ def errors_of_race(act: Callable[[], object], count: int) -> list[OperationalErr
     return errors
 
 
-def test_the_end_of_a_silence_is_noticed_without_a_request(engine: Engine, database: PostgresServer) -> None:
+def test_recovery_is_detected_without_a_request(engine: Engine, database: PostgresServer) -> None:
     with frozen(database):
         with pytest.raises(OperationalError):
             engine.connect()
@@ -204,7 +204,7 @@ def test_the_end_of_a_silence_is_noticed_without_a_request(engine: Engine, datab
         time.sleep(0.02)
 
 
-def test_connections_of_others_wait_as_they_please(app: Flask, database_url: str) -> None:
+def test_other_connections_have_no_deadline(app: Flask, database_url: str) -> None:
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(%s)", (STATEMENT_SECONDS * 2,))
 
