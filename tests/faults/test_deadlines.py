@@ -71,7 +71,7 @@ def test_a_deadline_closes_the_connection_and_applies_once(engine: Engine, datab
     raw = connection.connection.driver_connection
     assert raw is not None
     with frozen(database):
-        with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError) as caught:
+        with takes(STATEMENT_SECONDS, 5 * STATEMENT_SECONDS), pytest.raises(OperationalError) as caught:
             connection.execute(text("SELECT 2"))
         assert isinstance(caught.value.orig, DeadlineExceeded)
         assert caught.value.connection_invalidated
@@ -98,7 +98,7 @@ def test_a_transaction_that_meets_a_deadline_ends_at_once(app: Flask, database: 
 
 def test_a_server_that_times_out_first_leaves_the_connection_usable(engine: Engine) -> None:
     with engine.connect() as connection:
-        with takes(SERVER_SECONDS, 2 * SERVER_SECONDS), pytest.raises(OperationalError) as caught:
+        with takes(SERVER_SECONDS, 5 * SERVER_SECONDS), pytest.raises(OperationalError) as caught:
             connection.execute(text("SELECT pg_sleep(5)"))
         assert not caught.value.connection_invalidated
         assert is_unavailable(caught.value)
@@ -120,7 +120,7 @@ def test_a_deadline_limits_the_sum_of_all_waits(engine: Engine) -> None:
 
 def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresServer) -> None:
     with frozen(database):
-        with takes(CONNECT_SECONDS, 2 * CONNECT_SECONDS), pytest.raises(OperationalError):
+        with takes(CONNECT_SECONDS, 5 * CONNECT_SECONDS), pytest.raises(OperationalError):
             engine.connect()
         # The next requests probe the server, one at a time and briefly.
         with takes(0, CONNECT_SECONDS):
