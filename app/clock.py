@@ -1,4 +1,4 @@
-"""The one clock of the service, so that a test can stand in for time."""
+"""The clock of the application, which tests can replace."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ source: Callable[[], datetime] = _system_time
 
 
 def utc_now() -> datetime:
-    """Return the present moment as an aware datetime in UTC, with microseconds."""
+    """Return the current time as an aware datetime in UTC, with microseconds."""
     return source()

@@ -35,12 +35,8 @@ class Components:
     rate_limits: RateLimits
     # The key is the name of the Flask endpoint, such as "posts.create_post".
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    # Runs precompiled statements.
+    # Runs every statement of the features.
     executor: Executor = field(init=False)
-    # False if tracing is on, because spans come from SQLAlchemy's events, which the executor bypasses.
-    uses_executor: bool = True
-    # Shares the pool of the main engine, and runs each statement in autocommit mode.
-    autocommit_engine: Engine = field(init=False)
     # Connections for the readiness check only.
     probe_engine: Engine = field(init=False)
     keyring: Keyring = field(init=False)

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrates the database of the running application's settings."""
+"""Alembic's environment: runs the migrations on the database of the application's settings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from app.database import Base
 from app.observability.health import compare_schema
 from app.settings import Settings
 
-# One migration at a time: replicas that start together wait here for the first. Any constant will do.
+# The key of an advisory lock. Replicas that start together migrate one after the other. The number is arbitrary.
 ADVISORY_LOCK = 4_702_111_234
 NEWEST = ("head", "heads")
 
 
 def run_offline(url: str) -> None:
-    """Write the SQL of a migration instead of running it."""
+    """Print the SQL of the migrations instead of running it (`flask db upgrade --sql`)."""
     context.configure(
         url=url,
         target_metadata=Base.metadata,
@@ -31,17 +31,17 @@ def run_offline(url: str) -> None:
 
 
 def run_online(connection: Connection) -> None:
-    """Migrate over `connection`, all of it in one transaction."""
+    """Run the migrations on `connection`, all in one transaction."""
     is_sqlite = connection.dialect.name == "sqlite"
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         compare_type=True,
         compare_server_default=True,
-        # SQLite can't alter a constraint: Alembic copies the table instead.
+        # SQLite cannot alter a constraint; Alembic copies the table instead ("batch" mode).
         render_as_batch=is_sqlite,
         transaction_per_migration=False,
-        # Alembic thinks that SQLite can't, and would commit after each step: two that migrate at once would meet.
+        # Alembic assumes that SQLite has no transactional DDL, and would commit after each step.
         transactional_ddl=True,
     )
     with context.begin_transaction():
@@ -54,10 +54,10 @@ def run_online(connection: Connection) -> None:
 
 
 def is_ahead() -> bool:
-    """Whether a later version has migrated the database that is to be brought up to this one.
+    """Return whether an upgrade to the newest revision was requested and the schema is newer than that.
 
-    That is how it is after a step back to old code, which runs on it (docs/decisions/0008-upgrades.md). Whoever
-    names a revision, goes down or stamps still hears that the code does not know the database's.
+    This is the case after a rollback to an older version of the code, which can run on the newer schema
+    (docs/decisions/0008-upgrades.md). For other commands Alembic reports that it does not know the revision.
     """
     migration = context.get_context()
     if migration.opts.get("destination_rev") not in NEWEST:
@@ -66,7 +66,7 @@ def is_ahead() -> bool:
 
 
 def migrate() -> None:
-    """Migrate on a connection of its own, without the deadlines that hold requests."""
+    """Migrate on a separate connection, without the timeouts of requests: a migration may take long."""
     settings: Settings = components().settings
     if context.is_offline_mode():
         run_offline(settings.database_url)
@@ -83,8 +83,8 @@ def migrate() -> None:
         with engine.connect() as connection:
             run_online(connection)
     except OperationalError as error:
-        # Flask-Migrate prints this as one sentence; a password can't be in it, as it can be in the URL.
-        raise CommandError(f"the database does not answer: {error.orig}") from error
+        # Flask-Migrate prints the message only. The driver's message contains no password, unlike the URL.
+        raise CommandError(f"cannot connect to the database: {error.orig}") from error
 
 
 migrate()

@@ -1,7 +1,4 @@
-"""One keyset scheme, one page scheme, one envelope for every list.
-
-Owns cursors, `Link` headers and the order of lists. Must not know what is listed.
-"""
+"""Pagination of every list: by cursor (keyset) or by page number (offset), in one envelope with `Link` headers."""
 
 from __future__ import annotations
 
@@ -17,55 +14,58 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from flask import request
 from marshmallow import ValidationError, fields, validates_schema
-from sqlalchemy import Integer, Row, Select, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, Integer, Row, Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.api.errors import ValidationFailed
 from app.api.fields import Choice, InputSchema, QueryInteger
 from app.components import components
-from app.database import fetch_all, fetch_one
-from app.database.executor import precompiled
-from app.security.keyed_hashes import DIGEST_BYTES, KeyedHasher
+from app.database import fetch_all, precompiled
+from app.security.keyed_hashes import DIGEST_BYTES
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+# OFFSET makes the database read and discard this many rows at most.
 MAX_OFFSET = 10_000
 _PURPOSE = b"cursor"
-PLACES = ("page", "cursor")
-# The sort key and the id, which makes the order a total one.
+POSITION_PARAMETERS = ("page", "cursor")
+# The sort key and, because rows can be equal in it, the id.
 Columns = tuple[InstrumentedAttribute[Any], InstrumentedAttribute[Any]]
+# By name, the conditions that a request can add to a list; each has a bound parameter of the same name.
+Filters = Mapping[str, ColumnElement[bool]]
+NO_FILTERS: Filters = {}
 
 
 class ListQuery(InputSchema):
-    """What every list takes. A list with an order of its own adds `sort`."""
+    """The query parameters of every list. Each list adds its `sort` field, and fields for its filters."""
 
     limit = QueryInteger(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items a page."})
     cursor = fields.String(
         metadata={
-            "description": "A next_cursor or prev_cursor of this very list. Not together with `page`.",
+            "description": "A next_cursor or prev_cursor of the same list. Not together with `page`.",
             "example": "bm90IGEgcmVhbCBjdXJzb3I",
         }
     )
     page = QueryInteger(
         1,
         metadata={
-            "description": "Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`.",
-            # Further pages are refused with a text that says where to go on.
+            "description": "Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`.",
+            # Not in the field's own range: the error for a later page advises to use cursors.
             "maximum": MAX_OFFSET,
             "example": 3,
         },
     )
 
     @validates_schema
-    def _one_way_to_walk(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+    def _validate_position(self, data: Mapping[str, Any], **kwargs: Any) -> None:
         if "page" in data and "cursor" in data:
             raise ValidationError("Give page or cursor, not both.", "page")
         if "page" in data and (data["page"] - 1) * data["limit"] >= MAX_OFFSET:
-            raise ValidationError(f"Pages end at row {MAX_OFFSET}: use cursors to go on.", "page")
+            raise ValidationError(f"Pages end at row {MAX_OFFSET}. Use cursors to read further.", "page")
 
 
 def sort_field(*keys: str, default: str) -> Choice:
-    """Return the `sort` field of a list: one of `keys`, each with '-' in front for descending."""
+    """Return the `sort` field of a list, which accepts each of `keys`, and each with '-' in front for descending."""
     choices = [sign + key for key in keys for sign in ("", "-")]
     return Choice(
         *choices,
@@ -76,7 +76,7 @@ def sort_field(*keys: str, default: str) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list: its rows, the `pagination` member, and the targets of its links."""
+    """One page of a list: its rows, the `pagination` member of the envelope, and URLs by their link relation."""
 
     items: Sequence[Any]
     pagination: Mapping[str, Any]
@@ -85,7 +85,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a list: the sort value and id of a row, and whether the walk goes back from it."""
+    """A position in a list: the sort key and the id of a row. `backward` asks for the rows before it."""
 
     value: Any
     id: int
@@ -98,34 +98,59 @@ def paginate(
     *,
     keys: Mapping[str, InstrumentedAttribute[Any]],
     id_column: InstrumentedAttribute[Any],
+    filters: Filters = NO_FILTERS,
     **parameters: Any,
 ) -> Page:
-    """Run the part of `statement` that `query` asks for, with `parameters` for its bound parameters.
+    """Return the page of `statement` that `query`, a loaded ListQuery, asks for.
 
-    `statement` selects and filters, without order; its rows carry the sort key and `id` under those labels. What is
-    put around it is kept, so a list is fast whose `statement` is the same object each time. `query` is the loaded
-    ListQuery; its other members are the filters. Raises ValidationFailed for a cursor that was made for another list,
-    sort or filter, or not by this service.
+    `statement` is an unordered SELECT whose rows have the columns of `keys`, the sort keys by name, and `id`. It must
+    be the same object each time, because what is built from it is cached. Each of `filters` whose name is a member of
+    `query` or of `parameters` becomes a condition. `parameters` are values of bound parameters, and override members of
+    `query`. Raises ValidationFailed for a cursor that was not made by this service for this list, sort and filters.
     """
-    sort = query["sort"]
-    columns = (keys[sort.removeprefix("-")], id_column)
+    values = {name: query[name] for name in filters if name in query} | parameters
+    statement = _filtered(statement, tuple(filters[name] for name in filters if name in values))
+    columns, limit = (keys[query["sort"].removeprefix("-")], id_column), query["limit"]
+    descending = query["sort"].startswith("-")
+    # Runs its statements itself and not through a function: the call stack of a query is short
+    # (docs/decisions/0001-transactions.md).
     if "page" in query:
-        return _by_page(statement, query, columns, parameters)
-    return _by_cursor(statement, query, columns, parameters)
+        [(total,)] = fetch_all(_count(statement), **values)
+        paged = _ordered(statement, columns, descending=descending, part="page")
+        rows = fetch_all(paged, row_limit=limit, row_offset=(query["page"] - 1) * limit, **values)
+        return _numbered_page(rows, query["page"], limit, total)
+    binding = _binding(query)
+    cursor = _read_cursor(query["cursor"], binding, columns[0]) if "cursor" in query else None
+    if cursor is None:
+        rows = fetch_all(
+            _ordered(statement, columns, descending=descending, part="start"), row_limit=limit + 1, **values
+        )
+    else:
+        beyond = _ordered(statement, columns, descending=descending != cursor.backward, part="beyond")
+        rows = fetch_all(beyond, row_limit=limit + 1, cursor_key=cursor.value, cursor_id=cursor.id, **values)
+    return _cursor_page(rows, cursor, limit, columns[0].key, binding)
 
 
 @lru_cache(maxsize=256)
-def _walk(statement: Select[*tuple[Any, ...]], columns: Columns, order: str, *, way: str) -> Select[*tuple[Any, ...]]:
-    """Return `statement` in its order and bounded: its "start", what is "beyond" a cursor's place, or a "page"."""
-    descending = order == "-"
-    if way == "beyond":
+def _filtered(
+    statement: Select[*tuple[Any, ...]], conditions: tuple[ColumnElement[bool], ...]
+) -> Select[*tuple[Any, ...]]:
+    return statement.where(*conditions)
+
+
+@lru_cache(maxsize=256)
+def _ordered(
+    statement: Select[*tuple[Any, ...]], columns: Columns, *, descending: bool, part: str
+) -> Select[*tuple[Any, ...]]:
+    """Return `statement` with its order and limit. `part` is "start", "beyond" a cursor, or "page" (with an offset)."""
+    if part == "beyond":
         key, id_column = columns
-        place = tuple_(bindparam("place_key", type_=key.type), bindparam("place_id", type_=id_column.type))
-        here = tuple_(key, id_column)
-        statement = statement.where(here < place if descending else here > place)
+        cursor = tuple_(bindparam("cursor_key", type_=key.type), bindparam("cursor_id", type_=id_column.type))
+        row = tuple_(key, id_column)
+        statement = statement.where(row < cursor if descending else row > cursor)
     statement = statement.order_by(*(c.desc() if descending else c.asc() for c in columns))
     statement = statement.limit(bindparam("row_limit", type_=Integer()))
-    if way == "page":
+    if part == "page":
         statement = statement.offset(bindparam("row_offset", type_=Integer()))
     return precompiled(statement)
 
@@ -135,21 +160,14 @@ def _count(statement: Select[*tuple[Any, ...]]) -> Select[int]:
     return precompiled(select(func.count()).select_from(statement.subquery()))
 
 
-def _by_page(
-    statement: Select[*tuple[Any, ...]], query: Mapping[str, Any], columns: Columns, parameters: Mapping[str, Any]
-) -> Page:
-    limit, page = query["limit"], query["page"]
-    count = fetch_one(_count(statement), **parameters)
-    total = count[0] if count else 0
-    walk = _walk(statement, columns, query["sort"][:1], way="page")
-    rows = fetch_all(walk, row_limit=limit, row_offset=(page - 1) * limit, **parameters)
+def _numbered_page(rows: Sequence[Row[Any]], page: int, limit: int, total: int) -> Page:
     pages = -(-total // limit)
     numbers = {"first": 1, "last": max(pages, 1)}
     if page > 1:
         numbers["prev"] = min(page - 1, max(pages, 1))
     if page < pages:
         numbers["next"] = page + 1
-    # A link must not lead to a page that is refused.
+    # Without the links to pages that would be refused.
     numbers = {rel: number for rel, number in numbers.items() if (number - 1) * limit < MAX_OFFSET}
     return Page(
         rows,
@@ -158,24 +176,13 @@ def _by_page(
     )
 
 
-def _by_cursor(
-    statement: Select[*tuple[Any, ...]], query: Mapping[str, Any], columns: Columns, parameters: Mapping[str, Any]
-) -> Page:
-    limit, key = query["limit"], columns[0].key
-    binding = _binding(query)
-    is_time = columns[0].type.python_type is datetime
-    cursor = _read_cursor(query["cursor"], binding, is_time=is_time) if "cursor" in query else None
+def _cursor_page(rows: Sequence[Row[Any]], cursor: Cursor | None, limit: int, key: str, binding: bytes) -> Page:
+    """Return the page of `rows`, of which there is one more than `limit` if the list continues."""
     backward = cursor is not None and cursor.backward
-    order = "-" if query["sort"].startswith("-") != backward else "+"
-    if cursor is None:
-        rows = fetch_all(_walk(statement, columns, order, way="start"), row_limit=limit + 1, **parameters)
-    else:
-        walk = _walk(statement, columns, order, way="beyond")
-        rows = fetch_all(walk, row_limit=limit + 1, place_key=cursor.value, place_id=cursor.id, **parameters)
     more, rows = len(rows) > limit, rows[:limit]
     if backward:
         rows = rows[::-1]
-    has_next = more if not backward else True
+    has_next = backward or more
     has_prev = more if backward else cursor is not None
     cursors = {
         "next": _write_cursor(rows[-1], key, binding, backward=False) if rows and has_next else None,
@@ -189,46 +196,43 @@ def _by_cursor(
 
 
 def _binding(query: Mapping[str, Any]) -> bytes:
-    """What a cursor is good for: this route, its path, its sort and its filters, but any limit."""
-    walk = {name: value for name, value in query.items() if name not in ("limit", "cursor", "page")}
-    return orjson.dumps([request.path, walk], option=orjson.OPT_SORT_KEYS)
+    """Return what a cursor is valid for: this path with this sort and these filters, but with any limit."""
+    bound = {name: value for name, value in query.items() if name not in ("limit", *POSITION_PARAMETERS)}
+    return orjson.dumps([request.path, bound], option=orjson.OPT_SORT_KEYS)
 
 
 def _write_cursor(row: Row[Any], key: str, binding: bytes, *, backward: bool) -> str:
     value = getattr(row, key)
     data = orjson.dumps([value, row.id, backward])
-    return _encode(_signer().sign(_PURPOSE, data + binding) + data)
+    return _encode(components().keyed_hasher.sign(_PURPOSE, data + binding) + data)
 
 
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _read_cursor(text: str, binding: bytes, *, is_time: bool) -> Cursor:
+def _read_cursor(text: str, binding: bytes, key: InstrumentedAttribute[Any]) -> Cursor:
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
     signature, data = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
-    # Several texts decode to the same bytes; only the one we wrote is ours.
-    if _encode(raw) != text or not _signer().verify(_PURPOSE, data + binding, signature):
+    # Base64 has several encodings of the same bytes; only the canonical one is accepted.
+    if _encode(raw) != text or not components().keyed_hasher.verify(_PURPOSE, data + binding, signature):
         raise ValidationFailed({"cursor": ["Not a cursor of this list with this sort and these filters."]})
     value, row_id, backward = orjson.loads(data)
-    return Cursor(datetime.fromisoformat(value) if is_time else value, row_id, backward)
-
-
-def _signer() -> KeyedHasher:
-    return components().keyed_hasher
+    return Cursor(datetime.fromisoformat(value) if key.type.python_type is datetime else value, row_id, backward)
 
 
 def _url(name: str, value: object) -> str:
-    """The target of this request with another place. Relative, so that no Host header can send a client away."""
+    """Return the URL of this request with another position. It is relative, so that a forged Host has no effect."""
     others = _other_parameters(request.environ.get("QUERY_STRING", ""))
     return f"{request.script_root}{request.path}?{others}{name}={value}"
 
 
 @lru_cache(maxsize=256)
 def _other_parameters(query: str) -> str:
-    """Return a query string, which was valid, without the place in the list, and ready for one to be put behind it."""
-    pairs = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in PLACES]
+    """Return a query string without its position, and with "&" at its end unless it is empty."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    pairs = [(name, value) for name, value in pairs if name not in POSITION_PARAMETERS]
     return f"{urlencode(pairs)}&" if pairs else ""

@@ -1,4 +1,4 @@
-"""The audit log: who signed in, failed to, or changed an account, when and from where. Written once, never changed."""
+"""The feature of the audit log: logins, failed logins and changes of accounts, in a table that is only appended to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the log to administrators, and to users what is about them; add the `audit` commands."""
+    """Register the routes and the `audit` commands."""
     from app.api.routing import API_PATH
     from app.audit import commands
     from app.audit.views import audit

@@ -1,4 +1,4 @@
-"""The auth_events table."""
+"""The table `auth_events`."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ EVENTS = (
     "user_deleted",
     "audit_pruned",
 )
-# By whom: the user, another one who may, somebody at the service's command line, or somebody unknown.
+# By whom: the user, an administrator, an operator at the command line, or a client without credentials.
 ACTORS = ("self", "administrator", "operator", "anonymous")
 
 
 class AuthEvent(Base):
-    """Something that happened to an account or a session. Only ever inserted: a trigger refuses changes.
+    """An event about an account or a session. Rows are only inserted and deleted: a trigger refuses updates.
 
-    Ids of users and sessions are plain numbers: an event outlives what it is about, and no id is given out twice.
-    An address that somebody tried to sign in with is kept as a keyed hash, and only where no account has it.
+    The ids of users and sessions are no foreign keys, because events outlive both. No id is used twice. The email
+    address of a failed login is stored as a keyed hash, and only if no account has it.
     """
 
     __tablename__ = "auth_events"
     __table_args__ = (
         CheckConstraint("actor IN ('self', 'administrator', 'operator', 'anonymous')", name="actor"),
-        # One for each thing that lists are narrowed to, in the order they are walked.
+        # One for each filter, in the order of the list.
         Index(None, "created_at", "id"),
         Index(None, "user_id", "created_at", "id"),
         Index(None, "actor_id", "created_at", "id"),

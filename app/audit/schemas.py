@@ -1,4 +1,4 @@
-"""What of the audit log is asked for and shown."""
+"""The request and response schemas of the audit log."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from app.audit.models import ACTORS, EVENTS
 
 
 class OwnEventListQuery(ListQuery):
-    """How to list what happened to oneself."""
+    """The query parameters of the list of one's own events."""
 
     created_after = QueryTimestamp(
-        metadata={"description": "Only events after this moment.", "example": "2026-01-31T12:00:00Z"}
+        metadata={"description": "Only events after this time.", "example": "2026-01-31T12:00:00Z"}
     )
     created_before = QueryTimestamp(
-        metadata={"description": "Only events before this moment.", "example": "2026-02-28T12:00:00Z"}
+        metadata={"description": "Only events before this time.", "example": "2026-02-28T12:00:00Z"}
     )
     sort = sort_field("created_at", default="-created_at")
 
 
 class AuditQuery(OwnEventListQuery):
-    """How to list what happened to anyone."""
+    """The query parameters of the list of all events."""
 
     event = Choice(*EVENTS, metadata={"description": "Only events of this kind."})
-    user_id = QueryInteger(metadata={"description": "Only events about this user, who may be gone.", "example": 7})
-    actor_id = QueryInteger(metadata={"description": "Only what this user did, to whomever.", "example": 1})
+    user_id = QueryInteger(metadata={"description": "Only events about this user, who may be deleted.", "example": 7})
+    actor_id = QueryInteger(metadata={"description": "Only events caused by this user.", "example": 1})
 
 
 class OwnEvent(OutputSchema):
-    """What happened to one's account or sessions."""
+    """An event about your account or one of your sessions."""
 
     id = Identifier()
     event = Choice(*EVENTS, metadata={"example": "logged_in"})
@@ -38,16 +38,16 @@ class OwnEvent(OutputSchema):
     actor = Choice(
         *ACTORS,
         metadata={
-            "description": "By whom; 'operator' is at the service's command line, 'anonymous' has not signed in.",
+            "description": "By whom: 'operator' used the command line, 'anonymous' sent no credentials.",
             "example": "self",
         },
     )
     session_id = Identifier(
-        allow_none=True, metadata={"description": "The session that it is about, or that it was done in."}
+        allow_none=True, metadata={"description": "The session that the event is about, or in which it was caused."}
     )
     detail = fields.String(
         allow_none=True,
-        metadata={"description": "Of a revoked session why, of a role which.", "examples": [None]},
+        metadata={"description": "The reason of a revocation, or the new role.", "examples": [None]},
     )
     ip = fields.String(allow_none=True, metadata={"example": "203.0.113.7"})
     user_agent = fields.String(allow_none=True, metadata={"example": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)"})
@@ -55,22 +55,23 @@ class OwnEvent(OutputSchema):
 
 
 class AuditEvent(OwnEvent):
-    """What happened to anyone's account or sessions, all that is known of it."""
+    """An event about any account or session, with all its members."""
 
     user_id = Identifier(
-        allow_none=True, metadata={"description": "About whom; null for a login to no account. May be gone."}
+        allow_none=True,
+        metadata={"description": "The user it is about, who may be deleted; null for a login to no account."},
     )
-    actor_id = Identifier(allow_none=True, metadata={"description": "By which user, if by one."})
+    actor_id = Identifier(allow_none=True, metadata={"description": "The user who caused it, if one did."})
     email_hash = fields.String(
         allow_none=True,
         metadata={
-            "description": "Of a login to no account: the same for the same address, and tells nothing of it.",
+            "description": "For a login to no account, a keyed hash of the email address.",
             "examples": [None],
         },
     )
     detail = fields.String(
         allow_none=True,
-        metadata={"description": "Of a failure or a revoked session why, of a role which.", "examples": [None]},
+        metadata={"description": "The reason of a failure or revocation, or the new role.", "examples": [None]},
     )
 
 

@@ -1,56 +1,35 @@
-"""Writes events in the transaction of what they tell, and reads them. Never commits, never changes an event.
+"""Records events in the transaction of the change that they describe, and reads them. Never commits.
 
-So what is refused or rolled back leaves no event; a refusal that is to leave one must be an outcome, not an exception.
+A request that is refused or fails rolls back its events too. Therefore a view returns a refusal that must be recorded,
+and does not raise it (docs/decisions/0001-transactions.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import partial
 from typing import Any
 
 from flask import g, has_request_context
-from sqlalchemy import Row, Select, bindparam, delete, insert, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, insert, not_, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.api.access import Caller
 from app.api.client_info import client_address, client_user_agent
-from app.api.fields import format_timestamp
-from app.api.pagination import Page, paginate
+from app.api.pagination import Filters, Page, paginate
 from app.audit.models import AuthEvent
+from app.audit.schemas import OWN_EVENT
 from app.clock import utc_now
 from app.components import components
-from app.database import db, fetch_all, write
-from app.database.executor import precompiled
+from app.database import db, fetch_all, precompiled, write
 
 EXPORT_BATCH = 100
-# At most 16 bytes.
+# At most 16 bytes, the limit of BLAKE2's person parameter.
 _PURPOSE = b"audit email"
-FAILURES = frozenset({"login_failed", "password_change_failed"})
-OWN_COLUMNS = (
-    AuthEvent.id,
-    AuthEvent.event,
-    AuthEvent.created_at,
-    AuthEvent.actor,
-    AuthEvent.session_id,
-    AuthEvent.detail,
-    AuthEvent.ip,
-    AuthEvent.user_agent,
-    AuthEvent.request_id,
-)
-COLUMNS = (*OWN_COLUMNS, AuthEvent.user_id, AuthEvent.actor_id, AuthEvent.email_hash)
-Columns = tuple[InstrumentedAttribute[Any], ...]
-# Without the id, which the database gives.
-_NEW_EVENT = precompiled(
-    insert(AuthEvent)
-    .values({column: bindparam(f"new_{column.key}") for column in AuthEvent.__table__.columns if column.key != "id"})
-    # Nobody asks for its id.
-    .inline()
-)
-# What a list may be narrowed by, and what an event must then be; each value is the parameter of that name.
-FILTERS = {
+# `inline`: does not ask the database for the id of the new row.
+_NEW_EVENT = precompiled(insert(AuthEvent).inline())
+FILTERS: Filters = {
     "event": AuthEvent.event == bindparam("event"),
     "user_id": AuthEvent.user_id == bindparam("user_id"),
     "actor_id": AuthEvent.actor_id == bindparam("actor_id"),
@@ -59,19 +38,26 @@ FILTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OwnEvent:
-    """An event as the user it is about may see it."""
+def _null_if(condition: ColumnElement[bool], column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    return case((not_(condition), column)).label(column.key)
 
-    id: int
-    event: str
-    created_at: datetime
-    actor: str
-    session_id: int | None
-    detail: str | None
-    ip: str | None
-    user_agent: str | None
-    request_id: str | None
+
+_BY_ADMINISTRATOR = AuthEvent.actor == "administrator"
+_FAILED = or_(AuthEvent.event == "login_failed", AuthEvent.event == "password_change_failed")
+_EVENTS = select(*AuthEvent.__table__.columns)
+# An event as the user it is about may see it: without the reason of a failed attempt, and without the session, address
+# and browser of an administrator who acted on the account.
+_OWN_EVENTS = select(
+    AuthEvent.id,
+    AuthEvent.event,
+    AuthEvent.created_at,
+    AuthEvent.actor,
+    # For a session that an administrator ended, the id is of that session and not of the administrator's.
+    _null_if(and_(_BY_ADMINISTRATOR, AuthEvent.event != "session_revoked"), AuthEvent.session_id),
+    _null_if(_FAILED, AuthEvent.detail),
+    *(_null_if(_BY_ADMINISTRATOR, column) for column in (AuthEvent.ip, AuthEvent.user_agent, AuthEvent.request_id)),
+)
+_paginate_events = partial(paginate, keys={"created_at": AuthEvent.created_at}, id_column=AuthEvent.id, filters=FILTERS)
 
 
 def record(
@@ -83,10 +69,10 @@ def record(
     actor_id: int | None = None,
     tried_email_key: str | None = None,
 ) -> None:
-    """Write down that `event` happened to a user, in one INSERT.
+    """Insert an event about a user.
 
-    The caller of the request is who did it; `actor_id` says so where a request has none yet, as a login. The session
-    is the caller's if none is given. `tried_email_key` is kept as a hash, and only without `user_id`.
+    `actor_id` and `session_id` are by default those of the caller of the request; a login has no caller yet, and passes
+    `actor_id`. A hash of `tried_email_key`, the address of a failed login, is stored if `user_id` is None.
     """
     caller: Caller | None = g.get("caller")
     if session_id is None and caller is not None:
@@ -110,7 +96,7 @@ def record_each(
     actor_id: int | None = None,
     email_hash: str | None = None,
 ) -> None:
-    """Write down that `event` happened to several sessions of a user, still in one INSERT."""
+    """Insert one event for each of several sessions of a user, in one statement."""
     actor, actor_id = _find_actor(user_id, actor_id)
     common = {
         "created_at": utc_now(),
@@ -123,7 +109,7 @@ def record_each(
         **_origin(),
     }
     if len(session_ids) == 1:
-        write(_NEW_EVENT, **{f"new_{name}": value for name, value in common.items()}, new_session_id=session_ids[0])
+        write(_NEW_EVENT, session_id=session_ids[0], **common)
     elif session_ids:
         write(insert(AuthEvent).values([{**common, "session_id": session_id} for session_id in session_ids]))
 
@@ -144,67 +130,44 @@ def _origin() -> dict[str, str | None]:
 
 
 def _hash_unknown(user_id: int | None, email_key: str | None) -> str | None:
-    """A keyed hash of an address that no account has: it may be a stranger's, or a secret typed into the wrong field.
+    """Return a keyed hash of an address that no account has; None if there is an account.
 
-    Hashed where there is an account too, so that no refusal takes another path.
+    The address itself may be another person's, or a password typed into the wrong field. It is hashed in both cases, so
+    that the duration of a failed login does not depend on whether the account exists.
     """
     if email_key is None:
         return None
-    signer = components().keyed_hasher
-    hashed = signer.sign(_PURPOSE, email_key.encode("utf-8", "surrogatepass")).hex()
+    hasher = components().keyed_hasher
+    hashed = hasher.sign(_PURPOSE, email_key.encode("utf-8", "surrogatepass")).hex()
     return hashed if user_id is None else None
 
 
 def list_events(query: Mapping[str, Any]) -> Page:
-    """Return a page of everyone's events."""
-    return _page(COLUMNS, query, {})
+    """Return a page of the events of all users."""
+    return _paginate_events(_EVENTS, query)
 
 
 def list_own_events(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of the events about the caller."""
-    page = _page(OWN_COLUMNS, query, {"user_id": caller.id})
-    return replace(page, items=[_as_shown_to_user(row) for row in page.items])
-
-
-def _page(columns: Columns, query: Mapping[str, Any], filters: Mapping[str, Any]) -> Page:
-    filters = {**{name: query[name] for name in FILTERS if name in query}, **filters}
-    statement = _filtered_by(columns, frozenset(filters))
-    return paginate(statement, query, keys={"created_at": AuthEvent.created_at}, id_column=AuthEvent.id, **filters)
-
-
-@cache
-def _filtered_by(columns: Columns, names: frozenset[str]) -> Select[*tuple[Any, ...]]:
-    """Return the events that the filters of these names let through, one statement for each set of names."""
-    return select(*columns).where(*(FILTERS[name] for name in sorted(names)))
-
-
-def _as_shown_to_user(row: Row[Any]) -> OwnEvent:
-    """Leave out why an attempt failed, and where an administrator sat who did this: that is not the user's to know."""
-    shown = OwnEvent(**row._mapping)
-    if shown.event in FAILURES:
-        shown = replace(shown, detail=None)
-    if shown.actor != "administrator":
-        return shown
-    session_id = shown.session_id if shown.event == "session_revoked" else None
-    return replace(shown, session_id=session_id, ip=None, user_agent=None, request_id=None)
+    return _paginate_events(_OWN_EVENTS, query, user_id=caller.id)
 
 
 def export(user_id: int) -> Iterator[dict[str, Any]]:
-    """Give everything that happened to a user, as they may see it, in batches so that no single statement runs long."""
-    place = (AuthEvent.created_at, AuthEvent.id)
-    statement = select(*OWN_COLUMNS).where(AuthEvent.user_id == user_id).order_by(*place).limit(EXPORT_BATCH)
+    """Yield the events about a user for the export, as the user sees them.
+
+    They are read in batches, so that each statement is short.
+    """
+    key = (AuthEvent.created_at, AuthEvent.id)
+    statement = _OWN_EVENTS.where(AuthEvent.user_id == user_id).order_by(*key).limit(EXPORT_BATCH)
     rows = fetch_all(statement)
     while rows:
         for row in rows:
-            shown = _as_shown_to_user(row)
-            yield {name: getattr(shown, name) for name in OwnEvent.__slots__} | {
-                "created_at": format_timestamp(shown.created_at)
-            }
-        rows = fetch_all(statement.where(tuple_(*place) > (rows[-1].created_at, rows[-1].id)))
+            yield OWN_EVENT.dump(row)
+        rows = fetch_all(statement.where(tuple_(*key) > (rows[-1].created_at, rows[-1].id)))
 
 
 def prune(before: datetime, limit: int) -> int:
-    """Delete up to `limit` events from before a moment, the oldest first; returns how many."""
+    """Delete up to `limit` events that are older than `before`, the oldest first; return their number."""
     old = select(AuthEvent.id).where(AuthEvent.created_at < before).order_by(AuthEvent.created_at, AuthEvent.id)
     some = delete(AuthEvent).where(AuthEvent.id.in_(old.limit(limit)))
     result = db.session.execute(some, execution_options={"synchronize_session": False})

@@ -1,4 +1,4 @@
-"""The routes of the audit log."""
+"""The HTTP routes of the audit log."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ audit = Api("audit", __name__)
     answer=listing(OWN_EVENT),
 )
 def list_own_events(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """List what happened to one's account and sessions, failed attempts to sign in included."""
+    """List the events about your account and sessions, including failed logins."""
     return service.list_own_events(caller, query)
 
 
 @audit.operation("GET", "/audit", access=ADMIN, query=AuditQuery(), answer=listing(AUDIT_EVENT))
 def list_events(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """List what happened to everyone's accounts and sessions, deleted ones included."""
+    """List the events about all accounts and sessions, including deleted ones."""
     return service.list_events(query)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.errors import Problem, ValidationFailed
 from app.database import transaction
-from app.database.engine import is_unavailable
+from app.database.errors import is_unavailable
 
 MIGRATE = "flask --app run db upgrade"
 

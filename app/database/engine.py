@@ -1,13 +1,11 @@
-"""How connections to the database are made and kept, and which of its errors are no bugs.
+"""The engine: options of the connection pool, timeouts of PostgreSQL, and preparation and checks of connections.
 
-Owns engine options, connection events and the judgement whether an error means "unavailable". How long to wait for
-a PostgreSQL that sends nothing is in app/database/deadlines.py.
+The values come from the DB_* settings. Client-side deadlines are in deadlines.py, failing fast in circuit_breaker.py.
 """
 
 from __future__ import annotations
 
 import select
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,29 +13,27 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from app.database.deadlines import OutageDetector, bounded_connection
+from app.database.circuit_breaker import CircuitBreaker
+from app.database.deadlines import bounded_connection
 from app.observability import metrics
 from app.settings import Settings
 
-# The server should time out first and keep the connection usable; the client's own deadline is for a
-# server that is frozen or cut off, which sends nothing at all.
+# The client's deadline is this much longer than the server's statement_timeout. Normally the server ends a statement,
+# and the connection stays usable; the client's deadline applies only if the server is frozen or unreachable.
 CLIENT_SLACK_SECONDS = 0.15
+# Connections are replaced at this age, so that memory which PostgreSQL caches for a connection is freed.
 POOL_RECYCLE_SECONDS = 1800
+# Ends a transaction whose client is gone or stuck, and so releases its locks. Requests are much shorter.
+IDLE_IN_TRANSACTION_MS = 10_000
+# Execution option of the SQLite engine for reads: no BEGIN.
 NO_TRANSACTION = "gatepost_no_transaction"
-# SQLSTATE classes that mean "not now": connection, resources, operator, system, rollback; then lock_not_available,
-# read_only_sql_transaction (a standby that was just a primary), idle_in_transaction_session_timeout, and undefined
-# table and column: the schema is not yet the code's.
-UNAVAILABLE_CLASSES = ("08", "53", "57", "58", "40")
-UNDEFINED_TABLE = "42P01"
-UNAVAILABLE_STATES = ("55P03", "25006", "25P03", UNDEFINED_TABLE, "42703")
 
 
 class CountingPool(QueuePool):
-    """A pool that counts how often a request had to wait for a connection."""
+    """A connection pool that counts the checkouts that had to wait for a connection."""
 
     def _do_get(self) -> Any:
         if not self.checkedin() and self.checkedout() >= self.size():
@@ -46,19 +42,23 @@ class CountingPool(QueuePool):
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of create_engine for these settings."""
+    """Return the options of `create_engine` for these settings."""
     options: dict[str, Any] = {
         "poolclass": CountingPool,
         "pool_size": settings.db_pool_size,
+        # DB_POOL_SIZE is a hard limit, so that the number of processes times it stays below max_connections.
         "max_overflow": 0,
-        # What users wrote must not reach the log through the text of an error.
+        # Error messages go to the log, and must not contain what users wrote.
         "hide_parameters": True,
+        # A request that gets no connection in this time is refused with 503.
         "pool_timeout": settings.db_pool_timeout_seconds,
     }
     if settings.uses_sqlite:
         Path(make_url(settings.database_url).database or "").parent.mkdir(parents=True, exist_ok=True)
+        # The busy timeout: how long a connection waits for the lock of another writer.
         return options | {"connect_args": {"timeout": settings.db_lock_timeout_ms / 1000}}
     return options | {
+        # Last in, first out: under low load the same few connections are used, and their server caches stay warm.
         "pool_use_lifo": True,
         "pool_recycle": POOL_RECYCLE_SECONDS,
         "connect_args": postgres_arguments(
@@ -70,31 +70,35 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 
 def postgres_arguments(*, connect_seconds: float, statement_ms: int, lock_ms: int) -> dict[str, Any]:
-    """Return psycopg2's connect arguments that bound every wait on both sides."""
-    server = {"statement_timeout": statement_ms, "lock_timeout": lock_ms, "timezone": "UTC"}
-    # A request is over long before. One whose connection was cut holds its locks until then, its Idempotency-Key's too.
-    server["idle_in_transaction_session_timeout"] = 10_000
+    """Return psycopg2's connect arguments, which set the timeouts of both the client and the server."""
+    server = {
+        "statement_timeout": statement_ms,
+        "lock_timeout": lock_ms,
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+    }
     return {
         "connection_factory": bounded_connection(connect_seconds),
+        # Shown in pg_stat_activity.
         "application_name": "gatepost",
         "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
     }
 
 
 def autocommit_view(engine: Engine) -> Engine:
-    """Return `engine` for reads: over the same pool, with no round trips but those of their statements."""
+    """Return an engine over the same pool that sends no BEGIN and no ROLLBACK, which saves two round trips a read."""
     if engine.dialect.name == "sqlite":
-        # AUTOCOMMIT would set PRAGMAs, and leave the driver to begin transactions of its own.
+        # SQLAlchemy's AUTOCOMMIT would set the driver's isolation level, and the driver would then begin transactions.
         return engine.execution_options(**{NO_TRANSACTION: True})
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def install_engine_events(engine: Engine, settings: Settings) -> None:
-    """Prepare each connection of `engine` as its database needs it."""
+    """Prepare each new connection of `engine`, and check each one that is taken from the pool."""
     if settings.uses_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
-        _follow_file(engine)
+        _detect_replaced_file(engine)
         return
     wait_seconds = settings.db_statement_timeout_ms / 1000 + CLIENT_SLACK_SECONDS
 
@@ -104,44 +108,45 @@ def install_engine_events(engine: Engine, settings: Settings) -> None:
         record.info["is_new"] = True
 
     event.listen(engine, "connect", set_deadline)
-    event.listen(engine, "checkout", _refuse_dead_connection)
+    event.listen(engine, "checkout", _detect_closed_connection)
 
 
-def install_outage_detector(engine: Engine) -> Callable[[BaseException], None]:
-    """Let the requests that use `engine` share the wait for a database that sends nothing.
+def install_circuit_breaker(engine: Engine) -> Callable[[BaseException], None]:
+    """Let a circuit breaker guard the connections of `engine`.
 
-    Returns what must be told of the driver's errors that don't come by the engine.
+    Returns the function that reports it the errors of statements that run without the engine's events.
     """
-    watch = OutageDetector()
-    event.listen(engine, "do_connect", watch.connect)
-    event.listen(engine, "handle_error", lambda context: watch.notice(context.original_exception))
+    breaker = CircuitBreaker()
+    event.listen(engine, "do_connect", breaker.connect)
+    event.listen(engine, "handle_error", lambda context: breaker.record_error(context.original_exception))
 
-    def refuse_doubtful(connection: Any, record: Any, proxy: Any) -> None:
-        if watch.doubts(connection):
-            raise DisconnectionError("the database fell silent since this connection was opened")
+    def reject_suspect(connection: Any, record: Any, proxy: Any) -> None:
+        if breaker.is_suspect(connection):
+            raise DisconnectionError("the database stopped responding after this connection was established")
 
-    event.listen(engine, "checkout", refuse_doubtful)
-    return watch.notice
+    event.listen(engine, "checkout", reject_suspect)
+    return breaker.record_error
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
-    # The driver must not begin transactions of its own: _begin_immediate does.
+    # None: the driver begins no transactions. `_begin_immediate` does.
     connection.isolation_level = None
+    # WAL: readers and the writer do not block each other. FULL: a commit survives a power failure.
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # A deferred transaction that reads and then writes fails at once when another wrote in between, whatever
-    # the busy timeout: take the write lock first.
+    # A deferred transaction that reads and then writes fails at once, regardless of the busy timeout, if another
+    # connection wrote in between. BEGIN IMMEDIATE takes the write lock first.
     if not connection.get_execution_options().get(NO_TRANSACTION):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _follow_file(engine: Engine) -> None:
-    """Let the pool drop connections to a file that another has replaced, as restoring a backup does.
+def _detect_replaced_file(engine: Engine) -> None:
+    """Make the pool replace connections to a SQLite file that was replaced, for example by restoring a backup.
 
-    SQLite would go on to read what is no longer there, and refuse to write it.
+    Such a connection continues to read the old, deleted file and cannot write.
     """
     path = Path(engine.url.database or "")
 
@@ -157,17 +162,17 @@ def _follow_file(engine: Engine) -> None:
 
     def compare(connection: Any, record: Any, proxy: Any) -> None:
         if not record.info.pop("is_new", False) and record.info["file"] != identify():
-            raise DisconnectionError("the database is another file now")
+            raise DisconnectionError("the database file was replaced")
 
     event.listen(engine, "connect", remember)
     event.listen(engine, "checkout", compare)
 
 
-def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
-    """Let the pool replace a connection that the server has closed, at the price of one system call.
+def _detect_closed_connection(connection: Any, record: Any, proxy: Any) -> None:
+    """Make the pool replace a connection that the server has closed. Costs one system call instead of a round trip.
 
-    An idle connection has nothing to read; one whose server went away has its end of file or reset waiting. A new
-    one is not asked: the pool gives up on a second refusal, with an error that looks like a bug.
+    An idle connection is readable only after the server closed or reset it. A new connection is not checked: a second
+    rejection in one checkout makes the pool raise InvalidRequestError, which would be reported as a bug.
     """
     if record.info.pop("is_new", False):
         return
@@ -176,24 +181,3 @@ def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
         poller.register(connection.fileno(), select.POLLIN)
     if connection.closed or poller.poll(0):
         raise DisconnectionError("the server closed this connection")
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Whether `error` means that the database can't serve now, rather than that we asked it nonsense."""
-    if isinstance(error, PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "pgcode", None)
-    if state:
-        return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
-    # SQLite's errors have this very class when the file is damaged, or none of its own.
-    if type(error.orig) is sqlite3.DatabaseError:
-        return True
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-
-
-def is_table_missing(error: Exception) -> bool:
-    """Whether `error` means that the database answered, and has no such table."""
-    original = getattr(error, "orig", None)
-    return getattr(original, "pgcode", None) == UNDEFINED_TABLE or str(original).startswith("no such table")

@@ -1,194 +1,186 @@
-"""Statements straight through the driver: SQLAlchemy writes each once, and then steps aside.
+"""Runs precompiled statements directly on the driver's connection, without SQLAlchemy's overhead for each execution.
 
-Owns the way from a Core statement that was built once to its rows. The pool, its events and the errors stay
-SQLAlchemy's; what it does anew for each execution costs more than driver and network do (docs/performance.md).
+SQLAlchemy compiles each statement once, and keeps the connection pool, its events and the exceptions. Its work for each
+execution costs more than the driver and the network together (docs/performance.md).
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
+
+from app.database.engine import autocommit_view
 
 Statement = TypeVar("Statement", bound=Executable)
 Convert = Callable[[Any], Any]
-PRECOMPILED = "gatepost_once"
+PRECOMPILED = "gatepost_precompiled"
 
 
 def precompiled(statement: Statement) -> Statement:
-    """Mark a statement that is built once and run often: what it takes to run it is kept for good.
+    """Mark a statement to be compiled once and then reused for every execution.
 
-    All that differs from one run to the next must be a `bindparam` with a name. A run that lacks one is a KeyError.
+    Everything that differs between executions must be a named `bindparam`, or a column of an INSERT without VALUES.
+    Each execution must pass the same set of parameters; a missing one raises KeyError.
     """
     marked: Statement = statement.execution_options(**{PRECOMPILED: True})
     return marked
 
 
-def is_precompiled(statement: Executable) -> bool:
-    """Whether a statement is so marked."""
-    return PRECOMPILED in statement.get_execution_options()
-
-
 class CompiledStatement:
-    """A statement as one database takes it: its text, and how values go in and come out."""
+    """The SQL text of a statement for one dialect, with the conversions of its parameters and columns."""
 
-    def __init__(self, statement: Any, engine: Engine) -> None:
-        dialect = engine.dialect
-        compiled = statement.compile(dialect=dialect)
+    def __init__(self, statement: Any, dialect: Dialect, parameter_names: Collection[str]) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(parameter_names))
         if compiled.post_compile_params:
-            raise ValueError("A statement whose text depends on its values can't be written once.")
+            raise ValueError("A statement whose text depends on its values cannot be precompiled.")
         self.text = str(compiled)
-        self._order: Sequence[str] | None = compiled.positiontup
-        # Without those that a call must give: one that is forgotten must not become NULL.
-        self._given: Mapping[str, Any] = {
+        # The names of the parameters in order, for a driver with positional parameters (SQLite).
+        self._positions: Sequence[str] | None = compiled.positiontup
+        # Excludes the required parameters, so that a missing one raises KeyError instead of becoming NULL.
+        self._defaults: Mapping[str, Any] = {
             name: value
             for name, value in compiled.construct_params(_check=False).items()
             if not compiled.binds[name].required
         }
-        self._in: Mapping[str, Convert] = compiled._bind_processors
+        self._bind_processors: Mapping[str, Convert] = compiled._bind_processors
         columns = compiled._result_columns
-        # Without a look at how many values there are, which the statement says.
-        self._row = partial(tuple.__new__, _row_class([column.keyname for column in columns]))
-        found = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._out: list[Convert | None] | None = found if any(found) else None
+        # Faster than the constructor, which also checks the number of values.
+        self._make_row = partial(tuple.__new__, _row_class([column.keyname for column in columns]))
+        processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        self._result_processors: list[Convert | None] | None = processors if any(processors) else None
 
-    def values(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the parameters as the driver takes them. Raises KeyError for one that is not given."""
-        values = {**self._given, **parameters}
-        for name, convert in self._in.items():
+    def bind(self, parameters: Mapping[str, Any]) -> Any:
+        """Return the parameters in the driver's form. Raises KeyError for a missing one."""
+        values = {**self._defaults, **parameters}
+        for name, convert in self._bind_processors.items():
             values[name] = convert(values[name])
-        return values if self._order is None else [values[name] for name in self._order]
+        return values if self._positions is None else [values[name] for name in self._positions]
 
-    def row(self, values: Sequence[Any]) -> Any:
-        """Return what the driver gave as a row with named columns."""
-        if self._out is None:
-            return self._row(values)
-        pairs = zip(values, self._out, strict=True)
-        return self._row(value if convert is None else convert(value) for value, convert in pairs)
+    def rows(self, fetched: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return the driver's rows as named tuples of Python values."""
+        make_row, processors = self._make_row, self._result_processors
+        if processors is None:
+            return [make_row(values) for values in fetched]
+        return [
+            make_row(
+                value if convert is None else convert(value) for value, convert in zip(values, processors, strict=True)
+            )
+            for values in fetched
+        ]
 
 
 def _row_class(names: Sequence[str]) -> Any:
     named: Any = namedtuple("Row", names)  # type: ignore[misc]
-    # As SQLAlchemy's rows have it.
+    # `_mapping` as in SQLAlchemy's Row.
     return type("Row", (named,), {"__slots__": (), "_mapping": property(named._asdict)})
 
 
 class Executor:
-    """Runs the statements of one engine that were built once: within a transaction, or each by itself as its own."""
+    """Executes the statements of one engine. Precompiled ones go directly to the driver, others through SQLAlchemy."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._errors = engine.dialect.loaded_dbapi.Error
-        # SQLite's connections begin no transaction by themselves (app/database/engine.py).
-        self._begins = engine.dialect.name != "sqlite"
-        # Weak, or a statement that is marked and yet built for each request would never be let go.
-        self._written: WeakKeyDictionary[Any, CompiledStatement] = WeakKeyDictionary()
-        # For who counts and marks statements, and for who must know of errors: each as SQLAlchemy's events do.
+        self._autocommit_engine = autocommit_view(engine)
+        self._driver_error = engine.dialect.loaded_dbapi.Error
+        # SQLite's connections are in autocommit already (app/database/engine.py).
+        self._sets_autocommit = engine.dialect.name != "sqlite"
+        # Weak, so that a statement that is built for one request is garbage-collected with it.
+        self._compiled: WeakKeyDictionary[Any, CompiledStatement] = WeakKeyDictionary()
+        # False sends every statement through SQLAlchemy, whose events tracing needs.
+        self.is_enabled = True
+        # Instrumentation of direct executions, which cause no events of SQLAlchemy. `before` may change the SQL text.
         self.before: Callable[[str], str] = str
         self.after: Callable[[], None] = lambda: None
-        self.failed: Callable[[BaseException], None] = lambda error: None
+        self.on_error: Callable[[BaseException], None] = lambda error: None
 
-    def all(self, statement: Executable, parameters: Mapping[str, Any], within: Connection | None = None) -> list[Any]:
-        """Return all rows, none of a statement that returns nothing, `within` the transaction of a connection if given.
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any], transaction: Connection | None = None
+    ) -> Sequence[Any]:
+        """Return the rows of a statement; an empty list if it returns none.
 
-        Raises DBAPIError, and TimeoutError when no connection is free in time.
+        Runs on the connection of `transaction`, or without one in autocommit on a connection of the pool. Raises
+        DBAPIError, and TimeoutError if the pool has no free connection in time.
         """
-        written = self._write(statement)
-        return [written.row(values) for values in self._run(written, parameters, _all, within) or ()]
+        if not self.is_enabled or PRECOMPILED not in statement.get_execution_options():
+            return self._execute_with_sqlalchemy(statement, parameters, transaction)
+        compiled = self._compiled.get(statement)
+        if compiled is None:
+            compiled = self._compiled[statement] = CompiledStatement(statement, self._engine.dialect, parameters.keys())
+        values = compiled.bind(parameters)
+        with self._driver_connection(transaction, compiled.text) as connection:
+            cursor = connection.cursor()
+            text = self.before(compiled.text)
+            try:
+                cursor.execute(text, values)
+                fetched = cursor.fetchall() if cursor.description else ()
+            finally:
+                self.after()
+                cursor.close()
+        return compiled.rows(fetched)
 
-    def first(self, statement: Executable, parameters: Mapping[str, Any], within: Connection | None = None) -> Any:
-        """Return the first row, or None. Raises as `all` does."""
-        written = self._write(statement)
-        values = self._run(written, parameters, _first, within)
-        return None if values is None else written.row(values)
+    def _execute_with_sqlalchemy(
+        self, statement: Executable, parameters: Mapping[str, Any], transaction: Connection | None
+    ) -> Sequence[Any]:
+        if transaction is None:
+            with self._autocommit_engine.connect() as connection:
+                return self._execute_with_sqlalchemy(statement, parameters, connection)
+        result = transaction.execute(statement, parameters)
+        return result.all() if result.returns_rows else []
 
-    def _write(self, statement: Executable) -> CompiledStatement:
-        written = self._written.get(statement)
-        if written is None:
-            written = self._written[statement] = CompiledStatement(statement, self._engine)
-        return written
+    @contextmanager
+    def _driver_connection(self, transaction: Connection | None, text: str) -> Iterator[Any]:
+        """Give the driver's connection of `transaction`, or one from the pool in autocommit.
 
-    def _run(
-        self,
-        written: CompiledStatement,
-        parameters: Mapping[str, Any],
-        fetch: Callable[[Any], Any],
-        within: Connection | None,
-    ) -> Any:
-        values = written.values(parameters)
-        if within is not None:
-            return self._try(written, values, fetch, within, within.connection.dbapi_connection)
+        Translates the driver's exceptions, and invalidates a connection that they show to be broken: the pool replaces
+        it, and a transaction on it ends.
+        """
+        owner: Any = transaction
+        connection: Any = None
         try:
-            pooled = self._engine.raw_connection()
-        except self._errors as error:
-            raise self._translated(error, written, None) from error
-        try:
-            return self._try(written, values, fetch, pooled, pooled.dbapi_connection, alone=self._begins)
-        finally:
-            pooled.close()
-
-    def _try(
-        self,
-        written: CompiledStatement,
-        values: Any,
-        fetch: Callable[[Any], Any],
-        owner: Any,
-        connection: Any,
-        *,
-        alone: bool = False,
-    ) -> Any:
-        # An owner that is told that its connection is invalid ends the transaction, or lets the pool make a new one.
-        try:
-            return self._execute(connection, written.text, values, fetch, alone=alone)
-        except self._errors as error:
-            self.failed(error)
-            translated = self._translated(error, written, connection)
-            if translated.connection_invalidated:
+            if transaction is not None:
+                connection = transaction.connection.dbapi_connection
+            else:
+                owner = self._engine.raw_connection()
+                connection = owner.dbapi_connection
+                if self._sets_autocommit:
+                    # Changes a flag of the driver, which otherwise sends BEGIN before the statement.
+                    connection.autocommit = True
+            yield connection
+        except self._driver_error as error:
+            self.on_error(error)
+            translated = self._translate(error, text, connection)
+            if owner is not None and translated.connection_invalidated:
                 owner.invalidate(error)
             raise translated from error
         except BaseException as error:
-            # Nobody knows where the driver stopped.
-            owner.invalidate(error)
+            # An interrupted driver leaves the connection in an unknown state.
+            if owner is not None:
+                owner.invalidate(error)
             raise
-
-    def _execute(self, connection: Any, text: str, values: Any, fetch: Callable[[Any], Any], *, alone: bool) -> Any:
-        if alone:
-            # A flag in this process: the driver would send BEGIN before the statement, and ROLLBACK after it.
-            connection.autocommit = True
-        cursor = connection.cursor()
-        text = self.before(text)
-        try:
-            cursor.execute(text, values)
-            return fetch(cursor)
         finally:
-            self.after()
-            cursor.close()
-            if alone and not connection.closed:
-                connection.autocommit = False
+            if transaction is None and owner is not None:
+                if self._sets_autocommit and not connection.closed:
+                    connection.autocommit = False
+                owner.close()
 
-    def _translated(self, error: Any, written: CompiledStatement, connection: Any) -> DBAPIError:
-        """Return SQLAlchemy's exception for one of the driver's."""
+    def _translate(self, error: Any, text: str, connection: Any) -> DBAPIError:
+        """Return the exception of SQLAlchemy for one of the driver's."""
         dialect = self._engine.dialect
         translated: Any = DBAPIError.instance(
-            written.text,
+            text,
             None,
             error,
-            self._errors,
+            self._driver_error,
             hide_parameters=True,
             connection_invalidated=dialect.is_disconnect(error, connection, None),
             dialect=dialect,
         )
         return cast("DBAPIError", translated)
-
-
-def _all(cursor: Any) -> Any:
-    return cursor.fetchall() if cursor.description else None
-
-
-def _first(cursor: Any) -> Any:
-    return cursor.fetchone()

@@ -17,7 +17,7 @@ from app.api.errors import Maintenance
 from app.clock import utc_now
 from app.components import components, components_of
 from app.database import UtcDateTime, db, fetch_one
-from app.database.engine import is_table_missing
+from app.database.errors import is_table_missing
 from app.database.executor import precompiled
 from app.maintenance.models import DEFAULT_RETRY_AFTER_SECONDS, ServiceContext
 

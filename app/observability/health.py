@@ -15,9 +15,9 @@ from app.database.engine import (
     autocommit_view,
     engine_options,
     install_engine_events,
-    is_table_missing,
     postgres_arguments,
 )
+from app.database.errors import is_table_missing
 from app.database.migrations import known_revisions, newest_revisions
 from app.settings import Settings
 

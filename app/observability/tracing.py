@@ -57,6 +57,6 @@ def _instrument(app: Flask) -> None:
             # the locked one.
             skip_dep_check=True,
         )
-    # The instrumentation creates spans from SQLAlchemy's events, which the executor bypasses.
-    components_of(app).uses_executor = False
+    # Spans are created by the engine's events, which the executor bypasses.
+    components_of(app).executor.is_enabled = False
     app.extensions["gatepost.tracer_provider"] = provider

@@ -1,4 +1,4 @@
-"""Posts: what users write, who may read a draft and who may change what."""
+"""The feature of posts: texts that users write, as drafts or published."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the posts routes, and add posts to what users can export."""
+    """Register the routes, and add posts to the export of a user."""
     from app.api.routing import API_PATH
     from app.posts import service
     from app.posts.views import posts

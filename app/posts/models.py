@@ -1,4 +1,4 @@
-"""The posts table."""
+"""The table `posts`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, Id, UtcDateTime, ordered_string
 
 STATUSES = ("draft", "published")
-# Literally the condition of a query that these indexes serve: SQLite does not look into bound parameters.
+# The condition of a partial index must occur literally in a query that uses it: SQLite does not consider the values of
+# bound parameters.
 _DRAFTS: Any = {"postgresql_where": text("status = 'draft'"), "sqlite_where": text("status = 'draft'")}
 
 
 class Post(Base):
-    """A text by a user. A draft has no `published_at`."""
+    """A text by a user. `published_at` is null for a draft."""
 
     __tablename__ = "posts"
     __table_args__ = (
         CheckConstraint("status IN ('draft', 'published')", name="status"),
-        # One index for each order a list can have, of everyone's posts and of one author's: the last page by
-        # cursor is then as fast as the first.
+        # One index for each sort key, for all posts and for one author's: the last page by cursor is then as fast as
+        # the first.
         Index(None, "status", "created_at", "id"),
         Index(None, "status", "updated_at", "id"),
         Index(None, "status", "title", "id"),
         Index(None, "author_id", "created_at", "id"),
         Index(None, "author_id", "updated_at", "id"),
         Index(None, "author_id", "title", "id"),
-        # Few drafts among many published posts would be far apart in those.
+        # With the indexes above, a list of few drafts would read many published posts between them.
         Index(None, "author_id", "status", "created_at", "id", **_DRAFTS),
         Index(None, "author_id", "status", "updated_at", "id", **_DRAFTS),
         Index(None, "author_id", "status", "title", "id", **_DRAFTS),
@@ -44,3 +45,6 @@ class Post(Base):
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    # Not a column: the service sets it to the name of the author, which is part of the response.
+    author_name = ""

@@ -1,4 +1,4 @@
-"""What of a post is taken and shown."""
+"""The request and response schemas of posts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from app.api.fields import (
 from app.api.pagination import ListQuery, sort_field
 from app.posts.models import STATUSES
 
-SORT_KEYS = ("created_at", "updated_at", "title")
-
 
 class NewPost(InputSchema):
-    """A whole post, for POST and PUT."""
+    """A complete post, for POST and PUT."""
 
     title = Text(1, 200, required=True, metadata={"example": "Hello"})
     content = Text(1, 50_000, multiline=True, required=True, metadata={"example": "My first post."})
@@ -30,7 +28,7 @@ class NewPost(InputSchema):
 
 
 class PostChanges(InputSchema):
-    """Some members of a post, for PATCH."""
+    """The members of a post to change, for PATCH."""
 
     title = Text(1, 200, metadata={"example": "Hello again"})
     content = Text(1, 50_000, multiline=True, metadata={"example": "My first post, corrected."})
@@ -38,33 +36,33 @@ class PostChanges(InputSchema):
 
 
 class AuthorPostListQuery(ListQuery):
-    """How to list one author's posts."""
+    """The query parameters of the list of one author's posts."""
 
-    status = Choice(*STATUSES, metadata={"description": "'draft' lists one's own drafts."})
+    status = Choice(*STATUSES, metadata={"description": "'draft' lists your own drafts."})
     created_after = QueryTimestamp(
-        metadata={"description": "Only posts created after this moment.", "example": "2026-01-31T12:00:00Z"}
+        metadata={"description": "Only posts created after this time.", "example": "2026-01-31T12:00:00Z"}
     )
     created_before = QueryTimestamp(
-        metadata={"description": "Only posts created before this moment.", "example": "2026-02-28T12:00:00Z"}
+        metadata={"description": "Only posts created before this time.", "example": "2026-02-28T12:00:00Z"}
     )
-    sort = sort_field(*SORT_KEYS, default="-created_at")
+    sort = sort_field("created_at", "updated_at", "title", default="-created_at")
 
 
 class PostListQuery(AuthorPostListQuery):
-    """How to list posts."""
+    """The query parameters of the list of posts."""
 
     author_id = QueryInteger(metadata={"description": "Only posts by this user.", "example": 1})
 
 
 class Author(OutputSchema):
-    """Who wrote a post."""
+    """The author of a post."""
 
     id = Identifier(attribute="author_id")
     name = fields.String(attribute="author_name", metadata={"example": "Alice"})
 
 
 class PostView(OutputSchema):
-    """A post as everyone sees it."""
+    """A post with its author."""
 
     id = Identifier()
     title = fields.String(metadata={"example": "Hello"})

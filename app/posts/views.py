@@ -1,4 +1,4 @@
-"""The posts routes."""
+"""The HTTP routes of posts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from app.api.responses import Created, created, listing, no_content, ok
 from app.api.routing import Api
 from app.posts import service
 from app.posts.schemas import POST, AuthorPostListQuery, NewPost, PostChanges, PostListQuery
-from app.posts.service import WrittenPost
 
 posts = Api("posts", __name__)
 CHANGES = (Forbidden, NotFound, PreconditionFailed)
@@ -23,20 +22,20 @@ CHANGES = (Forbidden, NotFound, PreconditionFailed)
 
 @posts.operation("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(POST))
 def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
-    """List published posts, or one's own drafts."""
+    """List published posts, or your own drafts."""
     return service.list_posts(caller, query)
 
 
 @posts.operation("POST", "/posts", access=SIGNED_IN, body=NewPost(), answer=created(POST), idempotent=True)
 def create_post(caller: Caller, body: Mapping[str, Any]) -> Created:
-    """Write a post, published at once unless its status is 'draft'."""
+    """Create a post. It is published immediately unless its status is 'draft'."""
     post = service.create_post(caller, **body)
     return Created(post, url_for("posts.get_post", post_id=post.id))
 
 
 @posts.operation("GET", "/posts/<id:post_id>", access=OPTIONAL, answer=ok(POST), problems=(NotFound,))
 def get_post(caller: Caller | None, post_id: int) -> Any:
-    """Read a post; a draft only as its author or an administrator."""
+    """Read a post. Only its author and administrators can read a draft."""
     return service.get_post(caller, post_id)
 
 
@@ -48,7 +47,7 @@ def get_post(caller: Caller | None, post_id: int) -> Any:
     answer=ok(POST),
     problems=CHANGES,
 )
-def replace_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
+def replace_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> Any:
     """Replace a post."""
     return _change(caller, post_id, body)
 
@@ -61,8 +60,8 @@ def replace_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> Writt
     answer=ok(POST),
     problems=CHANGES,
 )
-def update_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> WrittenPost:
-    """Change some members of a post."""
+def update_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> Any:
+    """Change the given members of a post."""
     return _change(caller, post_id, body)
 
 
@@ -70,7 +69,7 @@ def update_post(caller: Caller, post_id: int, body: Mapping[str, Any]) -> Writte
 def delete_post(caller: Caller, post_id: int) -> None:
     """Delete a post."""
     post = service.get_post_for_change(caller, post_id)
-    require_unchanged(service.as_read(caller, post), POST)
+    require_unchanged(post, POST)
     service.delete_post(post)
 
 
@@ -83,11 +82,11 @@ def delete_post(caller: Caller, post_id: int) -> None:
     problems=(NotFound, Forbidden),
 )
 def list_posts_of(caller: Caller | None, user_id: int, query: Mapping[str, Any]) -> Page:
-    """List one author's published posts; drafts too for the author."""
+    """List the published posts of an author. The author also gets their drafts."""
     return service.list_posts_of(caller, user_id, query)
 
 
-def _change(caller: Caller, post_id: int, changes: Mapping[str, Any]) -> WrittenPost:
+def _change(caller: Caller, post_id: int, changes: Mapping[str, Any]) -> Any:
     post = service.get_post_for_change(caller, post_id)
-    require_unchanged(service.as_read(caller, post), POST)
-    return service.update_post(caller, post, changes)
+    require_unchanged(post, POST)
+    return service.update_post(post, changes)

@@ -1,4 +1,4 @@
-"""Accounts and profiles: who there is, what others may see of them, and how they come and go."""
+"""The feature of users: accounts, profiles and roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Serve the users routes and add the `users` commands."""
+    """Register the routes and the `users` commands, and the exports of the shared packages' data."""
     from app.api.idempotency import service as idempotency
     from app.api.routing import API_PATH
     from app.audit import service as audit

@@ -1,7 +1,6 @@
-"""The `users` commands: the first administrator, and accounts by their address.
+"""The `users` commands: create an administrator, list accounts, and change an account by its email address.
 
-Owns what an operator types and reads; the rules are the service's. A password comes from the terminal or from
-standard input, never from the command line, which other users of the machine can read.
+A password is read from the terminal or from standard input. The command line is visible to other users of the machine.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ from app.security.passwords import hash_password
 from app.users import service
 from app.users.schemas import PRIVATE_USER, EmailAddress, NewAccount
 
-# More than the longest password in UTF-8: what is longer is refused as such, and not read on.
+# Longer than any valid password in UTF-8; the rest of a longer line is not read.
 PASSWORD_LINE_BYTES = 4096
 COLUMNS = ("ID", "EMAIL", "NAME", "ROLE", "ACTIVE", "CREATED")
 
-users = OperatorGroup("users", help="Make administrators, list and manage accounts.")
+users = OperatorGroup("users", help="Create administrators, list and manage accounts.")
 
 
 class _Address(InputSchema):
-    """The address that names an account."""
+    """The email address of an account."""
 
     email = EmailAddress(required=True)
 
 
 @users.command("create-admin")
 @click.option("--email", required=True, help="The address to sign in with.")
-@click.option("--name", required=True, help="The name that others see.")
+@click.option("--name", required=True, help="The name that other users see.")
 def create_admin(email: str, name: str) -> None:
-    """Make an administrator.
+    """Create an administrator.
 
-    Asks for the password twice; where standard input is no terminal, one line of it is the password.
+    Prompts for the password twice. If standard input is not a terminal, its first line is the password.
     """
     account = load(NewAccount(), {"email": email, "name": name, "password": _read_password()})
     password_hash = hash_password(account["password"])
@@ -51,16 +50,22 @@ def create_admin(email: str, name: str) -> None:
             user = service.create_user_for(account["email"], account["name"], password_hash, "admin")
     except EmailTaken as error:
         address = account["email"]
-        raise EmailTaken(f"There is an account with the address {address} already; nothing was changed.") from error
-    click.echo(f"{user.email} is an administrator now, with the id {user.id}.")
+        raise EmailTaken(f"An account with the address {address} already exists. Nothing was changed.") from error
+    click.echo(f"Created administrator {user.email} with id {user.id}.")
 
 
 @users.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many to list.")
-@click.option("--after", type=click.IntRange(0, MAX_ID), default=0, help="List from behind this id.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all that an administrator may see.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="The largest number of accounts to list.",
+)
+@click.option("--after", type=click.IntRange(0, MAX_ID), default=0, help="List accounts with a greater id.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with all members that an administrator sees.")
 def list_users(limit: int, after: int, as_json: bool) -> None:
-    """List accounts in the order of their ids."""
+    """List accounts by id."""
     rows = service.list_users_after(after, limit + 1)
     more = len(rows) > limit
     rows = rows[:limit]
@@ -72,64 +77,64 @@ def list_users(limit: int, after: int, as_json: bool) -> None:
     for line in _table([COLUMNS, *map(_cells, rows)]):
         click.echo(line)
     if more:
-        click.echo(f"There are more: add --after {next_after}.", err=True)
+        click.echo(f"There are more accounts. Continue with --after {next_after}.", err=True)
 
 
 @users.command("disable")
 @click.argument("email")
 def disable(email: str) -> None:
-    """Lock an account out and end its sessions."""
-    _change(email, {"is_active": False}, "disabled; no session of it is left")
+    """Disable an account and end its sessions."""
+    _change(email, {"is_active": False}, "disabled and has no sessions")
 
 
 @users.command("enable")
 @click.argument("email")
 def enable(email: str) -> None:
-    """Let a disabled account sign in again."""
+    """Enable a disabled account."""
     _change(email, {"is_active": True}, "enabled")
 
 
 @users.command("promote")
 @click.argument("email")
 def promote(email: str) -> None:
-    """Make an account an administrator's."""
+    """Give an account the role of administrator."""
     _change(email, {"role": "admin"}, "an administrator")
 
 
 @users.command("demote")
 @click.argument("email")
 def demote(email: str) -> None:
-    """Make an administrator an ordinary user."""
+    """Give an administrator the role of user."""
     _change(email, {"role": "user"}, "an ordinary user")
 
 
 def _change(email: str, changes: Mapping[str, Any], state: str) -> None:
-    """Change the account with this address and say so; `state` is what it is afterwards."""
+    """Change the account with this address and print the result; `state` describes the account afterwards."""
     address = _read_address(email)
     with transaction():
         user = service.find_by_email(address)
         if user is None:
-            raise click.ClickException(f"There is no account with the address {address}.")
+            raise click.ClickException(f"No account has the address {address}.")
         is_new = any(getattr(user, name) != value for name, value in changes.items())
         service.update_user(user, changes)
-    click.echo(f"{user.email} is {state}." if is_new else f"{user.email} was {state} already.")
+    click.echo(f"{user.email} is now {state}." if is_new else f"{user.email} was already {state}.")
 
 
 def _read_address(email: str) -> str:
-    """Return the address as accounts have it: typed otherwise, or not at all one, it would just not be found."""
+    """Return the address in the normalized form that accounts store. Raises ValidationFailed."""
     address: str = load(_Address(), {"email": email})["email"]
     return address
 
 
 def _read_password() -> str:
-    # Python has no standard input when the shell closed it.
+    # None if the process was started with standard input closed.
     stdin: TextIO | None = sys.stdin
     if stdin is not None and stdin.isatty():
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt="Password again")
         return typed
     line = b"" if stdin is None else stdin.buffer.readline(PASSWORD_LINE_BYTES)
     if not line:
-        raise click.ClickException("Standard input has no line with the password.")
+        raise click.ClickException("Standard input is empty. Its first line must be the password.")
     try:
         return line.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
@@ -143,7 +148,7 @@ def _cells(user: Any) -> tuple[str, ...]:
 
 
 def _printable(text: str) -> str:
-    # Marks that turn the direction of writing would let one name disguise the rest of its line.
+    # Bidirectional overrides in a name could change how the rest of its line is displayed.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -155,6 +160,6 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
 
 
 def _width(text: str) -> int:
-    """The columns that `text` takes on a terminal (Unicode Standard Annex 11)."""
+    """Return the number of terminal columns that `text` occupies (Unicode Standard Annex 11)."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

@@ -1,4 +1,4 @@
-"""What other features may hang on to accounts without accounts knowing them."""
+"""Extension points of accounts, through which other features take part without being imported here."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from blinker import Signal
 user_disabled = Signal("gatepost.user-disabled")
 
 Exporter = Callable[[int], Iterable[Mapping[str, Any]]]
-# Name of the member in the export document → what gives its objects for a user id, a few at a time.
+# By member of the export document, a function that yields its objects for a user id.
 exporters: dict[str, Exporter] = {}

@@ -1,4 +1,4 @@
-"""The users table."""
+"""The table `users`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROLES = ("user", "admin")
 
 
 class User(Base):
-    """An account. The `_key` columns hold the case-folded NFC forms that are compared and searched."""
+    """An account. The `_key` columns hold case-folded NFC forms, for comparison, search and order."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -31,7 +31,7 @@ class User(Base):
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index(None, "created_at", "id"),
         Index(None, "name_key", "id"),
-        # Ids are never given out again: an old token's subject must not become somebody else.
+        # Without AUTOINCREMENT SQLite reuses the id of a deleted user, and an old token would belong to a new user.
         {"sqlite_autoincrement": True},
     )
 
@@ -49,15 +49,9 @@ class User(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-# What is ever told of an account, to whoever may see it; `app/users/schemas.py` says to whom.
-VISIBLE_COLUMNS = (
-    User.id,
-    User.name,
-    User.bio,
-    User.email,
-    User.email_verified,
-    User.role,
-    User.is_active,
-    User.created_at,
-    User.updated_at,
+# Never part of a response: the password hash, and the keys that are derived from other columns.
+HIDDEN_COLUMNS = frozenset({"password_hash", "email_key", "name_key"})
+# The columns that responses are made from. The schemas select which of them each caller sees.
+VISIBLE_COLUMNS = tuple(
+    getattr(User, column.key) for column in User.__table__.columns if column.key not in HIDDEN_COLUMNS
 )

@@ -1,4 +1,4 @@
-"""What of an account is taken and shown."""
+"""The request and response schemas of users, and their fields, which `auth` uses too."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_BIO = 500
 
 
 def fold(text: str) -> str:
-    """Return the form in which two spellings of one name or address are equal (Unicode caseless matching)."""
+    """Return the case-folded NFC form, equal for all spellings of a name or address (Unicode caseless matching)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 class EmailAddress(Text):
-    """An email address by syntax and IDNA; loads as its normalised form."""
+    """An email address, validated by syntax and IDNA. Loads as its normalized form."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(1, MAX_EMAIL, metadata={"format": "email", "example": "alice@example.com"}, **kwargs)
@@ -32,7 +32,7 @@ class EmailAddress(Text):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            # strict: without it local parts longer than RFC 5321's 64 octets pass.
+            # Without `strict`, local parts longer than 64 octets (RFC 5321 section 4.5.3.1.1) are accepted.
             address = validate_email(text, check_deliverability=False, strict=True).normalized
         except EmailNotValidError as error:
             raise ValidationError("Not a valid email address.") from error
@@ -42,12 +42,12 @@ class EmailAddress(Text):
 
 
 def name_field(**kwargs: Any) -> Text:
-    """Return the field of a person's name."""
+    """Return the field of a user's name."""
     return Text(2, 80, metadata={"example": "Alice"}, **kwargs)
 
 
 def password_field(example: str = "correct horse battery", **kwargs: Any) -> Text:
-    """Return the field of a password to be set."""
+    """Return the field of a new password."""
     return Text(
         MIN_LENGTH,
         MAX_LENGTH,
@@ -57,12 +57,12 @@ def password_field(example: str = "correct horse battery", **kwargs: Any) -> Tex
 
 
 def bio_field(**kwargs: Any) -> Text:
-    """Return the field of what people say of themselves."""
+    """Return the field of a user's description of themselves."""
     return Text(0, MAX_BIO, multiline=True, blank=True, metadata={"example": "I write about gates."}, **kwargs)
 
 
 class NewAccount(InputSchema):
-    """What every new account needs."""
+    """The members that every new account requires."""
 
     email = EmailAddress(required=True)
     name = name_field(required=True)
@@ -76,13 +76,13 @@ class NewAccount(InputSchema):
 
 
 class NewUser(NewAccount):
-    """An account that an administrator makes for somebody."""
+    """An account that an administrator creates."""
 
     role = Choice(*ROLES, load_default="user")
 
 
 class Profile(InputSchema):
-    """A whole profile, for PUT. `role` and `is_active` are an administrator's, and stay as they are if absent."""
+    """A complete profile, for PUT. Only an administrator may set `role` and `is_active`; absent, they do not change."""
 
     name = name_field(required=True)
     bio = bio_field(load_default="")
@@ -91,25 +91,25 @@ class Profile(InputSchema):
 
 
 class ProfileChanges(Profile):
-    """Some members of a profile, for PATCH."""
+    """The members of a profile to change, for PATCH."""
 
     name = name_field()
     bio = bio_field()
 
 
 class UserListQuery(ListQuery):
-    """How to list users."""
+    """The query parameters of the list of users."""
 
     q = Text(
         1,
         80,
-        metadata={"description": "Part of a name; for an administrator of an email address too.", "example": "ali"},
+        metadata={"description": "Part of a name; for an administrator also of an email address.", "example": "ali"},
     )
     sort = sort_field("created_at", "name", default="created_at")
 
 
 class PublicUser(OutputSchema):
-    """What anyone may see of a user."""
+    """The public members of a user."""
 
     id = Identifier()
     name = fields.String(metadata={"example": "Alice"})
@@ -118,9 +118,9 @@ class PublicUser(OutputSchema):
 
 
 class PrivateUser(PublicUser):
-    """What users see of themselves, and administrators of everyone."""
+    """The members of a user that the user and administrators see."""
 
-    # Normalised: the labels of its domain in Unicode (RFC 6531).
+    # Normalized, with the labels of the domain in Unicode (RFC 6531).
     email = fields.String(metadata={"format": "idn-email", "example": "alice@example.com"})
     email_verified = fields.Boolean()
     role = Choice(*ROLES)
@@ -129,7 +129,7 @@ class PrivateUser(PublicUser):
 
 
 class UserExport(OutputSchema):
-    """Everything stored about a user: the account, and a member for each feature that keeps something."""
+    """Everything stored about a user: the account, and one member for each feature that stores data of users."""
 
     class Meta:
         unknown = INCLUDE

@@ -1,9 +1,10 @@
-"""The rules of accounts. Writes the users table; never commits."""
+"""The rules of accounts: reading, changing and deleting them, and who may do so. Never commits."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, or_, select
@@ -11,31 +12,39 @@ from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import EmailTaken, Forbidden, LastAdmin, NotFound
-from app.api.pagination import Page, paginate
+from app.api.pagination import Filters, Page, paginate
 from app.audit.service import record
 from app.clock import utc_now
-from app.database import db, fetch_all, fetch_one, violates
-from app.database.executor import precompiled
+from app.database import db, fetch_all, fetch_one, precompiled, violates
 from app.users.events import user_disabled
 from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import fold
 
 ADMIN_FIELDS = frozenset({"role", "is_active"})
-# FOR NO KEY UPDATE: a post of this user may still be written meanwhile, as its foreign key stays true.
+# FOR NO KEY UPDATE: unlike FOR UPDATE it does not block the insertion of this user's posts, whose foreign key takes a
+# FOR KEY SHARE lock.
 LOCK = {"key_share": True}
-# PostgreSQL's advisory lock of whoever changes who administers. SQLite has one writer at a time anyway.
+# The key of the PostgreSQL advisory lock for changing the set of administrators. SQLite has one writer at a time.
 ADMINS_LOCK = int.from_bytes(b"admins")
-# Lists are sorted by name.
+# With the sort key of names.
 _USERS = select(*VISIBLE_COLUMNS, User.name_key)
-_USERS_FOUND = _USERS.where(User.name_key.like(bindparam("pattern"), escape="/"))
-_USERS_FOUND_BY_ADMIN = _USERS.where(
-    or_(*(column.like(bindparam("pattern"), escape="/") for column in (User.name_key, User.email_key)))
-)
 _USER = precompiled(_USERS.where(User.id == bindparam("user_id")))
+_NAME_MATCHES = User.name_key.like(bindparam("q"), escape="/")
+_EMAIL_MATCHES = User.email_key.like(bindparam("q"), escape="/")
+FILTERS: Filters = {"q": _NAME_MATCHES}
+ADMIN_FILTERS: Filters = {"q": or_(_NAME_MATCHES, _EMAIL_MATCHES)}
+_paginate_users = partial(
+    paginate, _USERS, keys={"created_at": User.created_at, "name": User.name_key}, id_column=User.id
+)
+
+
+def may_act_for(caller: Caller | None, user_id: int) -> bool:
+    """Return whether the caller may read and change what belongs to a user: the user and administrators may."""
+    return caller is not None and (caller.id == user_id or caller.is_admin)
 
 
 def create_user(email: str, name: str, password_hash: str, role: str = "user") -> User:
-    """Add an account. Raises EmailTaken when another one has the address, however it is spelt."""
+    """Insert an account. Raises EmailTaken if another account has the same address in any spelling."""
     now = utc_now()
     user = User(
         email=email,
@@ -61,19 +70,19 @@ def create_user(email: str, name: str, password_hash: str, role: str = "user") -
 
 
 def create_user_for(email: str, name: str, password_hash: str, role: str) -> User:
-    """Add an account for somebody else, on record. Raises EmailTaken."""
+    """Insert an account on behalf of an administrator or operator, and record the event. Raises EmailTaken."""
     user = create_user(email, name, password_hash, role)
     record("user_created", user.id, detail=user.role)
     return user
 
 
 def is_email_taken(email: str) -> bool:
-    """Whether an account has the address at this moment; spares the hash of a password that can't be used."""
+    """Return whether an account has the address. Checked before a password is hashed, which takes long."""
     return fetch_one(select(User.id).where(User.email_key == fold(email))) is not None
 
 
 def get_user(user_id: int) -> Any:
-    """Return one user's columns. Raises NotFound."""
+    """Return the visible columns of a user. Raises NotFound."""
     row = fetch_one(_USER, user_id=user_id)
     if row is None:
         raise NotFound
@@ -81,46 +90,43 @@ def get_user(user_id: int) -> Any:
 
 
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """Return a page of users; `q` looks in names, and in addresses for an administrator."""
-    keys = {"created_at": User.created_at, "name": User.name_key}
+    """Return a page of users. `q` searches names, and for an administrator email addresses too."""
+    filters = ADMIN_FILTERS if caller.is_admin else FILTERS
     if "q" not in query:
-        return paginate(_USERS, query, keys=keys, id_column=User.id)
-    statement = _USERS_FOUND_BY_ADMIN if caller.is_admin else _USERS_FOUND
-    return paginate(statement, query, keys=keys, id_column=User.id, pattern=_pattern(query["q"]))
+        return _paginate_users(query)
+    return _paginate_users(query, filters=filters, q=_like_pattern(query["q"]))
 
 
-def _pattern(text: str) -> str:
-    """Return what LIKE matches where a folded `text` is found, with none of its characters a wildcard."""
+def _like_pattern(text: str) -> str:
+    """Return the pattern for LIKE that finds the folded `text` anywhere, with its wildcards escaped by "/"."""
     escaped = re.sub("[/%_]", r"/\g<0>", fold(text))
     return f"%{escaped}%"
 
 
 def list_users_after(user_id: int, limit: int) -> Sequence[Row[Any]]:
-    """Return up to `limit` users in the order of their ids, those behind `user_id`, for a command of the operator."""
+    """Return up to `limit` users with an id greater than `user_id`, by id."""
     return fetch_all(_USERS.where(User.id > user_id).order_by(User.id).limit(limit))
 
 
-def may_see_all_of(caller: Caller | None, user_id: int) -> bool:
-    """Whether the caller sees the private members of this user."""
-    return caller is not None and (caller.is_admin or caller.id == user_id)
-
-
 def get_user_for_change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> User:
-    """Lock a user that `caller` is about to give `changes`.
+    """Lock and return a user to whom `caller` may make these changes.
 
-    Raises Forbidden for another's profile and for members that only an administrator may set, NotFound.
+    Raises Forbidden for another's profile and for members that only an administrator may set, and NotFound.
     """
-    if not caller.is_admin and (caller.id != user_id or ADMIN_FIELDS & changes.keys()):
+    if not may_act_for(caller, user_id):
         raise Forbidden
-    if ADMIN_FIELDS & changes.keys() or caller.id != user_id:
+    sets_admin_fields = bool(ADMIN_FIELDS & changes.keys())
+    if sets_admin_fields and not caller.is_admin:
+        raise Forbidden
+    if sets_admin_fields or caller.id != user_id:
         require_admin_still(caller)
     return _lock_user(user_id)
 
 
 def update_user(user: User, changes: Mapping[str, Any]) -> User:
-    """Set the members given, of a locked user. Raises LastAdmin when no active administrator would be left."""
+    """Set the given members of a locked user. Raises LastAdmin if no active administrator would remain."""
     new_role, new_active = changes.get("role", user.role), changes.get("is_active", user.is_active)
-    if _is_acting_admin(user) and not (new_role == "admin" and new_active):
+    if _is_active_admin(user) and not (new_role == "admin" and new_active):
         _require_another_admin(user.id)
     if user.is_active and not new_active:
         user_disabled.send(user_id=user.id)
@@ -139,8 +145,8 @@ def update_user(user: User, changes: Mapping[str, Any]) -> User:
 
 
 def get_user_for_deletion(caller: Caller, user_id: int) -> User:
-    """Lock a user that `caller` is about to delete. Raises Forbidden for another's account, NotFound."""
-    if caller.id != user_id and not caller.is_admin:
+    """Lock and return a user whom `caller` may delete. Raises Forbidden for another's account, and NotFound."""
+    if not may_act_for(caller, user_id):
         raise Forbidden
     if caller.id == user_id:
         _lock_admins()
@@ -150,21 +156,21 @@ def get_user_for_deletion(caller: Caller, user_id: int) -> User:
 
 
 def delete_user(user: User) -> None:
-    """Delete a locked user; the database takes posts and sessions along. Raises LastAdmin."""
-    if _is_acting_admin(user):
+    """Delete a locked user; the foreign keys delete its posts and sessions. Raises LastAdmin."""
+    if _is_active_admin(user):
         _require_another_admin(user.id)
     db.session.execute(delete(User).where(User.id == user.id))
     record("user_deleted", user.id)
 
 
 def find_by_email(email: str) -> User | None:
-    """Lock and return the user with this address, and who administers, for a command of the operator."""
+    """Lock the set of administrators and the user with this address; return the user, or None."""
     _lock_admins()
     return db.session.scalar(select(User).where(User.email_key == fold(email)).with_for_update(key_share=True))
 
 
 def _lock_user(user_id: int) -> User:
-    # populate_existing: the row as it is under the lock, not as this session may have read it before.
+    # populate_existing: the session may have read the row before it was locked.
     user = db.session.get(User, user_id, with_for_update=LOCK, populate_existing=True)
     if user is None:
         raise NotFound
@@ -172,28 +178,28 @@ def _lock_user(user_id: int) -> User:
 
 
 def require_admin_still(caller: Caller) -> None:
-    """Lock who administers, and raise Forbidden unless `caller` does at this moment.
+    """Lock the set of administrators. Raises Forbidden if the caller is no longer an active administrator.
 
-    The guard looked before: what has taken a while since, or waited for a lock, must not be done by somebody who has
-    been demoted or disabled meanwhile.
+    The access policy checked this before the transaction. Since then, while the request hashed a password or waited for
+    a lock, the caller may have been demoted or disabled.
     """
     if caller.id not in _lock_admins():
         raise Forbidden
 
 
 def _lock_admins() -> set[int]:
-    """Let one transaction at a time change who administers; returns the ids of the active administrators.
+    """Serialize transactions that change the set of administrators; return the ids of the active administrators.
 
-    Taken before any single user is locked: two transactions that each take another administrator away meet here, and
-    the second sees what the first has done. To lock the administrators' rows instead would not do: two transactions
-    that began on either side of a promotion see different sets of them, and can wait for each other.
+    Must come before the lock of a single user: of two transactions that each remove an administrator, the second waits
+    here and then sees the result of the first. Locking the administrators' rows does not work: transactions that began
+    before and after a promotion lock different rows, and can deadlock.
     """
     if db.engine.dialect.name == "postgresql":
         db.session.execute(select(func.pg_advisory_xact_lock(ADMINS_LOCK)))
     return set(db.session.scalars(select(User.id).where(User.role == "admin", User.is_active)))
 
 
-def _is_acting_admin(user: User) -> bool:
+def _is_active_admin(user: User) -> bool:
     return user.role == "admin" and user.is_active
 
 

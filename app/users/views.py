@@ -1,4 +1,4 @@
-"""The users routes."""
+"""The HTTP routes of users."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHANGES = (Forbidden, NotFound, PreconditionFailed, LastAdmin)
 
 
 def _with_hash(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the hash in the password's place, while no lock or connection is held."""
+    """Replace the password by its hash. Runs before the transaction, so that hashing holds no lock or connection."""
     password_hash = hash_password(body["password"])
     return {name: value for name, value in body.items() if name != "password"} | {"password_hash": password_hash}
 
@@ -47,7 +47,7 @@ def _with_hash(body: Mapping[str, Any]) -> dict[str, Any]:
     answer=listing(PUBLIC_USER, PRIVATE_USER),
 )
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """List users; an administrator sees private members too."""
+    """List users. An administrator also sees private members."""
     page = service.list_users(caller, query)
     schema = PRIVATE_USER if caller.is_admin else PUBLIC_USER
     return replace(page, items=[Shaped(row, schema) for row in page.items])
@@ -64,7 +64,7 @@ def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     prepare=_with_hash,
 )
 def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
-    """Make an account for somebody."""
+    """Create an account for another person."""
     service.require_admin_still(caller)
     user = service.create_user_for(**body)
     return Created(user, url_for("users.get_user", user_id=user.id))
@@ -78,7 +78,7 @@ def create_user(caller: Caller, body: Mapping[str, Any]) -> Created:
     problems=(NotFound,),
 )
 def get_user(caller: Caller | None, user_id: int) -> Shaped:
-    """Read a user; more of it for the user and for administrators."""
+    """Read a user. The user and administrators also see private members."""
     return _shaped(caller, service.get_user(user_id))
 
 
@@ -104,7 +104,7 @@ def replace_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shape
     problems=CHANGES,
 )
 def update_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped:
-    """Change some members of a profile."""
+    """Change the given members of a profile."""
     return _change(caller, user_id, body)
 
 
@@ -116,7 +116,7 @@ def update_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped
     problems=(*CHANGES, FreshTokenRequired),
 )
 def delete_user(caller: Caller, user_id: int) -> None:
-    """Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator."""
+    """Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator."""
     if caller.id == user_id and not caller.is_admin and not caller.is_fresh:
         raise FreshTokenRequired
     user = service.get_user_for_deletion(caller, user_id)
@@ -128,11 +128,11 @@ def delete_user(caller: Caller, user_id: int) -> None:
     "GET",
     "/users/<id:user_id>/export",
     access=FRESH,
-    answer=written(USER_EXPORT, headers={"Content-Disposition": "Names the file to save."}),
+    answer=written(USER_EXPORT, headers={"Content-Disposition": "The name of the file to save."}),
     problems=(Forbidden,),
 )
 def export_user(caller: Caller, user_id: int) -> Response:
-    """Download everything stored about oneself, as one JSON document."""
+    """Download everything stored about you, as one JSON document."""
     if caller.id != user_id:
         raise Forbidden
     headers = {"Content-Disposition": f'attachment; filename="gatepost-user-{user_id}.json"'}
@@ -140,7 +140,7 @@ def export_user(caller: Caller, user_id: int) -> Response:
 
 
 def _export(caller: Caller) -> Iterator[bytes]:
-    """The export document piece by piece: it may be larger than a worker's memory."""
+    """Yield the export document in parts, because it can be larger than the memory of a process."""
     yield b'{"user":' + dump_bytes(caller, PRIVATE_USER)
     for name, export in exporters.items():
         yield f',"{name}":['.encode()
@@ -157,4 +157,4 @@ def _change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> Shaped:
 
 
 def _shaped(caller: Caller | None, user: Any) -> Shaped:
-    return Shaped(user, PRIVATE_USER if service.may_see_all_of(caller, user.id) else PUBLIC_USER)
+    return Shaped(user, PRIVATE_USER if service.may_act_for(caller, user.id) else PUBLIC_USER)

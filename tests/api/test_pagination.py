@@ -1,4 +1,4 @@
-"""Lists: both ways to walk one, on the lists of posts and of users."""
+"""Pagination by cursor and by page number, with the lists of posts and users."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fill = Callable[..., None]
 
 @pytest.fixture
 def fill(app: Flask, alice: Person) -> Fill:
-    """Return a function that adds posts by Alice, `same` of them at a time tied in every sort key."""
+    """Return a function that inserts posts by Alice, in groups of `same` posts with equal sort keys."""
 
     def add(count: int, same: int = 1, *, first: int = 0, status: str = "published") -> None:
         moments = [START + timedelta(seconds=(first + number) // same) for number in range(count)]
@@ -54,18 +54,18 @@ def fill(app: Flask, alice: Person) -> Fill:
 
 
 def ids(response: TestResponse) -> list[int]:
-    """The ids of a page, in its order."""
+    """Return the ids of a page, in order."""
     assert response.status_code == 200, response.text
     return [item["id"] for item in response.get_json()["items"]]
 
 
 def links(response: TestResponse) -> dict[str, str]:
-    """The targets of a Link header by their relation."""
+    """Return the URLs of a Link header by relation."""
     return {rel: url for url, rel in re.findall(r'<([^>]*)>; rel="([a-z]+)"', response.headers.get("Link", ""))}
 
 
 def walk(client: FlaskClient, url: str, relation: str = "next") -> list[TestResponse]:
-    """Follow one relation from `url` to its end."""
+    """Return the pages from `url` on, following one relation."""
     pages = [client.get(url)]
     while relation in links(pages[-1]):
         pages.append(client.get(links(pages[-1])[relation]))
@@ -74,17 +74,17 @@ def walk(client: FlaskClient, url: str, relation: str = "next") -> list[TestResp
 
 
 def flat(pages: list[TestResponse]) -> list[int]:
-    """The ids of several pages."""
+    """Return the ids of several pages."""
     return [post_id for page in pages for post_id in ids(page)]
 
 
 def cursor_of(client: FlaskClient, query: str) -> str:
-    """The next_cursor of a page."""
+    """Return the next_cursor of a page."""
     return str(client.get(f"{POSTS}?{query}").get_json()["pagination"]["next_cursor"])
 
 
 def refuse_cursor(response: TestResponse) -> None:
-    """Check that the cursor of this request was refused, whatever is wrong with it, in the same words."""
+    """Check that the cursor of this request was refused. The message is the same for every reason."""
     assert problem(response) == (422, "validation_error")
     errors = {"cursor": ["Not a cursor of this list with this sort and these filters."]}
     assert response.get_json()["errors"] == errors
@@ -146,7 +146,7 @@ def test_rows_that_arrive_or_leave_move_no_other(app: Flask, client: FlaskClient
     fill(9, same=2)
     whole = ids(client.get(f"{POSTS}?sort=created_at"))
     first = client.get(f"{POSTS}?sort=created_at&limit=3")
-    # Before the cursor, on it, and after it: one goes, and one tied with each comes.
+    # Delete a row before the cursor, at it, and after it; insert rows with equal sort keys.
     alice.delete(f"/posts/{whole[0]}")
     alice.delete(f"/posts/{whole[2]}")
     alice.delete(f"/posts/{whole[5]}")
@@ -241,7 +241,7 @@ def test_a_cursor_with_any_character_changed(client: FlaskClient, fill: Fill) ->
 
 
 def test_a_cursor_has_one_spelling(client: FlaskClient, fill: Fill) -> None:
-    """The last character of base64 has bits that decode to nothing: another spelling of them is tampering too."""
+    """The last character of base64 has unused bits. A cursor with other values of them is refused."""
     fill(2)
     cursor = cursor_of(client, "limit=1")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -361,7 +361,7 @@ def test_pages_end_at_row_10000(client: FlaskClient, app: Flask, query: str, sta
     response = client.get(f"{POSTS}?{query}")
     assert response.status_code == status
     if status == 422:
-        text = "Pages end at row 10000: use cursors to go on."
+        text = "Pages end at row 10000. Use cursors to read further."
         assert response.get_json()["errors"] == {"page": [text]}
 
 
@@ -369,7 +369,7 @@ def test_no_link_leads_to_a_page_that_is_refused(
     client: FlaskClient, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pagination, "MAX_OFFSET", 4)
-    # What a query says is known for good otherwise.
+    # Otherwise the result of validating a query string is cached.
     monkeypatch.setattr("app.api.endpoint.KNOWN_QUERY_CHARACTERS", -1)
     fill(7)
     second = client.get(f"{POSTS}?limit=2&page=2")

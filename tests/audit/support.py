@@ -1,4 +1,4 @@
-"""The audit log as it is committed."""
+"""Functions to read and fill the audit log, for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import Clock
 
 
 def events(app: Flask, *names: str) -> list[dict[str, Any]]:
-    """Every event, or those of these names, in the order of their ids and without them."""
+    """Return all events, or those with these names, by id and without their ids."""
     statement = select(*AuthEvent.__table__.columns).order_by(AuthEvent.id)
     with app.app_context():
         rows = [dict(row._mapping) for row in fetch_all(statement)]
@@ -25,12 +25,12 @@ def events(app: Flask, *names: str) -> list[dict[str, Any]]:
 
 
 def names(app: Flask) -> list[str]:
-    """The name of every event."""
+    """Return the names of all events."""
     return [event["event"] for event in events(app)]
 
 
 def add_events(app: Flask, clock: Clock, *rows: dict[str, Any]) -> None:
-    """Write events behind the application's back."""
+    """Insert events directly into the table."""
     common = {
         "created_at": clock.now,
         "event": "logged_in",

@@ -20,10 +20,10 @@ def prune(app: Flask, *arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("age", "span", "told"), [("90d", timedelta(days=90), "2160h"), ("12h", timedelta(hours=12), "12h")]
+    ("age", "span", "detail"), [("90d", timedelta(days=90), "2160h"), ("12h", timedelta(hours=12), "12h")]
 )
 def test_prune_deletes_what_is_older(
-    app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch, age: str, span: timedelta, told: str
+    app: Flask, clock: Clock, monkeypatch: pytest.MonkeyPatch, age: str, span: timedelta, detail: str
 ) -> None:
     monkeypatch.setattr("app.audit.commands.BATCH", 2)
     second = timedelta(seconds=1)
@@ -32,7 +32,7 @@ def test_prune_deletes_what_is_older(
     assert (result.exit_code, result.stdout, result.stderr) == (0, "5 old events deleted.\n", "")
     kept, pruned = events(app)
     assert kept["detail"] == "0"
-    assert (pruned["event"], pruned["actor"], pruned["detail"]) == ("audit_pruned", "operator", told)
+    assert (pruned["event"], pruned["actor"], pruned["detail"]) == ("audit_pruned", "operator", detail)
     assert pruned["created_at"] == clock.now
     assert prune(app, "--older-than", age).stdout == "0 old events deleted.\n"
     assert len(events(app)) == 2
@@ -57,7 +57,7 @@ def test_prune_refuses_nonsense(app: Flask, clock: Clock, age: str) -> None:
     assert len(events(app)) == 1
 
 
-def test_prune_asks_how_old(app: Flask) -> None:
+def test_prune_requires_an_age(app: Flask) -> None:
     result = prune(app)
     assert result.exit_code == 2
     assert "--older-than" in result.stderr

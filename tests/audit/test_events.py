@@ -1,4 +1,4 @@
-"""Each event, with all its members: what is recorded, and what is not."""
+"""The events that are recorded, with all their members."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
 
 
 def expected(event: str, clock: Clock, **members: Any) -> dict[str, Any]:
-    """An event that came from where `FROM` says; what is not given is null."""
+    """Return an event of the client `FROM`. Members that are not given are null."""
     row = {
         "created_at": clock.now,
         "event": event,
@@ -75,14 +75,14 @@ def test_failed_logins_and_why(app: Flask, client: FlaskClient, clock: Clock, al
 def test_a_login_to_no_account_keeps_a_keyed_hash_of_the_address(
     app: Flask, client: FlaskClient, clock: Clock, alice: Person
 ) -> None:
-    # An address is often a password typed a line too high.
+    # An unknown address is often a password that was typed into the wrong field.
     for email in ("S3cret-word@example.com", "s3cret-WORD@EXAMPLE.com", "other@example.com"):
         assert problem(log_in(client, email, **FROM)) == (401, "invalid_credentials")
     one, same, other = events(app)
     assert one == expected("login_failed", clock, detail="unknown_email", email_hash=one["email_hash"])
     assert one["email_hash"] == same["email_hash"] != other["email_hash"]
     assert len(bytes.fromhex(one["email_hash"])) == 16
-    # Not one that can be made without the service's secret.
+    # The hash cannot be computed without the service's secret.
     for plain in (hashlib.blake2b, hashlib.sha256, hashlib.md5):
         assert one["email_hash"] not in plain(b"s3cret-word@example.com").hexdigest()
     assert "cret" not in str(events(app)).lower()
@@ -113,12 +113,12 @@ def test_a_replay_is_recorded_once(app: Flask, client: FlaskClient, clock: Clock
     for _ in range(3):
         response = client.post(f"{API}/auth/refresh", **{**FROM, "headers": headers})
         assert problem(response) == (401, "token_revoked")
-    # Whether the owner or a thief was late, nobody knows.
+    # The actor is unknown: it may be the owner or a thief.
     assert events(app) == [expected("refresh_replayed", clock, user_id=alice.id, session_id=alice.session_id)]
 
 
 def test_a_refresh_leaves_no_event(app: Flask, client: FlaskClient, alice: Person) -> None:
-    for _ in range(2):  # The second in the grace of the first.
+    for _ in range(2):  # The second within the grace period of the first.
         assert refresh(client, alice.refresh_token).status_code == 200
     assert names(app) == []
 
@@ -241,7 +241,7 @@ def test_what_is_refused_leaves_no_event(app: Flask, client: FlaskClient, alice:
 def test_what_fails_leaves_no_event(
     app: Flask, client: FlaskClient, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer can't be written after all: neither the session nor the event is kept."""
+    """The request fails after the login was recorded. Both the session and the event are rolled back."""
 
     def fail(*arguments: object, **options: object) -> str:
         raise RuntimeError("no key")

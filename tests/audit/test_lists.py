@@ -1,4 +1,4 @@
-"""GET /auth/events and GET /audit: who sees what, and in what order."""
+"""GET /auth/events and GET /audit: visibility, order and filters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FROM: dict[str, Any] = {"headers": {"User-Agent": "Admin's Browser", "X-Request-
 
 
 def items(person: Person, path: str) -> list[dict[str, Any]]:
-    """The items of a list."""
+    """Return the items of a list."""
     response = person.get(path)
     assert response.status_code == 200, response.text
     found: list[dict[str, Any]] = response.get_json()["items"]
@@ -47,12 +47,12 @@ def test_one_s_own_events_newest_first(client: FlaskClient, clock: Clock, alice:
         "request_id": "request-1",
     }
     assert isinstance(logged_in["session_id"], int)
-    # Where from, but not why.
+    # The address is shown, but not the reason.
     assert (failed["event"], failed["actor"], failed["ip"]) == ("login_failed", "anonymous", "127.0.0.1")
     assert failed["detail"] is None
 
 
-def test_where_an_administrator_sat_is_not_the_user_s_to_know(alice: Person, carol: Person) -> None:
+def test_the_user_does_not_see_the_address_of_an_administrator(alice: Person, carol: Person) -> None:
     carol.patch(f"/users/{alice.id}", json={"role": "admin"}, **FROM)
     carol.patch(f"/users/{alice.id}", json={"role": "user"}, **FROM)
     for event in items(alice, "/auth/events"):
@@ -64,7 +64,7 @@ def test_where_an_administrator_sat_is_not_the_user_s_to_know(alice: Person, car
     assert exported == items(alice, "/auth/events?sort=created_at")
 
 
-def test_which_sessions_an_administrator_ended_is(app: Flask, alice: Person, carol: Person) -> None:
+def test_the_user_sees_which_sessions_an_administrator_ended(app: Flask, alice: Person, carol: Person) -> None:
     carol.patch(f"/users/{alice.id}", json={"is_active": False}, **FROM)
     carol.patch(f"/users/{alice.id}", json={"is_active": True}, **FROM)
     session = log_in(app.test_client(), alice.email).get_json()["access_token"]
@@ -128,7 +128,7 @@ def test_filters(app: Flask, clock: Clock, alice: Person, carol: Person) -> None
 
 @pytest.mark.parametrize("path", ["/auth/events", "/audit"])
 def test_pages_meet_every_event_once(app: Flask, clock: Clock, carol: Person, path: str) -> None:
-    # Many at one moment, as a burst leaves them.
+    # Many events with the same time.
     add_events(app, clock, *({"user_id": carol.id, "detail": str(n)} for n in range(25)))
     for sort in ("created_at", "-created_at"):
         seen, url = [], f"{path}?limit=10&sort={sort}"
@@ -180,7 +180,7 @@ def test_a_demoted_administrator_reads_no_more(alice: Person, carol: Person, app
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_nobody_writes_to_it(carol: Person, method: str) -> None:
+def test_no_route_writes_to_it(carol: Person, method: str) -> None:
     for path in ("/audit", "/auth/events"):
         assert problem(carol.call(method, path)) == (405, "method_not_allowed")
     assert problem(carol.call(method, "/audit/1")) == (404, "not_found")
@@ -188,7 +188,7 @@ def test_nobody_writes_to_it(carol: Person, method: str) -> None:
 
 @pytest.mark.parametrize("where", ["", "WHERE user_id = 3", "WHERE actor_id = 3", "WHERE event = 'role_changed'"])
 def test_each_walk_has_its_index(app: Flask, clock: Clock, where: str) -> None:
-    """No plan reads or sorts what it does not show: the last page is as fast as the first."""
+    """No plan reads or sorts rows that are not part of the page, so the last page is as fast as the first."""
     add_events(
         app,
         clock,
@@ -200,7 +200,7 @@ def test_each_walk_has_its_index(app: Flask, clock: Clock, where: str) -> None:
             plan = str(connection.execute(text(f"EXPLAIN QUERY PLAN {statement}")).all())
             assert "USING COVERING INDEX ix_auth_events" in plan
         else:
-            # On so few rows it would rather read them all.
+            # The planner prefers to scan a table with so few rows.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
             connection.execute(text("SET LOCAL enable_bitmapscan = off"))
             plan = str(connection.execute(text(f"EXPLAIN {statement}")).all())

@@ -221,7 +221,7 @@ def test_a_password_is_typed_twice_and_not_shown(migrated: dict[str, str]) -> No
         terminal.answer("Password: ", f"{PASSWORD}\n")
         terminal.answer("Password again: ", f"{PASSWORD}\n")
         assert terminal.end() == 0
-    assert "dora@example.com is an administrator now, with the id 1." in terminal.shown
+    assert "Created administrator dora@example.com with id 1." in terminal.shown
     assert PASSWORD not in terminal.shown
     assert "a typing mistake" not in terminal.shown
 
@@ -239,7 +239,7 @@ def test_ctrl_c_at_a_prompt_ends_the_command(migrated: dict[str, str]) -> None:
 def test_a_password_is_read_from_a_pipe(migrated: dict[str, str]) -> None:
     done = flask(migrated, *CREATE_ADMIN, input=f"{PASSWORD}\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "dora@example.com is an administrator now, with the id 1.\n"
+    assert done.stdout == "Created administrator dora@example.com with id 1.\n"
     listed = flask(migrated, "users", "list").stdout.splitlines()
     assert listed[0].split() == ["ID", "EMAIL", "NAME", "ROLE", "ACTIVE", "CREATED"]
     assert listed[1].split()[:5] == ["1", "dora@example.com", "Dora", "admin", "yes"]
@@ -248,7 +248,10 @@ def test_a_password_is_read_from_a_pipe(migrated: dict[str, str]) -> None:
 def test_a_closed_standard_input_is_reported(migrated: dict[str, str]) -> None:
     command = ["sh", "-c", 'exec "$@" <&-', "sh", *FLASK, *CREATE_ADMIN]
     done = subprocess.run(command, cwd=ROOT, env=migrated, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert (done.returncode, done.stderr) == (1, "Error: Standard input has no line with the password.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: Standard input is empty. Its first line must be the password.\n",
+    )
 
 
 # config check

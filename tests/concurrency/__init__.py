@@ -1,1 +1,1 @@
-"""What only several processes at once can show: races against a real gunicorn."""
+"""Races between requests, on a real server with several threads or processes."""

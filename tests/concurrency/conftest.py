@@ -1,4 +1,4 @@
-"""The arena in which requests race."""
+"""The server and database for the tests of races."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.services.gatepost import GatepostServer
 
 @pytest.fixture
 def arena(shared_server: GatepostServer) -> Iterator[Arena]:
-    """A real server on an empty database."""
+    """Return a running server on an empty database."""
     arena = Arena.of(shared_server)
     empty(arena.engine)
     with arena.watched():

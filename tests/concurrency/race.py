@@ -1,4 +1,4 @@
-"""Calls to a real server, one at a time or all at one moment, over the standard library's HTTP client."""
+"""Calls to a running server, one after the other or simultaneously, with the standard library's HTTP client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RETRY_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and how long it took from the first byte sent to the last one read."""
+    """A response, and the seconds from the first byte sent to the last byte read."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,12 +41,12 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The document in the body."""
+        """Return the JSON document in the body."""
         return json.loads(self.content)
 
     @property
     def outcome(self) -> tuple[int, str]:
-        """Status, and the code of a problem; "" for what is none."""
+        """Return the status and the code of the problem document, or ""."""
         is_problem = self.headers.get("content-type") == "application/problem+json"
         return self.status, self.json["code"] if is_problem else ""
 
@@ -60,7 +60,7 @@ def call(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """Send one request on a connection of its own; `path` is below the API's base path, or absolute as /health."""
+    """Send one request on a new connection. `path` is relative to the API's base path, or absolute such as /health."""
     sent = dict(headers or {})
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
@@ -80,7 +80,7 @@ def call(
 
 
 def race(*calls: Callable[[], T]) -> list[T]:
-    """Run every call in a thread of its own, all released at one moment; return their results in order."""
+    """Run each call in its own thread, all released at the same moment; return their results in order."""
     barrier = threading.Barrier(len(calls))
 
     def run(one: Callable[[], T]) -> T:
@@ -92,13 +92,13 @@ def race(*calls: Callable[[], T]) -> list[T]:
 
 
 def outcomes(replies: Sequence[Reply]) -> set[tuple[int, str]]:
-    """The different outcomes among some replies."""
+    """Return the set of outcomes of some replies."""
     return {reply.outcome for reply in replies}
 
 
 @contextmanager
 def only_worker(server: GatepostServer, pid: int) -> Iterator[None]:
-    """Hold every worker but one still, so that this one answers."""
+    """Stop all worker processes but one, so that this one responds."""
     others = [psutil.Process(other) for other in server.worker_pids() if other != pid]
     for process in others:
         process.suspend()
@@ -110,7 +110,7 @@ def only_worker(server: GatepostServer, pid: int) -> Iterator[None]:
 
 
 def on_every_worker(server: GatepostServer, request: Callable[[], T]) -> list[T]:
-    """Send the same request, or requests, to each worker in turn."""
+    """Send the same request or requests to each worker process in turn."""
     replies = []
     pids = server.worker_pids()
     assert len(pids) > 1
@@ -122,14 +122,14 @@ def on_every_worker(server: GatepostServer, request: Callable[[], T]) -> list[T]
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a login or a refresh gave."""
+    """The tokens that a login or a refresh returned."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
 
 
 def tokens_of(reply: Reply) -> Tokens:
-    """Return the tokens of a successful answer."""
+    """Return the tokens of a successful response."""
     assert reply.status in (200, 201), reply.content
     return Tokens(reply.json["access_token"], reply.json["refresh_token"])
 
@@ -143,20 +143,20 @@ def generation(refresh_token: str) -> int:
 
 @dataclass(frozen=True)
 class Arena:
-    """A server, its database, and people to send in."""
+    """A server and its database, with functions to add users and to call the API."""
 
     server: GatepostServer
     engine: Engine
 
     @classmethod
     def of(cls, server: GatepostServer) -> Self:
-        """Return the arena of a server, with a connection to its database whenever one is needed."""
+        """Return the arena of a server. It connects to the database when needed."""
         url = server.database_url.replace("postgresql://", "postgresql+psycopg2://")
         return cls(server, create_engine(url, poolclass=NullPool))
 
     @contextmanager
     def watched(self) -> Iterator[Self]:
-        """Check that the server meets no error meanwhile that it has not foreseen."""
+        """Check that the server logs no unhandled exception during the block."""
         before = len(self.server.log_text())
         yield self
         log = self.server.log_text()[before:]
@@ -173,16 +173,16 @@ class Arena:
         return reply
 
     def rows(self, statement: str, **parameters: object) -> list[Any]:
-        """Return what the database holds."""
+        """Return the rows of a SELECT."""
         with self.engine.connect() as connection:
             return list(connection.execute(text(statement), parameters))
 
     def number(self, statement: str, **parameters: object) -> int:
-        """Return the one number that a statement selects."""
+        """Return the single number that a statement selects."""
         return int(self.rows(statement, **parameters)[0][0])
 
     def join(self, role: str = "user") -> Member:
-        """Add an account, past the API and its work on passwords."""
+        """Insert an account directly into the database, without hashing a password."""
         email = f"{secrets.token_hex(8)}@example.com"
         now = datetime.now(UTC)
         row = {
@@ -203,32 +203,32 @@ class Arena:
 
 @dataclass(frozen=True)
 class Member:
-    """An account in the arena."""
+    """An account of the arena."""
 
     arena: Arena
     id: int
     email: str
 
     def try_to_log_in(self, password: str = PASSWORD) -> Reply:
-        """Send a login."""
+        """Send a login request."""
         return self.arena.call("POST", "/auth/login", body={"email": self.email, "password": password})
 
     def log_in(self, password: str = PASSWORD) -> Tokens:
-        """Begin a session."""
+        """Log in and return the tokens."""
         return tokens_of(self.try_to_log_in(password))
 
     def live_sessions(self) -> int:
-        """Count the sessions that have not been ended."""
+        """Return the number of sessions that are not revoked."""
         statement = "SELECT count(*) FROM sessions WHERE user_id = :id AND revoked_at IS NULL"
         return self.arena.number(statement, id=self.id)
 
 
 def refresh(arena: Arena, tokens: Tokens) -> Reply:
-    """Send a refresh token."""
+    """Send a refresh request."""
     return arena.call("POST", "/auth/refresh", token=tokens.refresh)
 
 
 def change_password(arena: Arena, access_token: str, old: str, new: str) -> Reply:
-    """Send a change of password."""
+    """Send a request to change the password."""
     body = {"current_password": old, "new_password": new}
     return arena.call("POST", "/auth/password", token=access_token, body=body)

@@ -1,6 +1,6 @@
-"""One token refreshed by twenty at once, round after round; and changes of rights under the eyes of every worker.
+"""Two long-running checks: twenty simultaneous refreshes of one token, and changes of rights as all workers see them.
 
-`make soak` (benchmarks/soak.py) runs a lot of both, tests/concurrency/test_soak.py a little.
+`make soak` (benchmarks/soak.py) runs many rounds of both, tests/concurrency/test_soak.py a few.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from tests.concurrency.race import (
 from tests.conftest import PASSWORD
 
 PARALLEL = 20
-# The rounds of one session. Each chain of refreshes ends in a replay, which whatever forked off it would outlive.
+# The rounds of one session. Each chain of refreshes ends with a replay, which must revoke every token of the session.
 CHAIN_ROUNDS = 50
 REVOKED = (401, "token_revoked")
 _ROW = "SELECT generation, grace_uses, revoked_at FROM sessions WHERE id = (SELECT max(id) FROM sessions)"
 
 
 def label(reply: Reply) -> str:
-    """An outcome as the figures name it."""
+    """Return the name of an outcome in the figures."""
     status, code = reply.outcome
     return f"{status} {code}".strip()
 
 
 @dataclass
 class RefreshFigures:
-    """What became of the refreshes."""
+    """The results of the refreshes."""
 
     rounds: int = 0
     chains: int = 0
-    # Rounds that took longer than the grace, so that the server rightly takes the last of them for replays.
+    # Rounds that took longer than the grace period, so that the last refreshes were correctly treated as replays.
     late: int = 0
     rotated: int = 0
     in_grace: int = 0
     forks: int = 0
     false_logouts: int = 0
-    # Tokens of a chain that were good after the replay that ended it.
+    # Tokens of a chain that were accepted after the replay that revoked its session.
     outlived: int = 0
     answers: Counter[str] = field(default_factory=Counter)
 
@@ -70,7 +70,7 @@ def soak_refreshes(arena: Arena, rounds: int, *, grace_seconds: float) -> Refres
 def _run_chain(arena: Arena, first: Tokens, rounds: int, grace_seconds: float, figures: RefreshFigures) -> None:
     held, given = first, [first]
     for _ in range(rounds):
-        # They are all of one generation, so that any of them carries the session on.
+        # All are of the same generation, so any of them continues the session.
         held = random.choice(given)
         given = _run_round(arena, held, grace_seconds, figures)
         if not given:
@@ -84,7 +84,7 @@ def _run_chain(arena: Arena, first: Tokens, rounds: int, grace_seconds: float, f
 
 
 def _run_round(arena: Arena, held: Tokens, grace_seconds: float, figures: RefreshFigures) -> list[Tokens]:
-    """Return the tokens of the round's answers, none if its session is at its end."""
+    """Return the tokens that the round returned, or none if the session was revoked."""
     started = time.monotonic()
     replies = race(*[partial(refresh, arena, held)] * PARALLEL)
     is_late = time.monotonic() - started > grace_seconds
@@ -109,7 +109,7 @@ def _look(arena: Arena, tokens: Tokens, path: str = "/auth/me") -> Reply:
 
 @dataclass(frozen=True)
 class Scene:
-    """Somebody who is about to lose or gain a right, and an administrator."""
+    """A user whose rights change, and an administrator."""
 
     member: Member
     tokens: Tokens
@@ -153,7 +153,7 @@ def _delete(scene: Scene) -> Reply:
 
 @dataclass(frozen=True)
 class Change:
-    """A way to end or change what an access token is good for; what it gives before and after."""
+    """A request that changes what an access token permits, and the outcome of a request before and after it."""
 
     make: Callable[[Scene], Reply]
     acknowledged: int
@@ -180,7 +180,7 @@ CHANGES = {
 
 @dataclass
 class ChangeFigures:
-    """What requests were answered that were sent after a change had been acknowledged."""
+    """The responses to requests that were sent after a change had been acknowledged."""
 
     changes: Counter[str] = field(default_factory=Counter)
     stale: Counter[str] = field(default_factory=Counter)
@@ -189,7 +189,7 @@ class ChangeFigures:
 
 
 def soak_changes(arena: Arena, names: Iterable[str], *, each: int) -> ChangeFigures:
-    """Make the changes of these names in turn, and after each send `each` requests to every worker."""
+    """Make the named changes in turn, and after each one send `each` requests to every worker."""
     figures = ChangeFigures()
     admin_token = arena.join("admin").log_in().access
     for name in names:
@@ -197,7 +197,7 @@ def soak_changes(arena: Arena, names: Iterable[str], *, each: int) -> ChangeFigu
         member = arena.join(change.role)
         scene = Scene(member, member.log_in(), admin_token)
         look = partial(_look, arena, scene.tokens, change.path)
-        # Every worker has met the token while it was good, and could remember.
+        # Every worker has verified the token while it was valid, and may have cached it.
         assert {reply.outcome for reply in on_every_worker(arena.server, look)} == {change.before}
         assert change.make(scene).status == change.acknowledged
         batches = on_every_worker(arena.server, partial(race, *[look] * each))

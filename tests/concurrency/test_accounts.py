@@ -1,4 +1,4 @@
-"""Accounts in races: one email, the last administrator, deletion."""
+"""Races between changes of accounts: duplicate email addresses, the last administrator, deletion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS = 20
 
 
 def test_fifty_registrations_of_one_email_make_one_account(arena: Arena) -> None:
-    # The same address, however it is spelt.
+    # The same address in different spellings.
     spellings = itertools.cycle(["dave@example.com", "Dave@Example.com", "DAVE@EXAMPLE.COM"])
 
     def register(email: str) -> Reply:
@@ -47,7 +47,7 @@ def test_two_administrators_cannot_take_each_other_away(arena: Arena) -> None:
     for one_way, other_way in ways * 2:
         one, other = arena.join("admin"), arena.join("admin")
         one_token, other_token = one.log_in().access, other.log_in().access
-        # These two are to be the only ones.
+        # Only these two may be administrators.
         assert arena.call("PATCH", f"/users/{keeper.id}", token=one_token, body={"role": "user"}).status == 200
         replies = race(partial(one_way, other, one_token), partial(other_way, one, other_token))
         assert acting_admins(arena) == 1
@@ -57,7 +57,7 @@ def test_two_administrators_cannot_take_each_other_away(arena: Arena) -> None:
         assert arena.call("PATCH", f"/users/{keeper.id}", token=survivor, body={"role": "admin"}).status == 200
         for rest in (one, other):
             arena.call("DELETE", f"/users/{rest.id}", token=keeper_token)
-    # The slower one is refused, or is nobody any more by the time it is looked at.
+    # The second request is refused, or its caller has already been deleted when it is authenticated.
     losing = {outcome for pair in seen for outcome in pair if outcome[0] >= 300}
     assert losing <= {(409, "last_admin"), (401, "token_revoked"), (403, "forbidden"), (404, "not_found")}
 

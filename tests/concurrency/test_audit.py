@@ -1,4 +1,4 @@
-"""The audit log in races: an event for each thing that happened, and none for what did not."""
+"""The audit log under races: exactly one event for each change that was made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_login_that_races_a_deletion_is_recorded_as_it_ended(arena: Arena) -> 
         counts = Counter(row.event for row in rows)
         assert counts == Counter({"logged_in": statuses[200], "login_failed": statuses[401], "user_deleted": 1})
         assert {row.user_id for row in rows if row.event != "login_failed"} == {member.id}
-        # Nobody signs in to an account after its end.
+        # No login succeeds after the account was deleted.
         names = [row.event for row in rows]
         assert "logged_in" not in names[names.index("user_deleted") :]
         for row in rows:
@@ -49,7 +49,7 @@ def test_a_token_that_is_replayed_many_times_is_recorded_once(arena: Arena) -> N
     member = arena.join()
     first = member.log_in()
     assert refresh(arena, first).status == 200
-    # The grace of the server under test.
+    # The grace period of the server under test.
     time.sleep(2.1)
     replies: list[Reply] = race(*(partial(refresh, arena, first) for _ in range(8)))
     assert {reply.outcome for reply in replies} == {(401, "token_revoked")}

@@ -1,4 +1,4 @@
-"""Posts in races: one row a key, no lost update, deletion once."""
+"""Races between changes of posts: idempotency keys, lost updates, deletion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POST = {"title": "Hello", "content": "My first post."}
 
 
 def new_post(arena: Arena, token: str) -> tuple[str, str]:
-    """Write a post; return its path and ETag."""
+    """Create a post; return its path and ETag."""
     reply = arena.call("POST", "/posts", token=token, body=POST)
     assert reply.status == 201
     return f"/posts/{reply.json['id']}", reply.headers["etag"]
@@ -30,7 +30,7 @@ def test_twenty_posts_with_one_key_make_one_row(arena: Arena) -> None:
         assert len({reply.content for reply in kept}) == 1
         assert all("retry-after" in reply.headers for reply in replies if reply.status == 409)
         assert arena.number("SELECT count(*) FROM posts") == number + 1
-        # Who was told to try again gets the first answer.
+        # A request that got 409 and is sent again gets the first response.
         again = write()
         assert (again.status, again.content) == (201, kept[0].content)
         assert again.headers["idempotency-replayed"] == "true"
@@ -97,7 +97,7 @@ def test_changes_of_different_members_are_all_kept(arena: Arena) -> None:
         changes = [(path, {name: value}, token) for name, value in post.items()]
         changes += [(f"/users/{member.id}", {name: value}, token) for name, value in user.items()]
         changes += [(f"/users/{member.id}", role, admin_token)]
-        # Four that change what the others leave alone, ten in all.
+        # Ten requests, of which four each change a member that the others do not change.
         changes += [(path, {"status": "draft"}, admin_token)] * 2 + [(f"/users/{member.id}", role, admin_token)] * 2
         replies = race(*(partial(arena.call, "PATCH", p, token=t, body=body) for p, body, t in changes))
         assert {reply.outcome for reply in replies} == {(200, "")}

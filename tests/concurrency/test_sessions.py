@@ -1,4 +1,4 @@
-"""Sessions in races: rotation, replay, and every way a session ends."""
+"""Races between refreshes and the revocation of sessions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.concurrency.race import (
 from tests.conftest import PASSWORD
 
 ROUNDS = 20
-# The shared server's REFRESH_GRACE_SECONDS, and a little more.
+# Slightly more than the shared server's REFRESH_GRACE_SECONDS.
 AFTER_GRACE_SECONDS = 2.1
 NEW_PASSWORD = "another tall lamp"
 REVOKED = {(401, "token_revoked")}
 
 
 def look(arena: Arena, tokens: Tokens) -> Reply:
-    """Ask who holds the access token."""
+    """Send GET /auth/me with the access token."""
     return arena.call("GET", "/auth/me", token=tokens.access)
 
 
@@ -44,7 +44,7 @@ def test_twenty_refreshes_of_one_token_give_one_new_generation(arena: Arena) -> 
     assert {reply.status for reply in on_every_worker(arena.server, partial(look, arena, newest))} == {200}
 
     time.sleep(AFTER_GRACE_SECONDS)
-    # However many replay at once, and on whatever worker the session is then asked for.
+    # Regardless of the number of simultaneous replays, and on every worker.
     assert outcomes(race(*[partial(refresh, arena, first)] * 4)) == REVOKED
     for tokens in (first, newest, tokens_of(replies[-1])):
         assert outcomes(on_every_worker(arena.server, partial(look, arena, tokens))) == REVOKED
@@ -95,7 +95,7 @@ def test_a_refresh_that_races_the_end_of_its_session_does_not_revive_it(arena: A
 
 
 def assert_dead(arena: Arena, held: list[Tokens]) -> None:
-    """Check that no token of an ended session is good for anything."""
+    """Check that every token of a revoked session is refused."""
     for tokens in held:
         assert look(arena, tokens).outcome in REVOKED
         assert refresh(arena, tokens).outcome in REVOKED
@@ -146,7 +146,7 @@ def test_of_two_changes_of_password_at_once_one_is_made(arena: Arena) -> None:
             partial(change_password, arena, one.access, password, wanted[0]),
             partial(change_password, arena, other.access, password, wanted[1]),
         )
-        # Besides the password, the winner ends the loser's session.
+        # The request that changes the password also revokes the session of the other one.
         won, lost = sorted(replies, key=lambda reply: reply.status)
         assert won.status == 204
         assert lost.outcome in {(422, "validation_error"), *REVOKED}
@@ -167,7 +167,7 @@ def test_no_session_of_a_disabled_account_is_left(arena: Arena) -> None:
         assert member.live_sessions() == 0
         enabled = arena.call("PATCH", path, token=admin_token, body={"is_active": True})
         assert enabled.status == 200
-        # Not even once the account is good again.
+        # Also after the account is enabled again.
         assert_dead(arena, [tokens_of(reply) for reply in logins if reply.status == 200])
 
 
@@ -180,6 +180,6 @@ def test_twenty_logins_at_once_leave_twenty_sessions(arena: Arena) -> None:
     assert member.live_sessions() == 20
     ended = arena.rows("SELECT DISTINCT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL")
     assert [tuple(row) for row in ended] == [("too_many_sessions",)]
-    # All that had been idle longer went first.
+    # The sessions that had been idle longest were revoked first.
     assert {look(arena, tokens).outcome for tokens in early} == REVOKED
     assert {look(arena, tokens_of(reply)).status for reply in replies} == {200}

@@ -1,4 +1,4 @@
-"""A small share of `make soak`."""
+"""A few rounds of `make soak`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GRACE_SECONDS = 2
 def test_rounds_of_twenty_refreshes_never_fork_a_session_and_never_end_it(arena: Arena) -> None:
     figures = soak_refreshes(arena, ROUNDS, grace_seconds=GRACE_SECONDS)
     assert (figures.forks, figures.false_logouts, figures.outlived) == (0, 0, 0)
-    # A machine that was too slow for every round has shown nothing.
+    # If the machine was too slow in every round, nothing was tested.
     assert figures.late < figures.rounds == ROUNDS
     if not figures.late:
         assert figures.answers == {"200": ROUNDS * PARALLEL}

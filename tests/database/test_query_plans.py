@@ -1,7 +1,6 @@
-"""Every list walks an index, in every order: a page costs what it shows, however many rows there are.
+"""Query plans: every list reads an index in every order, so the cost of a page does not grow with the table.
 
-The statements are those that the application sends, and the lists those of its OpenAPI document: one that is new is
-held to this too.
+The lists are those of the OpenAPI document, so that a new one is tested too. The statements are recorded from requests.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from app.database import db, fetch_all
 from tests.conftest import API, PASSWORD, Person
 from tests.support.openapi_document import Document
 
-# Beside each list as it is: what it may be narrowed by without losing its index.
+# By list, the filters that have an index of their own.
 NARROWED = {
     f"{API}/posts": ("status=draft", "author_id={id}"),
     f"{API}/users/{{user_id}}/posts": ("status=draft", "status=published"),
@@ -32,7 +31,7 @@ Statement = tuple[Any, dict[str, Any]]
 
 @pytest.fixture
 def rows(client: FlaskClient, alice: Person, carol: Person) -> None:
-    """Two rows at least for each list of Carol's: for a page of one, and a page after it."""
+    """Insert at least two rows for each list of Carol's, so that there are two pages of one item."""
     for number in range(2):
         for status in ("published", "draft"):
             post = {"title": f"Title {number}", "content": "Text", "status": status}
@@ -43,7 +42,7 @@ def rows(client: FlaskClient, alice: Person, carol: Person) -> None:
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
-    """The lists' statements, with their parameters, as they come to the database."""
+    """Collect the statements of the lists with their parameters."""
     seen: list[Statement] = []
 
     def note(statement: Any, **parameters: Any) -> Any:
@@ -56,18 +55,18 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
 
 @contextmanager
 def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[Statement], list[str]]]:
-    """Give a function that says what is wrong with the plan of a statement, were some indexes not there."""
+    """Give a function that returns the faults of the plan of a statement, with some indexes dropped."""
     sent: list[tuple[str, Any]] = []
 
     def note(connection: Any, cursor: Any, text: str, parameters: Any, *rest: Any) -> None:
         sent.append((text, parameters))
 
     def explain(statement: Statement) -> list[str]:
-        # Run, so that text and parameters are those that the driver is given.
+        # Executed, in order to get the text and the parameters as the driver receives them.
         event.listen(connection, "before_cursor_execute", note)
         connection.execute(*statement)
         event.remove(connection, "before_cursor_execute", note)
-        return EXPLAIN[connection.dialect.name](connection, *sent[-1], begins="place_id" not in statement[1])
+        return EXPLAIN[connection.dialect.name](connection, *sent[-1], begins="cursor_id" not in statement[1])
 
     with app.app_context(), db.engine.connect() as connection:
         for index in without:
@@ -77,7 +76,7 @@ def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[St
 
 
 def lists_of(document: Document) -> Iterator[tuple[str, str]]:
-    """Give path and order of each list in an OpenAPI document."""
+    """Yield the path and the sort of each list in an OpenAPI document."""
     for _, path, operation in document.operations.values():
         described = [document.resolve(parameter) for parameter in operation.get("parameters", ())]
         parameters = {parameter["name"]: parameter for parameter in described}
@@ -87,7 +86,7 @@ def lists_of(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def walk(person: Person, path: str, query: str) -> None:
-    """Read the first two pages, and the first again from the second."""
+    """Read the first page, the second, and the first again by the previous cursor."""
     url = f"{path.removeprefix(API).format(user_id=person.id)}?{query.format(id=person.id)}&limit=1"
     pagination: dict[str, Any] = {"next_cursor": None}
     for way in (None, "next_cursor", "prev_cursor"):
@@ -97,7 +96,7 @@ def walk(person: Person, path: str, query: str) -> None:
 
 
 def faults_on_postgresql(connection: Connection, statement: str, parameters: Any, *, begins: bool) -> list[str]:
-    """What is wrong with the plan, were the tables so large that all else is dearer than an index."""
+    """Return the faults of the plan, with the settings of the planner favouring indexes as on a large table."""
     for method in ("seqscan", "sort", "bitmapscan", "hashjoin", "mergejoin"):
         connection.exec_driver_sql(f"SET LOCAL enable_{method} = off")
     found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
@@ -116,10 +115,10 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def faults_on_sqlite(connection: Connection, statement: str, parameters: Any, *, begins: bool) -> list[str]:
-    """What is wrong with the plan."""
+    """Return the faults of the plan."""
     steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
     faults = [step for step in steps if "TEMP B-TREE" in step or re.fullmatch(r"SCAN \w+", step)]
-    # Of the place, its key alone: SQLite can't compare a rowid within an index, and steps over rows of the same key.
+    # Only the sort key of the cursor: SQLite cannot compare a rowid within an index, and skips rows with the same key.
     if not begins and not any(re.search(r"INDEX .*\w[<>]\?\)", step) for step in steps):
         faults.append(f"the cursor's place is no condition of an index: {steps}")
     return faults
@@ -149,7 +148,7 @@ def test_every_list_walks_an_index(app: Flask, carol: Person, rows: None, statem
 
 
 def test_drafts_have_an_index_of_their_own(app: Flask, carol: Person, rows: None, statements: list[Statement]) -> None:
-    """Few drafts among very many published posts must not cost a look at all of these."""
+    """A list of few drafts must not read the many published posts between them."""
     carol.get("/posts?status=draft&sort=title")
     carol.get(f"/users/{carol.id}/posts?status=draft&sort=title")
     assert len(statements) == 2

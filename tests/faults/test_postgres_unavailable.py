@@ -1,7 +1,8 @@
-"""A PostgreSQL that is down, stuck, cut off or too busy: 503 in time, and all is well again by itself."""
+"""A PostgreSQL that is down, frozen, unreachable or too busy: requests get 503 in time, and recovery is automatic."""
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from tests.support.services import LOOPBACK
 from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
-# Long enough for more than one deadline to pass.
+# Longer than one deadline.
 FROZEN_SECONDS = 2.5
 TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -40,7 +41,7 @@ TERMINATE = (
 
 @pytest.fixture(scope="module")
 def server(database_url: str) -> Iterator[GatepostServer]:
-    """Gatepost as everyone runs it: all deadlines are the defaults. No fault makes a restart necessary."""
+    """Start Gatepost with default deadlines. All tests share it, because no fault requires a restart."""
     with GatepostServer({"DATABASE_URL": database_url, **ENVIRONMENT}) as server:
         yield server
 
@@ -57,7 +58,7 @@ def visitor(arena: Arena) -> Visitor:
 
 
 def ways(visitor: Visitor) -> list[Callable[[], Reply]]:
-    """Everything, and a refresh: it writes before it reads, so no read, which may be tried again, finds out first."""
+    """Return all requests, and a refresh: its first statement is a write, which is not retried as a read is."""
     return [partial(refresh, visitor.arena, visitor.member.log_in()), *visitor.ways]
 
 
@@ -73,7 +74,7 @@ def test_a_restart_between_two_requests_goes_unnoticed(visitor: Visitor, databas
 def test_down_and_up_again(visitor: Visitor, database: PostgresServer) -> None:
     fill_pools(visitor)
     database.kill()
-    # A refused connection is no reason to wait.
+    # A refused connection is reported immediately.
     assert_refused(each(visitor, 2), within=0.5)
     assert_refused(all_at_once(visitor, 4))
     assert_alive_but_unready(visitor.arena)
@@ -113,7 +114,7 @@ def frozen(database: PostgresServer) -> Iterator[None]:
 def test_frozen(visitor: Visitor, database: PostgresServer) -> None:
     fill_pools(visitor)
     with frozen(database):
-        # More than there are threads; each of the first waits for a deadline of its own.
+        # More requests than threads. Each of the first waits for its own deadline.
         assert_refused(all_at_once(visitor, 3))
         ends = time.monotonic() + FROZEN_SECONDS
         while time.monotonic() < ends:
@@ -191,17 +192,17 @@ def test_a_row_that_is_let_go_in_time(visitor: Visitor) -> None:
 def test_too_few_connections_for_slow_requests(serve: Serve, database_url: str) -> None:
     visitor = Visitor(serve(database_url, DB_POOL_SIZE="1"))
     with held_post(visitor):
-        replies = race(*[visitor.edit] * 12)
-        assert_refused(replies)
-        # Some waited for the row, some for a connection, and some for a thread before that.
-        assert min(reply.seconds for reply in replies) < 0.9 < max(reply.seconds for reply in replies)
+        assert_refused(race(*[visitor.edit] * 12))
+        # Some waited for the row, the others for the only connection.
+        causes = set(re.findall(r"\bcause\W+(\w+)", visitor.arena.server.log_text()))
+        assert causes >= {"LockNotAvailable", "TimeoutError"}
         assert_ready(visitor.arena)
     assert_served(on_every_worker(visitor.arena.server, visitor.edit))
 
 
 @contextmanager
 def black_hole(port: int, *, full: bool) -> Iterator[None]:
-    """Listen where the database did, and never answer; `full`, so that not even the kernel does."""
+    """Listen on the port and never respond. With `full` the backlog is full, and not even the kernel responds."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,7 +219,7 @@ def black_hole(port: int, *, full: bool) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_connect_that_nobody_answers(visitor: Visitor, database: PostgresServer, full: bool) -> None:
+def test_a_connection_attempt_without_a_response(visitor: Visitor, database: PostgresServer, full: bool) -> None:
     fill_pools(visitor)
     port = urlsplit(database.url).port or 0
     database.stop()

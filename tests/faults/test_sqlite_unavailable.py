@@ -1,4 +1,4 @@
-"""A SQLite file that is locked, full, read-only, moved away or empty: 503 in time, and all is well again by itself."""
+"""A SQLite file that is locked, full, read-only, moved or damaged: requests get 503 in time, recovery is automatic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.services.gatepost import GatepostServer
 
 @pytest.fixture(scope="module")
 def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database."""
+    """Return the path of a migrated database."""
     path = tmp_path_factory.mktemp("sqlite") / "gatepost.db"
     migrate(f"sqlite:///{path}")
     return path
@@ -39,7 +39,7 @@ def sqlite_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(sqlite_path: Path) -> Iterator[GatepostServer]:
-    """Gatepost as everyone runs it: all deadlines are the defaults. No fault makes a restart necessary."""
+    """Start Gatepost with default deadlines. All tests share it, because no fault requires a restart."""
     with GatepostServer({"DATABASE_URL": f"sqlite:///{sqlite_path}", **ENVIRONMENT}) as server:
         yield server
 
@@ -52,7 +52,7 @@ def visitor(server: GatepostServer) -> Iterator[Visitor]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Write to the database from another process than the server's, and take one's time."""
+    """Hold the write lock of the database on another connection."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -61,11 +61,11 @@ def locked(path: Path) -> Iterator[None]:
 
 def test_locked_by_another_writer(visitor: Visitor, sqlite_path: Path) -> None:
     with locked(sqlite_path):
-        # No more than one worker has threads: each waits for its turn, and none for another's.
+        # As many requests as a worker has threads, so that each waits for the lock and not for a thread.
         refused = race(visitor.write, visitor.edit, visitor.log_in, visitor.write)
         assert_refused(refused)
         assert min(reply.seconds for reply in refused) > 0.7
-        # Who reads does not wait for who writes.
+        # Readers do not wait for the writer.
         read = race(visitor.read, visitor.look)
         assert_served(read)
         assert max(reply.seconds for reply in read) < 0.5
@@ -121,7 +121,7 @@ def test_a_file_that_is_none(visitor: Visitor, sqlite_path: Path) -> None:
 
 
 class Switch:
-    """A PRAGMA that makes a database refuse writes, on every connection from the next request on."""
+    """Executes a PRAGMA on every connection from the next checkout on, to make the database refuse writes."""
 
     def __init__(self, app: Flask) -> None:
         self.pragma = ""
@@ -134,12 +134,12 @@ class Switch:
 
 
 @pytest.mark.parametrize(
-    ("broken", "mended"),
-    # Root may write any file, and nobody may fill a disk: these give the same errors.
+    ("broken", "repaired"),
+    # Root can write to read-only files, and a test must not fill the disk. These give the same errors.
     [("query_only = ON", "query_only = OFF"), ("max_page_count = 1", "max_page_count = 1073741823")],
     ids=["read-only", "full"],
 )
-def test_a_file_that_takes_nothing_more(tmp_path: Path, broken: str, mended: str) -> None:
+def test_a_file_that_takes_nothing_more(tmp_path: Path, broken: str, repaired: str) -> None:
     url = f"sqlite:///{tmp_path / 'gatepost.db'}"
     migrate(url)
     app = create_app(settings_for(url))
@@ -155,7 +155,7 @@ def test_a_file_that_takes_nothing_more(tmp_path: Path, broken: str, mended: str
     assert refused.headers["Retry-After"] == "1"
     assert client.get("/api/v1/auth/me", headers=headers).status_code == 200
 
-    switch.pragma = mended
+    switch.pragma = repaired
     assert client.get("/api/v1/posts").get_json()["items"] == []
     assert client.post("/api/v1/posts", json=post, headers=headers).status_code == 201
     with app.app_context():

@@ -1,4 +1,4 @@
-"""What the tests of posts share."""
+"""Fixtures for the tests of posts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Write = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def write() -> Write:
-    """Return a function that writes a post through the API: `write(alice, status="draft")`."""
+    """Return a function that creates a post through the API: `write(alice, status="draft")`."""
 
     def add(author: Person, **members: Any) -> dict[str, Any]:
         response = author.post("/posts", json={"title": "Hello", "content": "World", **members})

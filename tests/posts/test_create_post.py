@@ -170,7 +170,7 @@ def test_a_query_is_refused(alice: Person) -> None:
 
 
 def test_an_author_deleted_meanwhile_is_refused(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request was let in, and then the account went: the foreign key says so, and nobody sees a 500."""
+    """The account is deleted after the request was authorized. The foreign key refuses the post, which is not a 500."""
     create = service.create_post
 
     def delete_first(author: Caller, **members: str) -> object:

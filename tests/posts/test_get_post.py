@@ -82,7 +82,7 @@ def test_options_name_the_methods(client: FlaskClient) -> None:
     assert "Content-Type" not in response.headers
 
 
-def test_another_method_is_told_which_there_are(alice: Person) -> None:
+def test_another_method_gets_the_allowed_ones(alice: Person) -> None:
     response = alice.post("/posts/1")
     assert problem(response) == (405, "method_not_allowed")
     assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"

@@ -1,4 +1,4 @@
-"""GET /posts: what is listed, in which order and by which filters. How one walks it: tests/api/test_pagination.py."""
+"""GET /posts: visibility, order and filters. Pagination is tested in tests/api/test_pagination.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.statements import counted
 
 
 def titles(response: TestResponse) -> list[str]:
-    """The titles of a list, in its order."""
+    """Return the titles of a list, in order."""
     assert response.status_code == 200, response.text
     return [item["title"] for item in response.get_json()["items"]]
 
@@ -129,7 +129,7 @@ NO_TIMES = [
     "2026-01-01 00:00:00Z",
     "2026-01-01T00:00:00+0200",
     "2026-01-01T00:00:00%2B02",
-    "2026-01-01T00:00:00+02:00",  # the plus sign means a space
+    "2026-01-01T00:00:00+02:00",  # a plus sign is decoded as a space
     "2026-13-01T00:00:00Z",
     "2026-02-30T00:00:00Z",
     "2026-01-01T25:00:00Z",

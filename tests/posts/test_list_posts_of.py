@@ -14,7 +14,7 @@ from tests.support.statements import counted
 
 @pytest.fixture
 def path(alice: Person, bob: Person, write: Write) -> str:
-    """The path of Alice's posts, of which one is a draft; Bob wrote one too."""
+    """Return the path of Alice's posts, of which one is a draft. Bob has a post too."""
     write(alice, title="published")
     write(alice, title="draft", status="draft")
     write(bob, title="his")

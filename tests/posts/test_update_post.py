@@ -15,7 +15,7 @@ BOTH = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 
 
 def path_of(post: dict[str, Any]) -> str:
-    """The path of a post below the API's."""
+    """Return the path of a post, relative to the API's base path."""
     return f"/posts/{post['id']}"
 
 

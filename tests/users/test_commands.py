@@ -22,7 +22,7 @@ LAST_ADMIN = "Error: The last active administrator can't be lost: make another o
 
 
 def run(app: Flask, *arguments: str, typed: str | bytes = "") -> Result:
-    """Run a command as `flask --app run` would, with `typed` on its standard input."""
+    """Run a command like `flask --app run`, with `typed` on its standard input."""
     result = app.test_cli_runner().invoke(args=list(arguments), input=typed)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "argon2" not in result.output
@@ -30,13 +30,13 @@ def run(app: Flask, *arguments: str, typed: str | bytes = "") -> Result:
 
 
 def account(app: Flask, email: str) -> Any:
-    """The row of an account, or None."""
+    """Return the row of an account, or None."""
     with app.app_context():
         return fetch_one(select(User.role, User.is_active, User.name).where(User.email == email))
 
 
 def log_in(app: Flask, email: str, password: str) -> int:
-    """The status of a login."""
+    """Log in and return the status."""
     body = {"email": email, "password": password}
     return app.test_client().post(f"{API}/auth/login", json=body).status_code
 
@@ -45,7 +45,7 @@ def log_in(app: Flask, email: str, password: str) -> int:
 def test_create_admin_reads_one_line(app: Flask, line_end: str) -> None:
     result = run(app, *NEW, typed="  kéys to the town " + line_end)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "dora@example.com is an administrator now, with the id 1.\n"
+    assert result.stdout == "Created administrator dora@example.com with id 1.\n"
     assert account(app, "dora@example.com") == ("admin", True, "Dora")
     assert log_in(app, "dora@example.com", "  kéys to the town ") == 200
 
@@ -53,12 +53,12 @@ def test_create_admin_reads_one_line(app: Flask, line_end: str) -> None:
 def test_create_admin_refuses_a_taken_address_however_it_is_spelt(app: Flask, alice: Person) -> None:
     result = run(app, "users", "create-admin", "--email", "ALICE@example.com", "--name", "Eve", typed="keys to it\n")
     assert result.exit_code == 1
-    assert "already; nothing was changed." in result.stderr
+    assert "already exists. Nothing was changed." in result.stderr
     assert account(app, alice.email) == ("user", True, "Alice")
     assert log_in(app, alice.email, PASSWORD) == 200
 
 
-def test_create_admin_tells_all_that_is_wrong_at_once(app: Flask) -> None:
+def test_create_admin_reports_all_errors_at_once(app: Flask) -> None:
     result = run(app, "users", "create-admin", "--email", "nobody", "--name", "E", typed="short\n")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [
@@ -75,11 +75,11 @@ def test_create_admin_tells_all_that_is_wrong_at_once(app: Flask) -> None:
         ("password1\n", "password: This password is too common"),
         ("dora@example.com\n", "password: Must not be based on"),
         ("x" * 9000, "password: Must have at most 128 characters."),
-        ("", "Standard input has no line with the password."),
+        ("", "Standard input is empty. Its first line must be the password."),
         (b"caf\xe9 au lait noir\n", "The password on standard input is not UTF-8."),
     ],
 )
-def test_create_admin_holds_passwords_to_the_rules_of_registration(app: Flask, typed: str | bytes, words: str) -> None:
+def test_create_admin_validates_passwords_like_registration(app: Flask, typed: str | bytes, words: str) -> None:
     result = run(app, *NEW, typed=typed)
     assert result.exit_code == 1
     assert words in result.stderr
@@ -90,24 +90,24 @@ def test_a_password_is_no_option(app: Flask) -> None:
     assert run(app, *NEW, "--password", PASSWORD).exit_code == 2
 
 
-def test_disable_ends_sessions_and_enable_lets_in_again(app: Flask, alice: Person, bob: Person) -> None:
+def test_disable_ends_sessions_and_enable_permits_new_logins(app: Flask, alice: Person, bob: Person) -> None:
     result = run(app, "users", "disable", "Alice@EXAMPLE.com")
-    assert (result.exit_code, result.stdout) == (0, "alice@example.com is disabled; no session of it is left.\n")
+    assert (result.exit_code, result.stdout) == (0, "alice@example.com is now disabled and has no sessions.\n")
     assert problem(alice.get("/auth/me")) == (401, "token_revoked")
     assert log_in(app, alice.email, PASSWORD) == 401
     assert bob.get("/auth/me").status_code == 200
-    assert "was disabled; no session of it is left already" in run(app, "users", "disable", alice.email).stdout
+    assert "was already disabled and has no sessions" in run(app, "users", "disable", alice.email).stdout
 
-    assert run(app, "users", "enable", alice.email).stdout == "alice@example.com is enabled.\n"
-    assert run(app, "users", "enable", alice.email).stdout == "alice@example.com was enabled already.\n"
+    assert run(app, "users", "enable", alice.email).stdout == "alice@example.com is now enabled.\n"
+    assert run(app, "users", "enable", alice.email).stdout == "alice@example.com was already enabled.\n"
     assert problem(alice.get("/auth/me")) == (401, "token_revoked")
     assert log_in(app, alice.email, PASSWORD) == 200
 
 
 def test_promote_and_demote_act_on_the_next_request(app: Flask, alice: Person, carol: Person) -> None:
-    assert run(app, "users", "promote", alice.email).stdout == "alice@example.com is an administrator.\n"
+    assert run(app, "users", "promote", alice.email).stdout == "alice@example.com is now an administrator.\n"
     assert alice.get(f"/users/{carol.id}").get_json()["email"] == carol.email
-    assert run(app, "users", "demote", alice.email).stdout == "alice@example.com is an ordinary user.\n"
+    assert run(app, "users", "demote", alice.email).stdout == "alice@example.com is now an ordinary user.\n"
     assert "email" not in alice.get(f"/users/{carol.id}").get_json()
 
 
@@ -119,7 +119,7 @@ def test_the_last_administrator_stays(app: Flask, carol: Person, alice: Person, 
     assert carol.get("/auth/me").status_code == 200
 
 
-def test_of_two_administrators_who_go_at_once_one_stays(app: Flask, carol: Person, join: Cast) -> None:
+def test_of_two_administrators_demoted_at_once_one_stays(app: Flask, carol: Person, join: Cast) -> None:
     dave, results = join("Dave", role="admin"), []
     other = threading.Thread(target=lambda: results.append(run(app, "users", "demote", dave.email)))
     with app.app_context(), transaction():
@@ -137,12 +137,12 @@ def test_of_two_administrators_who_go_at_once_one_stays(app: Flask, carol: Perso
 @pytest.mark.parametrize(
     ("email", "words"),
     [
-        ("nobody@example.com", "Error: There is no account with the address nobody@example.com.\n"),
+        ("nobody@example.com", "Error: No account has the address nobody@example.com.\n"),
         ("nobody", "  email: Not a valid email address.\n"),
         ("a\udcff@example.com", "  email: Must not have control characters.\n"),
     ],
 )
-def test_an_unknown_address_is_told(app: Flask, command: str, email: str, words: str) -> None:
+def test_an_unknown_address_is_reported(app: Flask, command: str, email: str, words: str) -> None:
     result = run(app, "users", command, email)
     assert result.exit_code == 1
     assert result.stderr.endswith(words)
@@ -163,12 +163,12 @@ def test_list_is_an_aligned_table(app: Flask, alice: Person, carol: Person) -> N
     ]
 
 
-def test_list_goes_on_behind_an_id(app: Flask, join: Cast) -> None:
+def test_list_continues_after_an_id(app: Flask, join: Cast) -> None:
     for name in ("Ada", "Ben", "Cem"):
         join(name)
     first = run(app, "users", "list", "--limit", "2")
     assert [line.split()[2] for line in first.stdout.splitlines()[1:]] == ["Ada", "Ben"]
-    assert first.stderr == "There are more: add --after 2.\n"
+    assert first.stderr == "There are more accounts. Continue with --after 2.\n"
     rest = run(app, "users", "list", "--limit", "2", "--after", "2")
     assert [line.split()[2] for line in rest.stdout.splitlines()[1:]] == ["Cem"]
     assert rest.stderr == ""

@@ -45,7 +45,7 @@ def test_the_account_can_sign_in(carol: Person, client: FlaskClient) -> None:
     assert login.get_json()["user"] == user
 
 
-def test_nobody_else_may(alice: Person, client: FlaskClient, app: Flask) -> None:
+def test_only_an_admin_may(alice: Person, client: FlaskClient, app: Flask) -> None:
     for body in (DAVE, DAVE | {"role": "admin"}, {}):
         assert problem(alice.post("/users", json=body)) == (403, "forbidden")
         assert problem(client.post(API + "/users", json=body)) == (401, "authentication_required")
@@ -132,7 +132,7 @@ def test_names_are_kept_as_sent(carol: Person, name: str) -> None:
 
 
 def test_no_name_outgrows_its_folded_form() -> None:
-    """`name_key` has room for 240 code points: no character may fold to more than three."""
+    """`name_key` has 240 code points, three for each of a name: no character folds to more."""
     import sys
 
     from app.users.schemas import fold
@@ -142,10 +142,10 @@ def test_no_name_outgrows_its_folded_form() -> None:
 
 
 @pytest.mark.parametrize("change", [{"role": "user"}, {"is_active": False}])
-def test_one_who_is_no_administrator_any_more_makes_nobody(
+def test_a_demoted_administrator_creates_no_account(
     carol: Person, join: Any, app: Flask, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
-    """The guard has let the request in; while its password is hashed another administrator acts."""
+    """The access policy admitted the caller, who is demoted while the password is being hashed."""
     other = join("Dave", role="admin")
 
     def slow_hash(password: str) -> str:

@@ -83,7 +83,7 @@ def test_a_disabled_admin_may_go(carol: Person, join: Cast) -> None:
 
 
 def test_an_id_is_never_given_again(alice: Person, client: FlaskClient) -> None:
-    """Or an old token of the one who left would be the next one's."""
+    """Otherwise an old token of the deleted user would belong to the next user."""
     alice.delete(f"/users/{alice.id}")
     body = {"email": "eve@example.com", "name": "Eve", "password": PASSWORD}
     eve = client.post(API + "/auth/register", json=body).get_json()["user"]

@@ -15,17 +15,17 @@ from app.posts import service
 from app.posts.models import Post
 from tests.conftest import API, Cast, Person, problem
 
-# What an export leaves out, and why.
+# The columns that an export omits: secrets,
 SECRET = {"users": {"password_hash"}, "idempotency_keys": {"fingerprint", "body", "etag"}}
-# Who else it was by; and what an event of somebody's never has.
+# the actor of an event, and members that no event about a user has,
 OF_OTHERS = {"auth_events": {"user_id", "actor_id", "email_hash"}}
 DERIVED = {"users": {"email_key", "name_key"}}
-# What is no user's at all. The keys of rate limits are hashes, which do not lead back to a user.
+# and tables without data of users. The keys of rate limits are hashes, which do not lead back to a user.
 OF_NOBODY = {"service_context", "rate_limits"}
 
 
 def export(person: Person) -> dict[str, Any]:
-    """What a person downloads."""
+    """Return the export of a user."""
     response = person.get(f"/users/{person.id}/export")
     assert response.status_code == 200
     document: dict[str, Any] = response.get_json()
@@ -62,7 +62,7 @@ def test_posts_and_times_read_as_they_do_elsewhere(alice: Person) -> None:
 
 
 def test_every_column_of_the_user_s_rows_is_there(alice: Person) -> None:
-    """A feature that keeps something about a user adds an exporter; this fails for one that forgets."""
+    """Fails if a feature stores data about users and adds no exporter."""
     alice.post("/posts", json={"title": "T", "content": "C"}, headers={"Idempotency-Key": "once"})
     alice.post("/auth/password", json={"current_password": "wrong", "new_password": "staple of a new battery"})
     document = export(alice)
@@ -94,7 +94,7 @@ def test_long_exports_come_in_batches(alice: Person, app: Flask, monkeypatch: py
     assert ids == sorted(set(ids))
 
 
-def test_nobody_else_s(alice: Person, bob: Person, carol: Person) -> None:
+def test_only_your_own(alice: Person, bob: Person, carol: Person) -> None:
     for caller in (bob, carol):
         for user_id in (alice.id, 999, "abc"):
             assert problem(caller.get(f"/users/{user_id}/export")) == (403, "forbidden")

@@ -19,7 +19,7 @@ PRIVATE = [*PUBLIC, "email", "email_verified", "role", "is_active", "updated_at"
 
 
 def names(response: TestResponse) -> list[str]:
-    """The names of a list, in its order."""
+    """Return the names of a list, in order."""
     assert response.status_code == 200, response.text
     return [item["name"] for item in response.get_json()["items"]]
 

@@ -18,7 +18,7 @@ PROFILE = {"name": "Alicia", "bio": "I write.\nAnd read."}
 
 
 def path_of(person: Person) -> str:
-    """The path of a user below the API's."""
+    """Return the path of a user, relative to the API's base path."""
     return f"/users/{person.id}"
 
 
@@ -146,7 +146,7 @@ def test_nobody_is_not_found_for_an_admin(carol: Person, method: str, user_id: s
     assert problem(carol.call(method, f"/users/{user_id}", json=PROFILE)) == (404, "not_found")
 
 
-# Role and standing
+# Role and is_active
 
 
 @pytest.mark.parametrize(

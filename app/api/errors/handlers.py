@@ -26,7 +26,7 @@ from app.api.errors import (
     UriTooLong,
     problem_document,
 )
-from app.database.engine import is_unavailable
+from app.database.errors import is_unavailable
 
 log = logging.getLogger("gatepost.errors")
 PROBLEM_JSON = "application/problem+json"
