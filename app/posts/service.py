@@ -70,7 +70,7 @@ class WrittenPost:
 
 def may_change(caller: Caller | None, author_id: int) -> bool:
     """The one place that says who owns a post: its author and administrators change it, and see it as a draft."""
-    return caller is not None and (caller.id == author_id or caller.is_admin)
+    return caller is not None and caller.may_act_for(author_id)
 
 
 def get_post(caller: Caller | None, post_id: int) -> Any:

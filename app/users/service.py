@@ -102,7 +102,7 @@ def list_users_after(user_id: int, limit: int) -> Sequence[Row[Any]]:
 
 def may_see_all_of(caller: Caller | None, user_id: int) -> bool:
     """Whether the caller sees the private members of this user."""
-    return caller is not None and (caller.is_admin or caller.id == user_id)
+    return caller is not None and caller.may_act_for(user_id)
 
 
 def get_user_for_change(caller: Caller, user_id: int, changes: Mapping[str, Any]) -> User:
@@ -110,7 +110,7 @@ def get_user_for_change(caller: Caller, user_id: int, changes: Mapping[str, Any]
 
     Raises Forbidden for another's profile and for members that only an administrator may set, NotFound.
     """
-    if not caller.is_admin and (caller.id != user_id or ADMIN_FIELDS & changes.keys()):
+    if not caller.may_act_for(user_id) or (ADMIN_FIELDS & changes.keys() and not caller.is_admin):
         raise Forbidden
     if ADMIN_FIELDS & changes.keys() or caller.id != user_id:
         require_admin_still(caller)
@@ -140,7 +140,7 @@ def update_user(user: User, changes: Mapping[str, Any]) -> User:
 
 def get_user_for_deletion(caller: Caller, user_id: int) -> User:
     """Lock a user that `caller` is about to delete. Raises Forbidden for another's account, NotFound."""
-    if caller.id != user_id and not caller.is_admin:
+    if not caller.may_act_for(user_id):
         raise Forbidden
     if caller.id == user_id:
         _lock_admins()

@@ -26,12 +26,18 @@ from werkzeug import exceptions
 from werkzeug.test import create_environ
 
 from app import create_app
-from app.api.errors import KINDS, Problem, ValidationFailed
+from app.api.errors import Problem, ValidationFailed, list_problems
 from app.components import components_of
 from app.database import db, transaction
 from tests.conftest import API, Person, migrate, problem, settings_for
 from tests.support.loglines import logged
 
+# What the constructors of some problems require.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "method_not_allowed": ("GET",),
+    "validation_error": ({"title": ["Must be a string."]},),
+    "rate_limited": (1, 0, 40),
+}
 SECRETS = ("SELECT", "Traceback", "File ", ".py", "RuntimeError", "sqlalchemy", "psycopg2", "hush")
 
 
@@ -150,22 +156,17 @@ def test_a_redirect_is_no_problem(throwing: Throwing) -> None:
     assert (response.status_code, response.headers["Location"]) == (302, "/health")
 
 
-@pytest.mark.parametrize("code", KINDS)
-def test_every_code_has_a_page_and_a_document(throwing: Throwing, code: str) -> None:
+@pytest.mark.parametrize("kind", list_problems(), ids=lambda kind: kind.code)
+def test_every_code_has_a_page_and_a_document(throwing: Throwing, kind: type[Problem]) -> None:
     client, thrower = throwing
-
-    class Some(Problem):
-        pass
-
-    Some.code = code
-    thrower.error = Some()
+    thrower.error = kind(*ARGUMENTS.get(kind.code, ()))
     response = client.get("/throw")
-    assert problem(response) == (KINDS[code].status, code)
+    assert problem(response) == (kind.status, kind.code)
     challenge = response.headers.get("WWW-Authenticate")
     assert (challenge is not None) == (response.status_code == 401)
     page = client.get(response.get_json()["type"])
     assert (page.status_code, page.mimetype) == (200, "text/html")
-    assert KINDS[code].detail.split("'")[0] in page.text
+    assert kind.detail.split("'")[0] in page.text
 
 
 @pytest.mark.parametrize(

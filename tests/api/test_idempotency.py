@@ -17,7 +17,7 @@ from app import create_app
 from app.api.errors import IdempotencyInProgress, TokenRevoked
 from app.api.idempotency import service as idempotency
 from app.api.idempotency.models import KeptAnswer
-from app.api.idempotency.service import Claim
+from app.api.idempotency.service import Reservation
 from app.components import components_of
 from app.database import db, transaction
 from app.posts import service as posts
@@ -223,20 +223,20 @@ def test_a_caller_deleted_meanwhile_is_refused(
     expected: tuple[int, str],
 ) -> None:
     """The request was let in, and then the account went: neither its effect nor its answer stays."""
-    claim = idempotency.claim
+    reserve = idempotency.reserve
 
-    def claim_late(*arguments: Any) -> Any:
+    def delete_and_reserve(*arguments: Any) -> Any:
         delete_user_row(app, carol.id)
-        return claim(*arguments)
+        return reserve(*arguments)
 
-    monkeypatch.setattr(idempotency, "claim", claim_late)
+    monkeypatch.setattr(idempotency, "reserve", delete_and_reserve)
     assert problem(write(carol, body=body, path=path)) == expected
     assert count_rows(app, Post) == count_rows(app, User) == count_rows(app, KeptAnswer) == 0
 
 
 def test_an_answer_for_nobody_is_not_kept(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(TokenRevoked), transaction():
-        idempotency.keep(Claim(999, "key", b""), status=201, location="", etag="", body=b"")
+        idempotency.keep(Reservation(999, "key", b""), status=201, location="", etag="", body=b"")
     assert count_rows(app, KeptAnswer) == 0
 
 
@@ -253,7 +253,7 @@ def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, mo
 def test_a_key_that_is_in_use_says_when_to_try_again(alice: Person, app: Flask) -> None:
     """Another transaction holds the key. SQLite lets one writer in at a time, who finds the kept answer."""
     with app.app_context():
-        idempotency._lock(idempotency.Claim(alice.id, "key", b""))
+        idempotency._lock(idempotency.Reservation(alice.id, "key", b""))
         # A thread of its own: the test client would take over this context, and with it the session with the lock.
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(write, alice).result()
@@ -293,10 +293,10 @@ def test_replicas_with_other_keys_meet_at_one_lock(alice: Person, app: Flask) ->
         jwt_previous_secret_keys=(settings.jwt_secret_key,),
     )
     other = create_app(rotated)
-    wanted = Claim(alice.id, "key", b"")
+    reservation = Reservation(alice.id, "key", b"")
     with other.app_context():
-        idempotency._lock(wanted)
+        idempotency._lock(reservation)
         with app.app_context(), pytest.raises(IdempotencyInProgress):
-            idempotency._lock(wanted)
+            idempotency._lock(reservation)
         db.session.rollback()
         db.engine.dispose()

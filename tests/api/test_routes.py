@@ -48,7 +48,7 @@ def each(*methods: str, protected: bool = False) -> pytest.MarkDecorator:
     found = [
         pytest.param(method, rule, id=f"{method} {rule.rule}")
         for method, rule, endpoint in operations(*methods)
-        if not protected or endpoint.access.need in PROTECTED
+        if not protected or endpoint.access.level in PROTECTED
     ]
     assert found
     return pytest.mark.parametrize(("method", "rule"), found)
@@ -77,7 +77,7 @@ def test_every_route_declares_who_may_call_it() -> None:
 
 def test_every_write_is_protected_or_takes_a_credential() -> None:
     unprotected = {
-        e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE") if e.access.need not in PROTECTED
+        e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE") if e.access.level not in PROTECTED
     }
     assert unprotected == {"register", "log_in", "refresh", "log_out"}
 
@@ -323,7 +323,7 @@ def test_no_field_takes_another_type(world: World, name: str) -> None:
 def test_an_idempotency_key_is_judged_where_it_counts(carol: Person, method: str, rule: Rule) -> None:
     endpoint = endpoint_of(rule)
     if not endpoint.idempotent:
-        assert method != "POST" or endpoint.answer.status != 201 or endpoint.access.need == "nothing"
+        assert method != "POST" or endpoint.answer.status != 201 or endpoint.access.level == "nothing"
         return
     body = WRITES[endpoint.view.__name__][1]
     for key in ("", "a b", "\u00e9", "k" * 256):
