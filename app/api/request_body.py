@@ -1,7 +1,4 @@
-"""The body of a request: whether it is one we take, and all of its bytes.
-
-Owns media types, codings and sizes. What the bytes mean is app/api/json_parser.py's.
-"""
+"""Reads the body of a request, checks its media type, content coding and size, and validates it by a schema."""
 
 from __future__ import annotations
 
@@ -17,10 +14,11 @@ JSON = "application/json"
 
 
 def read_body() -> bytes:
-    """Return the bytes of the request's body, b"" when it has none.
+    """Return the bytes of the request's body, b"" if it has none.
 
-    Raises UnsupportedMediaType for a body that is not plain JSON, PayloadTooLarge before reading through one over
-    MAX_BODY_BYTES, MalformedRequest for one that breaks off before its Content-Length.
+    Raises UnsupportedMediaType for a body that is not JSON or is compressed, PayloadTooLarge for one that is larger
+    than MAX_BODY_BYTES, without reading it to the end, and MalformedRequest for one that is shorter than its
+    Content-Length.
     """
     length = request.content_length
     if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
@@ -38,7 +36,7 @@ def read_body() -> bytes:
 
 
 def _read_chunked() -> bytes:
-    """A body of unknown size, which Werkzeug cuts at the limit without a word."""
+    """Read a body without Content-Length. Werkzeug truncates it at the limit and reports no error."""
     data = request.get_data()
     limit = request.max_content_length
     if limit is not None and len(data) >= limit and request.environ["wsgi.input"].read(1):
@@ -58,12 +56,12 @@ def _is_coded() -> bool:
 
 
 def load(schema: Schema, data: Any) -> dict[str, Any]:
-    """Return `data` validated; raises ValidationFailed with the texts of every field that can't be taken."""
+    """Return `data` deserialized by the schema. Raises ValidationFailed with the messages of all invalid fields."""
     try:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as error:
         messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
-        # Marshmallow's frame holds the error, and the data; the error holds the frame. As a cycle, bodies of a megabyte
-        # would stay until the collector comes by.
+        # The traceback references Marshmallow's frames, which reference the error and the data. This cycle would keep a
+        # body of a megabyte in memory until the next garbage collection.
         raise ValidationFailed(messages) from error.with_traceback(None)
     return loaded

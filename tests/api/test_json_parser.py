@@ -157,10 +157,10 @@ def test_nesting_ends_at_64(opening: str, closing: str) -> None:
     [
         (b"\xff", "The body is not UTF-8."),
         (b'{\n "a" 1}', "The body is not JSON (line 2, column 6)."),
-        (b'{"a": 1, "a": 2}', "The body has a name twice in one object."),
+        (b'{"a": 1, "a": 2}', "The body has an object with a duplicate name."),
         (b"[NaN]", "The body is not JSON: NaN is not a value."),
-        (b"[1e999]", "The body holds a number too large to read."),
-        (b"9" * 5000, "The body holds an integer with too many digits."),
+        (b"[1e999]", "The body has a number that is too large."),
+        (b"9" * 5000, "The body has an integer with too many digits."),
         (nested(65), "The body is nested more than 64 deep."),
     ],
     ids=short,

@@ -36,28 +36,6 @@ def security_headers(scheme: str) -> dict[str, str]:
     return SECURITY_HEADERS | STRICT_TRANSPORT if scheme == "https" else SECURITY_HEADERS
 
 
-def forwarded_scheme(forwarded: str | None, trusted_proxies: int) -> str:
-    """Return the scheme of the client's request as the outermost trusted proxy reports it, given X-Forwarded-Proto."""
-    hops = (forwarded or "").split(",")
-    return hops[-trusted_proxies].strip() if 0 < trusted_proxies <= len(hops) else "http"
-
-
-def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers that let a page of an allowed origin read a response.
-
-    Credentials are allowed only for an origin that is listed by name, not for those that `*` (development) matches.
-    """
-    if origin is None or origin == "null" or (origin not in allowed and "*" not in allowed):
-        return {"Vary": "Origin"}
-    credentials = {"Access-Control-Allow-Credentials": "true"} if origin in allowed and origin != "*" else {}
-    return {
-        "Vary": "Origin",
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": ", ".join(EXPOSED_HEADERS),
-        **credentials,
-    }
-
-
 def request_id_of(sent: str | None) -> str:
     """Return the X-Request-ID that the client sent, if its form is valid, otherwise a new id."""
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
