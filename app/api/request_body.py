@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import request
 from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
 from app.api.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
@@ -29,15 +30,25 @@ def read_body() -> bytes:
         return b""
     if length is None:
         return _read_chunked()
-    data = request.get_data()
+    data = _read()
     if len(data) != length:
         raise MalformedRequest("The body is shorter than its Content-Length.")
     return data
 
 
+def _read() -> bytes:
+    try:
+        return request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:
+        # Invalid chunks: each WSGI server has exceptions of its own for them.
+        raise MalformedRequest("The body could not be read.") from error
+
+
 def _read_chunked() -> bytes:
     """Read a body without Content-Length. Werkzeug truncates it at the limit and reports no error."""
-    data = request.get_data()
+    data = _read()
     limit = request.max_content_length
     if limit is not None and len(data) >= limit and request.environ["wsgi.input"].read(1):
         raise PayloadTooLarge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -321,6 +322,31 @@ def test_a_body_without_a_length(alice: Person, content_type: str, expected: tup
     response = alice.post("/posts", data=GOOD, content_type=content_type, environ_overrides=environ)
     assert response.status_code == expected[0]
     assert response.get_json().get("code") == expected[1]
+
+
+class BrokenStream(BytesIO):
+    """A body in which the server finds an invalid chunk. Servers raise exceptions of their own classes then."""
+
+    error = Exception("invalid chunk size")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Exception("hush"), OSError("hush"), ValueError("hush")], ids=repr)
+def test_a_body_with_invalid_chunks_is_malformed(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(BrokenStream, "error", error)
+    environ = {
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input_terminated": True,
+        "CONTENT_LENGTH": "",
+        "wsgi.input": BrokenStream(),
+    }
+    response = alice.post("/posts", content_type=JSON, environ_overrides=environ)
+    assert problem(response) == (400, "malformed_request")
+    assert "hush" not in response.text
 
 
 @pytest.mark.parametrize(("content_type", "status"), [(JSON, 400), ("text/plain", 400), ("", 400)])
