@@ -35,7 +35,6 @@ KNOW_ALL = {
     "app/components.py": "names the types of what features put there",
 }
 LONG_FILES = {
-    "app/api/errors/__init__.py": "one table of every problem, and one class for each",
     "app/auth/sessions.py": "the statements on the sessions table beside the functions that run them",
     "app/settings/declarations.py": "one declaration for each setting",
 }

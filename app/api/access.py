@@ -1,6 +1,6 @@
-"""Who may call a route: the guards that every endpoint declares, and the caller they find.
+"""Access policies: each endpoint declares one, which reads the Authorization header and returns the caller.
 
-Owns the Authorization header. Must not know how tokens are made: the auth feature says who holds one.
+The auth feature verifies the tokens; this module must not know how they are made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flask import g, request
 from app.api.errors import AuthenticationRequired, Forbidden, FreshTokenRequired, MalformedAuthorization
 from app.components import components
 
-# RFC 6750 section 2.1 for the token, RFC 9110 section 11.4 for the rest. Schemes are case-insensitive.
+# RFC 6750 section 2.1 defines the token, RFC 9110 section 11.4 the rest. Schemes are case-insensitive.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 _SCHEME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _BEARER_WORD = re.compile(rf"(?<!{_SCHEME})bearer(?!{_SCHEME})", re.IGNORECASE)
@@ -25,7 +25,7 @@ _OTHER_SCHEME = re.compile(rf"{_SCHEME}+( +\S.*)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The user behind a valid access token, as the database knows them at this moment."""
+    """The user and session of a valid access token, as read from the database for this request."""
 
     id: int
     name: str
@@ -41,7 +41,7 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller may act on what belongs to others."""
+        """Whether the caller is an administrator."""
         return self.role == "admin"
 
 
@@ -51,41 +51,46 @@ AccessLevel = Literal["nothing", "optional", "access", "fresh", "admin", "token"
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """What a route asks of its caller; `describes` is for the API's reader."""
+    """The credentials that a route requires; `describes` is shown in the OpenAPI document."""
 
-    need: AccessLevel
+    level: AccessLevel
     describes: str
-    # The kinds of token that count as credentials here.
+    # The types of token that the route accepts.
     tokens: tuple[str, ...] = ("access",)
-    # Whether a refresh token may come as the cookie.
+    # Whether the route accepts a refresh token in the cookie.
     takes_cookie: bool = False
 
-    def admit(self) -> Caller | None:
-        """Return the caller, or None where nobody need be known.
+    @property
+    def finds_caller(self) -> bool:
+        """Whether the policy authenticates the request, so that the view gets a `caller`."""
+        return self.level not in ("nothing", "token")
 
-        Raises the 401 or 403 that keeps everyone else out, whether or not the resource exists.
+    def admit(self) -> Caller | None:
+        """Return the caller; None if the route is public and the request has no credentials.
+
+        Raises the 401 or 403 problem for every other request, before the view checks whether the resource exists.
         """
-        if self.need in ("nothing", "token"):
+        if not self.finds_caller:
             return None
         token = bearer_token()
         if token is None:
-            if self.need == "optional":
+            if self.level == "optional":
                 return None
             raise AuthenticationRequired
         caller = authenticate(token)
-        if self.need == "admin" and not caller.is_admin:
+        if self.level == "admin" and not caller.is_admin:
             raise Forbidden
-        if self.need == "fresh" and not caller.is_fresh:
+        if self.level == "fresh" and not caller.is_fresh:
             raise FreshTokenRequired
         return caller
 
 
-ANYONE = AccessPolicy("nothing", "Anyone; credentials are not looked at.")
-OPTIONAL = AccessPolicy("optional", "Anyone; with an access token the answer may hold more.")
+ANYONE = AccessPolicy("nothing", "Anyone; credentials are ignored.")
+OPTIONAL = AccessPolicy("optional", "Anyone; with an access token the response may contain more.")
 SIGNED_IN = AccessPolicy("access", "An access token.")
 FRESH = AccessPolicy("fresh", "The access token of a login, not of a refresh.")
 ADMIN = AccessPolicy("admin", "The access token of an administrator.")
-# What the route itself takes, from the header, from the body or as the cookie.
+# With the level "token" the view reads the token itself, from the header, the body or the cookie.
 REFRESH_TOKEN = AccessPolicy(
     "token",
     "A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.",
@@ -101,17 +106,17 @@ ANY_TOKEN = AccessPolicy(
 
 
 def authenticate(token: str) -> Caller:
-    """Return the caller whose access token this is; raises the 401 that says what is wrong with it."""
+    """Return the caller of an access token. Raises TokenExpired, TokenInvalid or TokenRevoked."""
     caller = components().authenticate(token)
     g.caller = caller
     return caller
 
 
 def bearer_token() -> str | None:
-    """Return the bearer token of the request, or None when there are no credentials.
+    """Return the bearer token of the request, or None if it has no Authorization header.
 
-    Raises AuthenticationRequired for another scheme, MalformedAuthorization for a header that is no
-    credentials or several: an intermediary may join two Authorization headers with a comma.
+    Raises AuthenticationRequired for another scheme and MalformedAuthorization for a header that does not contain
+    exactly one credential: an intermediary may join two Authorization headers with a comma.
     """
     header = request.environ.get("HTTP_AUTHORIZATION")
     if header is None:
@@ -121,5 +126,5 @@ def bearer_token() -> str | None:
     if match:
         return match[1]
     if _BEARER_WORD.search(header) or not _OTHER_SCHEME.fullmatch(header):
-        raise MalformedAuthorization("The Authorization header does not hold one bearer token.")
+        raise MalformedAuthorization("The Authorization header does not contain exactly one bearer token.")
     raise AuthenticationRequired

@@ -1,4 +1,4 @@
-"""Where a request comes from, in a form that can be stored and shown. Must not know any feature."""
+"""The address and the user agent of a request's client, in a form that is safe to store and to show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ USER_AGENT_LENGTH = 255
 
 
 def client_address() -> str:
-    """Return the address of the client as far as the trusted proxies say, which may pass on what is none."""
+    """Return the client's address as the trusted proxies report it; it may be empty or not a valid address."""
     return _printable(request.remote_addr or "", ADDRESS_LENGTH)
 
 
 def client_user_agent() -> str:
-    """Return what the client calls itself."""
+    """Return the User-Agent header, without characters that are not printable and cut to USER_AGENT_LENGTH."""
     return _printable(request.headers.get("User-Agent", ""), USER_AGENT_LENGTH)
 
 

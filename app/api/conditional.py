@@ -1,6 +1,6 @@
-"""Entity tags and the conditional requests made with them (RFC 9110 section 13).
+"""Entity tags and conditional requests (RFC 9110 sections 8.8.3 and 13).
 
-A tag is a hash of the very bytes of the answer, so that it changes exactly when a client would see a change.
+A tag is a hash of the response body, so that it changes exactly when the body does.
 """
 
 from __future__ import annotations
@@ -20,26 +20,24 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 def etag_of(body: bytes, *, weak: bool = False) -> str:
-    """Return the entity tag of an answer's bytes, quoted as the header has it."""
+    """Return the entity tag of a response body, quoted as in the ETag header."""
     tag = hashlib.blake2b(body, digest_size=DIGEST_BYTES).hexdigest()
     return f'W/"{tag}"' if weak else f'"{tag}"'
 
 
 def is_unchanged(etag: str) -> bool:
-    """Whether If-None-Match says that the client holds this representation (weak comparison)."""
+    """Return whether If-None-Match has this tag: the client's copy is current (weak comparison)."""
     header = request.environ.get("HTTP_IF_NONE_MATCH")
     return header is not None and _matches(header, etag.removeprefix("W/"), weak=True)
 
 
 def require_match(etag: str) -> None:
-    """Hold a write to its preconditions; raises PreconditionFailed when the resource is not as they say.
+    """Raise PreconditionFailed if If-Match or If-None-Match does not hold for the resource that is to be changed.
 
-    `etag` is that of the resource as the caller would read it, in the transaction that writes.
+    `etag` is that of the response the caller would get by reading the resource in this transaction.
     """
     if_match = request.environ.get("HTTP_IF_MATCH")
-    if if_match is not None and not _matches(if_match, etag, weak=False):
-        raise PreconditionFailed
-    if is_unchanged(etag):
+    if (if_match is not None and not _matches(if_match, etag, weak=False)) or is_unchanged(etag):
         raise PreconditionFailed
 
 
@@ -50,22 +48,17 @@ def _matches(header: str, etag: str, *, weak: bool) -> bool:
     return any((weak or not mark) and f'"{tag}"' == etag for mark, tag in tags)
 
 
-def has_preconditions() -> bool:
-    """Whether the request asks for a comparison at all, which costs the writing route a representation."""
-    headers: dict[str, Any] = request.environ
-    return "HTTP_IF_MATCH" in headers or "HTTP_IF_NONE_MATCH" in headers
-
-
 def require_unchanged(value: Any, schema: Schema) -> None:
-    """Hold a write to If-Match and If-None-Match, given the resource as its caller would read it now.
+    """Raise PreconditionFailed if If-Match or If-None-Match does not hold; call it after the row is locked.
 
-    Raises PreconditionFailed. Call it after the row is locked.
+    `value` and `schema` give the response that the caller would get by reading the resource now.
     """
-    if has_preconditions():
+    # Without a precondition the resource need not be serialized.
+    if "HTTP_IF_MATCH" in request.environ or "HTTP_IF_NONE_MATCH" in request.environ:
         require_match(etag_of(dump_bytes(value, schema)))
 
 
 def require_untagged() -> None:
-    """Hold a write to If-Match on a resource that has no tag: only '*' can be true. Raises PreconditionFailed."""
+    """Raise PreconditionFailed if If-Match has a tag, for a resource without one: only '*' holds for it."""
     if request.environ.get("HTTP_IF_MATCH", "*").strip() != "*":
         raise PreconditionFailed

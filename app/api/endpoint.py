@@ -1,7 +1,4 @@
-"""What views share: an endpoint declares who may call it, what it takes and what it answers.
-
-Owns the order in which a request is judged and how an answer is written. Must not know any feature.
-"""
+"""Endpoints: a view with what it declares (access, query, body, response), and the processing of its requests."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ from app.api.serialization import as_json, compiled, dump, dump_bytes
 from app.database import transaction
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-KNOWN_QUERY_CHARACTERS = 40
+CACHED_QUERY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Everything a route declares; the OpenAPI document and the route tests read it too."""
+    """A view function and what its route declares. The OpenAPI document is generated from the same declaration."""
 
     view: Callable[..., Any]
     access: AccessPolicy
@@ -42,16 +39,16 @@ class Endpoint:
     body_required: bool
     problems: tuple[type[Problem], ...]
     idempotent: bool
-    # Work on the body that takes long, such as hashing a password: done before a transaction holds a lock.
+    # Slow work on the body, such as hashing a password: it runs before the transaction, which may hold a lock.
     prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
-    # JSON Schemas of path arguments whose converter has none.
+    # JSON Schemas of the path arguments whose converter has none.
     arguments: Mapping[str, Mapping[str, Any]]
 
     def __call__(self, **path: Any) -> Response:
-        """Judge the request in the one order there is: caller, query, body; then run the view and answer."""
+        """Validate the request in a fixed order (caller, query, body), run the view, and return its response."""
         arguments = dict(path)
         caller = self.access.admit()
-        if self.access.need not in ("nothing", "token"):
+        if self.access.finds_caller:
             arguments["caller"] = caller
         query = self._load_query()
         if self.query is not None:
@@ -62,20 +59,20 @@ class Endpoint:
         with transaction():
             outcome = self._run(caller, arguments, body)
         if isinstance(outcome, Problem):
-            raise outcome  # after the commit: what the view wrote beside its refusal stays
+            raise outcome  # after the commit, which keeps what the view has written
         return outcome
 
     def _run(self, caller: Caller | None, arguments: dict[str, Any], body: Mapping[str, Any]) -> Response | Problem:
         key = idempotency.requested_key() if self.idempotent else None
         if key is None or caller is None:
             return self._outcome(self.view(**arguments), caller)
-        claim = idempotency.claim(caller, key, body)
-        if isinstance(claim, KeptAnswer):
-            return _replayed(claim)
+        reservation = idempotency.reserve(caller, key, body)
+        if isinstance(reservation, KeptAnswer):
+            return _replay(reservation)
         outcome = self._outcome(self.view(**arguments), caller)
         if isinstance(outcome, Response) and outcome.status_code < 400:
             idempotency.keep(
-                claim,
+                reservation,
                 status=outcome.status_code,
                 location=outcome.headers.get("Location", ""),
                 etag=outcome.headers.get("ETag", ""),
@@ -115,24 +112,24 @@ class Endpoint:
 
     @property
     def cache_controls(self) -> tuple[str, ...]:
-        """The values that Cache-Control may have in an answer: one, or with a caller and without."""
+        """The possible values of Cache-Control: one, or two if the response depends on the caller."""
         if self.answer.cache:
             return (self.answer.cache,)
-        return (NO_STORE, REVALIDATE) if self.access.need == "optional" and self.answer.status != 204 else (NO_STORE,)
+        return (NO_STORE, REVALIDATE) if self.access.level == "optional" and self.answer.status != 204 else (NO_STORE,)
 
     def _headers(self, caller: Caller | None) -> dict[str, str]:
-        if self.access.need != "optional":
+        if self.access.level != "optional":
             return {"Cache-Control": NO_STORE}
-        # One URL, two representations: what a cache holds for nobody must not answer somebody.
+        # The URL has one representation with a caller and one without: a cache must not mix them up.
         return {"Cache-Control": NO_STORE if caller else REVALIDATE, "Vary": "Authorization"}
 
     def _load_query(self) -> dict[str, Any]:
         raw = request.environ.get("QUERY_STRING", "")
         if not raw and self.query is None:
             return {}
-        # What a query string says depends on nothing else; a cursor's will hardly come again.
-        load_raw = _load_known_query if len(raw) <= KNOWN_QUERY_CHARACTERS else _load_query_string
-        return dict(load_raw(self.query or _NOTHING, raw))
+        # The result depends on the query string only. Long ones have a cursor, which is rarely used twice.
+        load_raw = _load_cached_query if len(raw) <= CACHED_QUERY_LENGTH else _load_query_string
+        return dict(load_raw(self.query or _NO_FIELDS, raw))
 
     def _load_body(self) -> dict[str, Any]:
         if request.method in SAFE_METHODS:
@@ -140,17 +137,17 @@ class Endpoint:
         data = read_body()
         if not data and (self.body is None or not self.body_required):
             return {} if self.body is None else load(self.body, {})
-        return load(self.body or _NOTHING, parse_json(data))
+        return load(self.body or _NO_FIELDS, parse_json(data))
 
 
-_NOTHING = InputSchema()
+_NO_FIELDS = InputSchema()
 
 
 def _load_query_string(schema: Schema, raw: str) -> dict[str, Any]:
     return load(schema, parse_query(raw.encode("latin-1")))
 
 
-_load_known_query = lru_cache(maxsize=1024)(_load_query_string)
+_load_cached_query = lru_cache(maxsize=1024)(_load_query_string)
 
 
 def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
@@ -159,7 +156,7 @@ def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
     return Response(content, status, headers, mimetype=JSON)
 
 
-def _replayed(kept: KeptAnswer) -> Response:
+def _replay(kept: KeptAnswer) -> Response:
     headers = {
         "Cache-Control": NO_STORE,
         "Idempotency-Replayed": "true",

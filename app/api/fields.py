@@ -1,6 +1,6 @@
-"""Marshmallow fields that take a value of exactly one kind, and the schemas' base classes.
+"""The base classes of all schemas, and Marshmallow fields that accept values of exactly one JSON type.
 
-Owns how strings, numbers and times are validated everywhere. Must not query: rules that need data are services'.
+Schemas must not query the database: services check the rules that need data.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from app.database import MAX_ID
 
-# Control characters (Unicode category Cc) and lone surrogates: no text has a use for them, PostgreSQL can't store
-# NUL, and no encoder can send a lone surrogate.
+# Control characters (Unicode category Cc) and lone surrogates. PostgreSQL cannot store NUL, and UTF-8 cannot encode a
+# lone surrogate.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROLS_IN_LONG_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# What `str.strip` takes for white space beyond tab, newline and carriage return, in the spelling of JSON Schema:
-# its \s would differ from one dialect of regular expressions to the next.
+# The white space of `str.strip`, except tab, newline and carriage return, for a pattern of JSON Schema. \s would have
+# different meanings in different dialects of regular expressions.
 _SPACES = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
-# RFC 3339 section 5.6. `fromisoformat` takes more than this, and on Python 3.11 a trailing NUL.
+# RFC 3339 section 5.6. `fromisoformat` accepts more than this, and on Python 3.11 a trailing NUL.
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 
 
 class InputSchema(Schema):
-    """A body or a query string: unknown names are errors, never ignored."""
+    """The base class of the schemas of bodies and query strings. Unknown names are errors."""
 
     class Meta:
         unknown = RAISE
@@ -38,18 +38,18 @@ class InputSchema(Schema):
     error_messages = {"type": "Must be a JSON object.", "unknown": "Unknown field."}
 
 
-# In the metadata of a field of an answer: that it is not always there. The document leaves this name out.
+# In the metadata of a field of an OutputSchema: the field may be absent. It is not copied to the OpenAPI document.
 OPTIONAL = "optional"
 
 
 class OutputSchema(Schema):
-    """What an answer holds. Reads attributes of rows and records; never loads."""
+    """The base class of the schemas of responses, which serialize rows and dataclasses."""
 
 
 class Text(fields.String):
-    """A string of `minimum` to `maximum` code points, with no control characters and not only white space.
+    """A string of `minimum` to `maximum` code points, without control characters and not only white space.
 
-    `multiline` lets tab, newline and carriage return stand in it; `blank` lets it be empty or white space.
+    `multiline` allows tab, newline and carriage return; `blank` allows an empty string or one of white space only.
     """
 
     default_error_messages = {
@@ -83,17 +83,17 @@ class Text(fields.String):
 
 
 def text_pattern(*, multiline: bool, blank: bool) -> str:
-    """Return the rule of a Text as a pattern of JSON Schema; lone surrogates, which no JSON in UTF-8 holds, apart."""
+    """Return the rules of a Text as a pattern of JSON Schema, without that on lone surrogates, which UTF-8 excludes."""
     controls = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
     if blank:
         return f"^[^{controls}]*$"
     spaces = _SPACES + (r"\t\n\r" if multiline else "")
-    # No two parts can share a character, so that matching is linear in any engine.
+    # No character matches two adjacent parts, so that every regular expression engine needs linear time.
     return f"^[{spaces}]*[^{spaces}{controls}][^{controls}]*$"
 
 
 class TextLength(validate.Length):
-    """Counts code points, and names the side that was passed."""
+    """Validates the number of code points; its message names the bound that was violated."""
 
     def _format_error(self, value: Any, message: str) -> str:
         if len(value) < (self.min or 0):
@@ -102,7 +102,7 @@ class TextLength(validate.Length):
 
 
 class Flag(fields.Boolean):
-    """A JSON true or false, and nothing that stands in for one."""
+    """A JSON true or false; other values are not converted."""
 
     default_error_messages = {"invalid": "Must be true or false."}
     truthy = {True}
@@ -115,7 +115,7 @@ class Flag(fields.Boolean):
 
 
 class Seconds(fields.Integer):
-    """A JSON integer number of seconds from `minimum` to `maximum`; no string, float or boolean stands in for it."""
+    """A JSON integer from `minimum` to `maximum`, in seconds; strings, floats and booleans are not converted."""
 
     default_error_messages = {"invalid": "Must be an integer."}
 
@@ -129,7 +129,7 @@ class Seconds(fields.Integer):
 
 
 class QueryFlag(fields.Boolean):
-    """The words true or false in a query string."""
+    """`true` or `false` in a query string."""
 
     default_error_messages = {"invalid": "Must be true or false."}
 
@@ -168,7 +168,7 @@ class QueryTimestamp(fields.DateTime):
 
 
 class Identifier(fields.Integer):
-    """The id of a row, in an answer."""
+    """The id of a row in a response."""
 
     def __init__(self, **kwargs: Any) -> None:
         limits = {"format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
@@ -176,7 +176,7 @@ class Identifier(fields.Integer):
 
 
 class Timestamp(fields.DateTime):
-    """A time in an answer: RFC 3339, UTC, microseconds."""
+    """A time in a response: RFC 3339 in UTC with microseconds."""
 
     def __init__(self, **kwargs: Any) -> None:
         example = {"examples": ["2026-01-31T12:00:00.000000Z"]}
@@ -187,21 +187,21 @@ class Timestamp(fields.DateTime):
 
 
 def format_timestamp(value: datetime) -> str:
-    """Return an aware datetime as RFC 3339 in UTC, always with six decimals."""
+    """Return an aware datetime as RFC 3339 in UTC, always with six decimal places."""
     if value.tzinfo is not UTC:
         value = value.astimezone(UTC)
     return value.isoformat("T", "microseconds")[:-6] + "Z"
 
 
 class Inline(fields.Nested):
-    """An object in the answer that is made from columns of the same row."""
+    """A nested object of a response that is made from columns of the same row."""
 
     def serialize(self, attr: str, obj: Any, accessor: Any = None, **kwargs: Any) -> Any:
         return self.schema.dump(obj)
 
 
 class Choice(fields.String):
-    """One of some words."""
+    """One of the strings `choices`."""
 
     def __init__(self, *choices: str, **kwargs: Any) -> None:
         self.choices = choices

@@ -1,7 +1,4 @@
-"""Strict JSON and strict query strings: bytes in, plain values out, or a MalformedRequest (RFC 8259).
-
-Owns what is a readable request. Must not know any schema: what the values mean is judged elsewhere.
-"""
+"""Strict parsers of JSON bodies (RFC 8259) and query strings. Schemas validate the values afterwards."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ from app.api.errors import MalformedRequest, ValidationFailed
 
 MAX_DEPTH = 64
 MAX_QUERY_PARAMETERS = 100
-# The closing quote is optional, or a body of unclosed strings would be scanned once for each of its quotes.
+# The closing quote is optional: otherwise a body of many unclosed strings would take quadratic time.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = re.compile(rb"[^\[\]{}]+")
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value that `data` holds.
+    """Return the value of a JSON text in UTF-8.
 
-    Raises MalformedRequest for what is not UTF-8 or JSON, and for the things that parsers read differently:
-    a byte order mark, duplicate names, NaN and infinities, numbers past any float, nesting past 64 and
-    integers past 4,300 digits.
+    Raises MalformedRequest for anything else, and for what other parsers interpret differently: a byte order mark,
+    duplicate names, NaN and Infinity, numbers beyond the range of a float, nesting deeper than 64, and integers of more
+    than 4,300 digits.
     """
     _check_depth(data)
     try:
@@ -35,11 +32,11 @@ def parse_json(data: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise MalformedRequest(f"The body is not JSON (line {error.lineno}, column {error.colno}).") from error
     except ValueError as error:
-        raise MalformedRequest("The body holds an integer with too many digits.") from error
+        raise MalformedRequest("The body has an integer with too many digits.") from error
 
 
 def _check_depth(data: bytes) -> None:
-    # Most bodies have few brackets, and are done after two counts.
+    # Fast path: most bodies have few brackets.
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
@@ -49,17 +46,17 @@ def _check_depth(data: bytes) -> None:
             raise MalformedRequest(f"The body is nested more than {MAX_DEPTH} deep.")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise MalformedRequest("The body has a name twice in one object.")
+        raise MalformedRequest("The body has an object with a duplicate name.")
     return value
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise MalformedRequest("The body holds a number too large to read.")
+        raise MalformedRequest("The body has a number that is too large.")
     return value
 
 
@@ -67,13 +64,14 @@ def _refuse_constant(text: str) -> NoReturn:
     raise MalformedRequest(f"The body is not JSON: {text} is not a value.")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_float=_parse_float, parse_constant=_refuse_constant)
 
 
 def parse_query(query_string: bytes) -> dict[str, str]:
-    """Return the parameters of a query string (application/x-www-form-urlencoded), each of which may stand once.
+    """Return the parameters of a query string (application/x-www-form-urlencoded).
 
-    Raises MalformedRequest when it is not percent-encoded UTF-8, ValidationFailed when a name repeats.
+    Raises MalformedRequest if it is not percent-encoded UTF-8 or has more than MAX_QUERY_PARAMETERS, ValidationFailed
+    if a name occurs twice.
     """
     if not query_string:
         return {}

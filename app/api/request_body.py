@@ -1,10 +1,8 @@
-"""The body of a request: whether it is one we take, and all of its bytes.
-
-Owns media types, codings and sizes. What the bytes mean is app/api/json_parser.py's.
-"""
+"""Reads the body of a request, checks its media type, content coding and size, and validates it by a schema."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import request
@@ -18,10 +16,11 @@ JSON = "application/json"
 
 
 def read_body() -> bytes:
-    """Return the bytes of the request's body, b"" when it has none.
+    """Return the bytes of the request's body, b"" if it has none.
 
-    Raises UnsupportedMediaType for a body that is not plain JSON, PayloadTooLarge before reading through one over
-    MAX_BODY_BYTES, MalformedRequest for one that breaks off before its Content-Length.
+    Raises UnsupportedMediaType for a body that is not JSON or is compressed, PayloadTooLarge for one that is larger
+    than MAX_BODY_BYTES, without reading it to the end, and MalformedRequest for one that is shorter than its
+    Content-Length.
     """
     length = request.content_length
     if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
@@ -32,26 +31,34 @@ def read_body() -> bytes:
         return b""
     if length is None:
         return _read_chunked()
-    data = request.get_data()
+    data = _read(request.get_data)
     if len(data) != length:
         raise MalformedRequest("The body is shorter than its Content-Length.")
     return data
 
 
 def _read_chunked() -> bytes:
-    """A body of unknown size, which Werkzeug cuts at the limit without a word."""
+    """Read a body without Content-Length. Werkzeug truncates it at the limit and reports no error."""
+    data = _read(request.get_data)
     limit = request.max_content_length
+    if limit is not None and len(data) >= limit and _read(_read_one_more):
+        raise PayloadTooLarge
+    return data
+
+
+def _read_one_more() -> bytes:
+    data: bytes = request.environ["wsgi.input"].read(1)
+    return data
+
+
+def _read(read: Callable[[], bytes]) -> bytes:
     try:
-        data = request.get_data()
-        is_too_large = limit is not None and len(data) >= limit and bool(request.environ["wsgi.input"].read(1))
+        return read()
     except HTTPException:
         raise
     except Exception as error:
-        # A server raises an exception of its own for a chunk that RFC 9112 section 7.1 does not allow.
-        raise MalformedRequest("The chunks of the body are not valid.") from error
-    if is_too_large:
-        raise PayloadTooLarge
-    return data
+        # Each WSGI server raises exceptions of its own for chunks that RFC 9112 section 7.1 does not allow.
+        raise MalformedRequest("The body could not be read.") from error
 
 
 def _is_json(content_type: str) -> bool:
@@ -66,12 +73,12 @@ def _is_coded() -> bool:
 
 
 def load(schema: Schema, data: Any) -> dict[str, Any]:
-    """Return `data` validated; raises ValidationFailed with the texts of every field that can't be taken."""
+    """Return `data` deserialized by the schema. Raises ValidationFailed with the messages of all invalid fields."""
     try:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as error:
         messages = error.messages if isinstance(error.messages, dict) else {"_schema": error.messages}
-        # Marshmallow's frame holds the error, and the data; the error holds the frame. As a cycle, bodies of a megabyte
-        # would stay until the collector comes by.
+        # The traceback references Marshmallow's frames, which reference the error and the data. This cycle would keep a
+        # body of a megabyte in memory until the next garbage collection.
         raise ValidationFailed(messages) from error.with_traceback(None)
     return loaded

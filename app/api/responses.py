@@ -1,4 +1,4 @@
-"""What an endpoint can answer: the declared response, and the objects that a view returns."""
+"""The responses that endpoints declare (`Answer`), and the objects that views return."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from marshmallow import Schema
 from app.api.request_body import JSON
 
 NO_STORE = "no-store"
-
-
 REVALIDATE = "no-cache"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint answers when all is well. Several schemas mean that the caller decides which."""
+    """The successful response of an endpoint. With several schemas, the one that applies depends on the caller."""
 
     status: int
     schemas: tuple[Schema, ...] = ()
@@ -27,37 +25,37 @@ class Answer:
     is_created: bool = False
     describes: str = ""
     media_type: str = JSON
-    # Whether the tag that the answer to a read, or to a creation, carries is the resource's own.
+    # Whether responses to reads and creations have an ETag, which is that of the resource.
     is_tagged: bool = True
-    # Media types that the view may choose instead, by Accept; none is described beyond that.
+    # Other media types that the view may return, depending on the Accept header.
     others: tuple[str, ...] = ()
-    # The Cache-Control of what the view writes itself; "" leaves it to who may call.
+    # The Cache-Control of the response; "" derives it from the access policy.
     cache: str = ""
-    # Statuses beside `status` that come in the same shape, and headers of this answer alone, with what they tell.
+    # Other statuses with the same body, and additional headers with their descriptions.
     also: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def has_etag(self, method: str) -> bool:
-        """Whether an answer to this method carries an entity tag: to POST only when the new resource is shown."""
+        """Return whether responses to this method have an ETag; those to POST only if they show the new resource."""
         return self.is_tagged and self.status != 204 and (method != "POST" or self.is_created)
 
 
 def ok(*schemas: Schema, describes: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-    """200 with one object, which carries a strong ETag."""
+    """200 with one object and a strong ETag."""
     return Answer(200, schemas, describes=describes, headers=headers or {})
 
 
 def listing(*schemas: Schema, describes: str = "") -> Answer:
-    """200 with a page of objects in the list envelope, which carries a weak ETag and Link."""
+    """200 with a page of a list, a weak ETag and the Link header."""
     return Answer(200, schemas, is_list=True, describes=describes)
 
 
 def created(
     *schemas: Schema, is_tagged: bool = True, describes: str = "", headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """201 with the new object, its Location and its ETag; not `is_tagged` when it shows more than the object.
+    """201 with the new object, its Location and its ETag; without ETag if the body has more than the object.
 
-    The tag of a 201 is that of the resource at Location (RFC 9110 section 15.3.2).
+    The ETag of a 201 is that of the resource at Location (RFC 9110 section 15.3.2).
     """
     return Answer(201, schemas, is_created=True, is_tagged=is_tagged, describes=describes, headers=headers or {})
 
@@ -72,7 +70,7 @@ def written(
     headers: Mapping[str, str] | None = None,
     describes: str = "",
 ) -> Answer:
-    """200, or one of `also`, with a body that the view writes itself."""
+    """200, or one of the statuses `also`, with a response object that the view makes itself."""
     return Answer(
         200,
         schemas,
@@ -93,7 +91,7 @@ def no_content(describes: str = "", *, headers: Mapping[str, str] | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """A value with the schema its caller may see it by, where an endpoint declares several."""
+    """A value and the schema to serialize it by, for an endpoint that declares several."""
 
     value: Any
     schema: Schema
@@ -101,15 +99,15 @@ class Shaped:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new resource and where it is."""
+    """A new resource and its URL."""
 
     value: Any
     location: str
 
 
 def empty() -> Response:
-    """Return a 204."""
+    """Return a 204 response."""
     response = Response(status=204, headers={"Cache-Control": NO_STORE})
-    # Werkzeug's default, text/html, would describe a body that is not there.
+    # Werkzeug sets text/html by default, but there is no body.
     del response.headers["Content-Type"]
     return response

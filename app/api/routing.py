@@ -18,15 +18,13 @@ from app.components import components_of
 from app.database import MAX_ID
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-
 API_PATH = "/api/v1"
 
 
 class IdConverter(BaseConverter):
-    """A path segment that names a row. What can't be an id becomes 0, which no row has.
+    """Converts a path segment to the id of a row; a segment that cannot be an id to 0, which no row has.
 
-    So a segment like 'abc' or 2**63 is judged as any unknown id is: who may call first, then 404.
+    So 'abc' or 2**63 is handled like an unknown id: the access policy is checked first, then the response is 404.
     """
 
     regex = "[^/]+"
@@ -46,7 +44,7 @@ class IdConverter(BaseConverter):
 
 
 class Api(Blueprint):
-    """A blueprint whose routes are endpoints: none can be added that does not say who may call it."""
+    """A blueprint whose routes are endpoints, each with a required access policy."""
 
     def operation(
         self,
@@ -63,7 +61,7 @@ class Api(Blueprint):
         prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Callable[[View], View]:
-        """Declare a route. The view gets its path arguments and, by name, `caller`, `query` and `body`."""
+        """Declare a route. The view gets the path arguments and, as far as declared, `caller`, `query` and `body`."""
 
         def register(view: View) -> View:
             endpoint = Endpoint(
@@ -87,5 +85,5 @@ class Api(Blueprint):
 
 
 def summary(endpoint: Endpoint) -> str:
-    """The view's docstring: what the route does, for the API's reader."""
+    """Return the docstring of the view, which describes the route in the OpenAPI document."""
     return inspect.getdoc(endpoint.view) or ""

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import Pool
 
-from app.api.errors import KINDS
+from app.api.errors import PROBLEMS
 from app.components import components_of
 from app.database import db
 from app.database.executor import Executor
@@ -40,7 +40,7 @@ statements = Statements()
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Create the series that alerts read, and listen to the engine and the connection pool of the application."""
-    metrics.initialize_labels(metrics.PROBLEMS, KINDS)
+    metrics.initialize_labels(metrics.PROBLEMS, PROBLEMS)
     metrics.initialize_labels(metrics.LIMITS_HIT, LimitName)
     metrics.initialize_labels(metrics.LOGINS, ("succeeded", "failed"))
     metrics.initialize_labels(metrics.REFRESHES, ("rotated", "grace", "replay", "revoked"))

@@ -16,7 +16,7 @@ from app.api.endpoint import Endpoint
 from app.components import components_of
 from app.openapi.components import CSRF_TOKEN, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, SECURITY_SCHEMES
 from app.openapi.operations import Operation, make_operation
-from app.openapi.problems import FIELD_ERRORS, PROBLEM, VALIDATION_PROBLEM
+from app.openapi.problems import FIELD_ERRORS, VALIDATION_PROBLEM, problem_schema
 from app.openapi.schemas import Schemas, SchemasPlugin
 
 OPENAPI_VERSION = "3.1.0"
@@ -48,7 +48,7 @@ def make_document(app: Flask) -> dict[str, Any]:
         info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": settings.service_prefix or "/"}],
     )
-    _add_components(spec)
+    _add_components(spec, [endpoint for _, endpoint in endpoints_of(app)])
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
@@ -76,9 +76,9 @@ def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
             yield rule, endpoint
 
 
-def _add_components(spec: APISpec) -> None:
+def _add_components(spec: APISpec, endpoints: list[Endpoint]) -> None:
     for name, schema in (
-        ("Problem", PROBLEM),
+        ("Problem", problem_schema(endpoints)),
         ("ValidationProblem", VALIDATION_PROBLEM),
         ("FieldErrors", FIELD_ERRORS),
     ):

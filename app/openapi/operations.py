@@ -79,12 +79,12 @@ def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Jso
 
 def _security(access: AccessPolicy) -> list[dict[str, list[str]]]:
     """Return the security requirements, of which one must be met. The empty one stands for no credentials."""
-    if access.need == "nothing":
+    if access.level == "nothing":
         return []
     requirements: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]
     if access.takes_cookie:
         requirements.append({"refreshCookie": []})
-    return [*requirements, {}] if access.need in ("optional", "token") else requirements
+    return [*requirements, {}] if access.level in ("optional", "token") else requirements
 
 
 def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:

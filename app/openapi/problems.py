@@ -9,7 +9,7 @@ from apispec import APISpec
 
 from app.api.endpoint import SAFE_METHODS, Endpoint
 from app.api.errors import (
-    KINDS,
+    PROBLEMS,
     AuthenticationRequired,
     DatabaseUnavailable,
     Forbidden,
@@ -32,6 +32,8 @@ from app.api.errors import (
     UnsupportedMediaType,
     UriTooLong,
     ValidationFailed,
+    example_document,
+    list_problems,
     problem_document,
 )
 from app.api.errors.handlers import PROBLEM_JSON
@@ -71,16 +73,9 @@ _MEMBERS: dict[str, Json] = {
     },
     "title": {"type": "string"},
     "status": {"type": "integer", "minimum": 400, "maximum": 599},
-    "code": {"type": "string", "enum": list(KINDS), "description": "Identifies the kind of problem, for programs."},
+    "code": {"type": "string", "description": "Identifies the kind of problem, for programs."},
     "detail": {"type": "string"},
     "request_id": {"type": "string", "description": "The X-Request-ID of the response."},
-}
-PROBLEM: Json = {
-    "type": "object",
-    "description": "The reason why a request failed (RFC 9457).",
-    "properties": _MEMBERS,
-    "required": list(_MEMBERS),
-    "additionalProperties": False,
 }
 FIELD_ERRORS: Json = {
     "type": "object",
@@ -106,16 +101,30 @@ VALIDATION_PROBLEM: Json = {
 }
 
 
+def problem_schema(endpoints: Iterable[Endpoint]) -> Json:
+    """Return the schema of a problem document, with the codes of the core and those that `endpoints` declare."""
+    declared = {problem.code for endpoint in endpoints for problem in endpoint.problems}
+    # Not all that are registered: another feature's module may be imported without being part of the application.
+    codes = [p.code for p in list_problems() if p.code in declared or p.__module__.startswith("app.")]
+    return {
+        "type": "object",
+        "description": "The reason why a request failed (RFC 9457).",
+        "properties": _MEMBERS | {"code": _MEMBERS["code"] | {"enum": codes}},
+        "required": list(_MEMBERS),
+        "additionalProperties": False,
+    }
+
+
 def problem_codes(endpoint: Endpoint, method: str, path: str) -> list[str]:
-    """Return the codes of all problems that this route can answer with, in the order of KINDS."""
+    """Return the codes of all problems that this route can answer with, ordered by status and code."""
     found: set[type[Problem]] = {*COMMON_PROBLEMS, *endpoint.problems}
     if method not in SAFE_METHODS:
         found.update(BODY_PROBLEMS)
-    if endpoint.access.need not in ("nothing", "token"):
+    if endpoint.access.finds_caller:
         found.update(TOKEN_PROBLEMS)
-    if endpoint.access.need == "fresh":
+    if endpoint.access.level == "fresh":
         found.add(FreshTokenRequired)
-    if endpoint.access.need == "admin":
+    if endpoint.access.level == "admin":
         found.add(Forbidden)
     if endpoint.idempotent:
         found.update(IDEMPOTENCY_PROBLEMS)
@@ -124,14 +133,14 @@ def problem_codes(endpoint: Endpoint, method: str, path: str) -> list[str]:
         if must_accept_json(path):
             found.add(NotAcceptable)
     codes = {problem.code for problem in found}
-    return [code for code in KINDS if code in codes]
+    return [problem.code for problem in list_problems() if problem.code in codes]
 
 
 def problem_responses(codes: Iterable[str], errors: Json, *, is_limited: bool) -> dict[str, Json]:
     """Return the responses for these problems by status. `errors` is the example of a validation problem."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
-        by_status.setdefault(KINDS[code].status, []).append(code)
+        by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {str(status): _response(status, found, errors, is_limited=is_limited) for status, found in by_status.items()}
 
 
@@ -160,9 +169,9 @@ def add_examples(spec: APISpec, codes: Iterable[str], prefix: str) -> None:
     """Add an example of each problem to the components, except of validation problems, which differ by operation."""
     for code in codes:
         if code != VALIDATION and code not in spec.components.examples:
-            problem = type("Example", (Problem,), {"code": code})()
-            document = problem_document(problem, REQUEST_ID, prefix)
-            spec.components.example(code, {"summary": problem.kind.title, "value": document})
+            problem = PROBLEMS[code]
+            document = example_document(problem, REQUEST_ID, prefix)
+            spec.components.example(code, {"summary": problem.title, "value": document})
 
 
 def _response(status: int, codes: list[str], errors: Json, *, is_limited: bool) -> Json:
@@ -173,9 +182,9 @@ def _response(status: int, codes: list[str], errors: Json, *, is_limited: bool) 
         headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
     examples: Json = {code: {"$ref": f"#/components/examples/{code}"} for code in codes if code != VALIDATION}
     if VALIDATION in codes:
-        examples[VALIDATION] = {"summary": KINDS[VALIDATION].title, "value": errors}
+        examples[VALIDATION] = {"summary": ValidationFailed.title, "value": errors}
     return {
-        "description": " ".join(KINDS[code].detail for code in codes),
+        "description": " ".join(PROBLEMS[code].detail for code in codes),
         "headers": headers,
         "content": {PROBLEM_JSON: {"schema": _schema(status, codes), "examples": examples}},
     }

@@ -26,11 +26,11 @@ def path(alice: Person) -> str:
 
 
 def tag_of(response: TestResponse) -> str:
-    """The entity tag of an answer."""
+    """The ETag of a response."""
     return str(response.headers["ETag"])
 
 
-def test_a_resource_has_a_strong_tag_that_stays(alice: Person, client: FlaskClient, path: str) -> None:
+def test_a_resource_has_a_strong_tag_that_does_not_change(alice: Person, client: FlaskClient, path: str) -> None:
     first, second = client.get(API + path), client.get(API + path)
     assert tag_of(first) == tag_of(second) == tag_of(alice.get(path))
     assert tag_of(first).startswith('"')
@@ -102,7 +102,7 @@ def test_a_304_has_the_headers_of_the_200_and_no_body(
     assert "X-Request-ID" in empty.headers
 
 
-def test_if_match_does_not_hold_reads(client: FlaskClient, path: str) -> None:
+def test_if_match_is_ignored_by_reads(client: FlaskClient, path: str) -> None:
     assert client.get(API + path, headers={"If-Match": '"other"'}).status_code == 200
 
 
@@ -121,7 +121,7 @@ def test_a_changed_profile_has_another_tag(request: pytest.FixtureRequest, alice
 @WRITES
 @pytest.mark.parametrize("header", ["{tag}", "*", '"a", {tag}', 'W/"a",{tag}'])
 @pytest.mark.parametrize("who", ["alice", "carol"])
-def test_a_write_with_the_present_tag_is_done(
+def test_a_write_with_the_current_tag_succeeds(
     request: pytest.FixtureRequest, alice: Person, path: str, method: str, header: str, who: str
 ) -> None:
     caller: Person = request.getfixturevalue(who)
@@ -144,7 +144,7 @@ def test_a_write_with_another_tag_changes_nothing(
 
 @WRITES
 @pytest.mark.parametrize("header", ["{tag}", "W/{tag}", "*"])
-def test_if_none_match_holds_writes_too(alice: Person, path: str, method: str, header: str) -> None:
+def test_if_none_match_applies_to_writes_too(alice: Person, path: str, method: str, header: str) -> None:
     value = header.format(tag=tag_of(alice.get(path)))
     response = alice.call(method, path, headers={"If-None-Match": value}, **BODIES[method])
     assert problem(response) == (412, "precondition_failed")
@@ -152,12 +152,12 @@ def test_if_none_match_holds_writes_too(alice: Person, path: str, method: str, h
 
 
 @WRITES
-def test_a_write_unless_it_is_as_before(alice: Person, path: str, method: str) -> None:
+def test_a_write_with_if_none_match_of_another_tag_succeeds(alice: Person, path: str, method: str) -> None:
     response = alice.call(method, path, headers={"If-None-Match": '"other"'}, **BODIES[method])
     assert response.status_code in (200, 204)
 
 
-def test_the_second_of_two_editors_is_told(alice: Person, carol: Person, path: str) -> None:
+def test_the_second_of_two_editors_gets_a_412(alice: Person, carol: Person, path: str) -> None:
     tag = tag_of(alice.get(path))
     assert alice.patch(path, json={"title": "Hers"}, headers={"If-Match": tag}).status_code == 200
     late = carol.patch(path, json={"title": "Later"}, headers={"If-Match": tag})
@@ -166,19 +166,19 @@ def test_the_second_of_two_editors_is_told(alice: Person, carol: Person, path: s
 
 
 @WRITES
-def test_who_may_not_write_learns_nothing_from_a_tag(alice: Person, bob: Person, path: str, method: str) -> None:
+def test_the_permission_is_checked_before_the_tag(alice: Person, bob: Person, path: str, method: str) -> None:
     alice.patch(path, json={"status": "draft"})
     for value in (tag_of(alice.get(path)), '"other"', "*"):
         response = bob.call(method, path, headers={"If-Match": value}, **BODIES[method])
         assert problem(response) == (404, "not_found")
 
 
-def test_a_bad_body_is_judged_before_the_tag(alice: Person, path: str) -> None:
+def test_the_body_is_validated_before_the_tag(alice: Person, path: str) -> None:
     response = alice.patch(path, json={"title": ""}, headers={"If-Match": '"stale"'})
     assert problem(response) == (422, "validation_error")
 
 
-def test_the_tag_of_a_write_is_good_for_the_next(alice: Person, path: str) -> None:
+def test_the_tag_of_a_write_is_valid_for_the_next(alice: Person, path: str) -> None:
     tag = tag_of(alice.get(path))
     for number in range(3):
         response = alice.patch(path, json={"title": f"Draft {number}"}, headers={"If-Match": tag})
@@ -187,13 +187,13 @@ def test_the_tag_of_a_write_is_good_for_the_next(alice: Person, path: str) -> No
     assert alice.delete(path, headers={"If-Match": tag}).status_code == 204
 
 
-def test_private_answers_carry_tags_too(alice: Person) -> None:
+def test_private_responses_have_tags_too(alice: Person) -> None:
     me = alice.get("/auth/me")
     again = alice.get("/auth/me", headers={"If-None-Match": tag_of(me)})
     assert (again.status_code, again.headers["Cache-Control"]) == (304, "no-store")
 
 
-def test_a_refusal_has_no_tag(client: FlaskClient, path: str) -> None:
+def test_an_error_has_no_tag(client: FlaskClient, path: str) -> None:
     response = client.get(API + "/posts/999", headers={"If-None-Match": "*"})
     assert problem(response) == (404, "not_found")
     assert "ETag" not in response.headers

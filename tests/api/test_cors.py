@@ -1,4 +1,4 @@
-"""What pages of other origins may do: tests of the application, which browsers hold to."""
+"""CORS: what pages of other origins may do, as the headers of the application's responses say."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Open = Callable[..., FlaskClient]
 
 @pytest.fixture
 def allowing(app: Flask) -> Open:
-    """Return a function that makes a client of an application with these origins, on no database."""
+    """Return a function that makes a client of an application with these origins, without a database."""
 
     def make(*origins: str) -> FlaskClient:
         settings = components_of(app).settings
@@ -80,8 +80,8 @@ def test_another_origin_may_not(client: FlaskClient, origin: str) -> None:
         assert "Origin" in response.vary
 
 
-def test_every_answer_says_that_it_depends_on_the_origin(client: FlaskClient) -> None:
-    """A cache that kept one without CORS headers would give it to a page that needs them."""
+def test_every_response_varies_by_origin(client: FlaskClient) -> None:
+    """Otherwise a cache could give a response without CORS headers to a page that needs them."""
     for path in (API + "/posts", API + "/posts/999", "/health", "/nowhere"):
         response = client.get(path)
         assert "Access-Control-Allow-Origin" not in response.headers
@@ -100,7 +100,7 @@ def test_every_answer_says_that_it_depends_on_the_origin(client: FlaskClient) ->
         ("GET", "/posts?x=%FF", 400),
     ],
 )
-def test_refusals_can_be_read_too(client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_errors_can_be_read_too(client: FlaskClient, method: str, path: str, status: int) -> None:
     response = client.open(API + path, method=method, headers={"Origin": ORIGIN})
     assert problem(response)[0] == status
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -127,7 +127,7 @@ def test_a_304_and_a_204_can_be_read_too(client: FlaskClient, alice: Person) -> 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/posts", "/users/1", "/auth/logout"])
-def test_a_preflight_needs_no_token_and_is_kept_for_ten_minutes(client: FlaskClient, method: str, path: str) -> None:
+def test_a_preflight_needs_no_token_and_is_cached_for_ten_minutes(client: FlaskClient, method: str, path: str) -> None:
     headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": method,
@@ -143,7 +143,7 @@ def test_a_preflight_needs_no_token_and_is_kept_for_ten_minutes(client: FlaskCli
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
 
 
-def test_a_preflight_is_not_held_by_accept(client: FlaskClient) -> None:
+def test_a_preflight_ignores_accept(client: FlaskClient) -> None:
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT", "Accept": "text/html"}
     assert client.options(API + "/posts/1", headers=headers).status_code == 204
 
@@ -162,12 +162,12 @@ def test_an_address_in_brackets_is_no_pattern(allowing: Open) -> None:
         assert ("Access-Control-Allow-Origin" in response.headers) == is_allowed
 
 
-def test_a_dot_is_a_dot(allowing: Open) -> None:
+def test_a_dot_in_an_origin_matches_a_dot_only(allowing: Open) -> None:
     response = allowing("https://a.b").get("/health", headers={"Origin": "https://axb"})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_without_origins_nobody_is_allowed(allowing: Open) -> None:
+def test_without_origins_no_origin_is_allowed(allowing: Open) -> None:
     response = allowing().get("/health", headers={"Origin": ORIGIN})
     assert "Access-Control-Allow-Origin" not in response.headers
 
@@ -181,8 +181,8 @@ def test_the_star_of_development_allows_all_but_null(allowing: Open) -> None:
 
 
 @pytest.mark.parametrize("path", [f"{API}/nope", "/nope", f"{API}/posts/1"])
-def test_a_preflight_passes_wherever_it_goes(client: FlaskClient, path: str) -> None:
-    """The browser then shows the script our 404, where a refused preflight would be an opaque failure."""
+def test_a_preflight_succeeds_on_every_path(client: FlaskClient, path: str) -> None:
+    """The script can then read the 404 of the request itself; a failed preflight would be an opaque error."""
     headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "PATCH"}
     response = client.options(path, headers=headers)
     assert (response.status_code, response.data) == (204, b"")

@@ -1,4 +1,4 @@
-"""Every exception becomes a problem document, whoever raised it, and tells nothing of the inside."""
+"""The error handlers: every exception becomes a problem document that discloses no internals."""
 
 from __future__ import annotations
 
@@ -26,24 +26,30 @@ from werkzeug import exceptions
 from werkzeug.test import create_environ
 
 from app import create_app
-from app.api.errors import KINDS, Problem, ValidationFailed
+from app.api.errors import Problem, ValidationFailed, list_problems
 from app.components import components_of
 from app.database import db, transaction
 from tests.conftest import API, Person, migrate, problem, settings_for
 from tests.support.loglines import logged
 
+# What the constructors of some problems require.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "method_not_allowed": ("GET",),
+    "validation_error": ({"title": ["Must be a string."]},),
+    "rate_limited": (1, 0, 40),
+}
 SECRETS = ("SELECT", "Traceback", "File ", ".py", "RuntimeError", "sqlalchemy", "psycopg2", "hush")
 
 
 class Thrower:
-    """What the route under test raises."""
+    """Holds the exception that the route under test raises."""
 
     error: Any = None
 
 
 @pytest.fixture
 def throwing(tmp_path: Path) -> Iterator[tuple[FlaskClient, Thrower]]:
-    """A client of an application with a route that raises what the test says, on no database."""
+    """A client of an application with a route that raises the exception in Thrower, without a database."""
     app = create_app(settings_for(f"sqlite:///{tmp_path / 'empty.db'}"))
     thrower = Thrower()
 
@@ -77,7 +83,7 @@ Throwing = tuple[FlaskClient, Thrower]
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_bug_is_a_500_that_tells_nothing(throwing: Throwing, error: Exception) -> None:
+def test_a_bug_is_a_500_without_details(throwing: Throwing, error: Exception) -> None:
     client, thrower = throwing
     thrower.error = error
     response = client.get("/throw", headers={"X-Request-ID": "find-me"})
@@ -101,7 +107,7 @@ def test_a_bug_is_logged_once_with_its_trace_and_the_request_id(throwing: Throwi
     assert (request["status"], request["code"], request["request_id"]) == (500, "internal_error", "find-me")
 
 
-def test_the_next_request_is_served(throwing: Throwing) -> None:
+def test_the_next_request_succeeds(throwing: Throwing) -> None:
     client, thrower = throwing
     thrower.error = RuntimeError()
     client.get("/throw")
@@ -135,7 +141,7 @@ def test_werkzeug_s_exceptions_are_problems(throwing: Throwing, error: Exception
     assert "hush" not in response.text
 
 
-def test_methods_that_are_not_are_named(throwing: Throwing) -> None:
+def test_a_405_lists_the_allowed_methods(throwing: Throwing) -> None:
     client, thrower = throwing
     thrower.error = exceptions.MethodNotAllowed(["POST", "GET"])
     assert client.get("/throw").headers["Allow"] == "GET, POST"
@@ -150,32 +156,27 @@ def test_a_redirect_is_no_problem(throwing: Throwing) -> None:
     assert (response.status_code, response.headers["Location"]) == (302, "/health")
 
 
-@pytest.mark.parametrize("code", KINDS)
-def test_every_code_has_a_page_and_a_document(throwing: Throwing, code: str) -> None:
+@pytest.mark.parametrize("kind", list_problems(), ids=lambda kind: kind.code)
+def test_every_code_has_a_page_and_a_document(throwing: Throwing, kind: type[Problem]) -> None:
     client, thrower = throwing
-
-    class Some(Problem):
-        pass
-
-    Some.code = code
-    thrower.error = Some()
+    thrower.error = kind(*ARGUMENTS.get(kind.code, ()))
     response = client.get("/throw")
-    assert problem(response) == (KINDS[code].status, code)
+    assert problem(response) == (kind.status, kind.code)
     challenge = response.headers.get("WWW-Authenticate")
     assert (challenge is not None) == (response.status_code == 401)
     page = client.get(response.get_json()["type"])
     assert (page.status_code, page.mimetype) == (200, "text/html")
-    assert KINDS[code].detail.split("'")[0] in page.text
+    assert kind.detail.split("'")[0] in page.text
 
 
 @pytest.mark.parametrize(
     "name", ["nothing", "not_found", "Not-Found", "not-found/", "..%2f", "{{7*7}}", "-", "internal_error"]
 )
-def test_there_is_no_page_of_what_is_no_problem(throwing: Throwing, name: str) -> None:
+def test_an_unknown_problem_has_no_page(throwing: Throwing, name: str) -> None:
     assert problem(throwing[0].get(f"/problems/{name}")) == (404, "not_found")
 
 
-def test_errors_of_a_list_are_told_by_index(throwing: Throwing) -> None:
+def test_errors_of_a_list_are_reported_by_index(throwing: Throwing) -> None:
     client, thrower = throwing
     thrower.error = ValidationFailed({"items": {1: {"name": ["Must be a string."]}}, "\ud800": ["Unknown field."]})
     response = client.get("/throw")
@@ -190,7 +191,7 @@ def test_errors_of_a_list_are_told_by_index(throwing: Throwing) -> None:
 
 
 def driver_error(cause: Exception) -> DBAPIError:
-    """A driver's exception as SQLAlchemy wraps it."""
+    """Return a driver's exception wrapped as by SQLAlchemy."""
     return DBAPIError("SELECT hush", {"x": "hush"}, cause)
 
 
@@ -217,12 +218,12 @@ def driver_error(cause: Exception) -> DBAPIError:
     ],
     ids=lambda error: type(getattr(error, "orig", None) or error).__name__,
 )
-def test_a_database_that_does_not_serve_is_a_503(
+def test_an_unavailable_database_is_a_503(
     throwing: Throwing, error: SQLAlchemyError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cause = getattr(error, "orig", None)
     if cause is not None and type(cause) in STATES:
-        # The driver sets it from the server's answer, and lets nobody else.
+        # Only the driver can set pgcode, from the response of the server.
         monkeypatch.setattr(error, "orig", with_state(cause))
     client, thrower = throwing
     thrower.error = error
@@ -249,7 +250,7 @@ STATES = {
 
 
 def with_state(cause: Any) -> Any:
-    """An exception like `cause`, with the SQLSTATE that the server would have given."""
+    """Return an exception like `cause` with the SQLSTATE that a server would have sent."""
     kind = type(cause)
     return type(kind.__name__, (kind,), {"pgcode": STATES[kind]})(*cause.args)
 
@@ -266,7 +267,7 @@ def test_a_server_that_refuses_connections(tmp_path: Path) -> None:
     assert client.get("/health/ready").status_code == 503
 
 
-def test_a_locked_sqlite_file_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
+def test_a_locked_sqlite_file_is_a_503_after_the_lock_timeout(tmp_path: Path) -> None:
     path = tmp_path / "locked.db"
     migrate(f"sqlite:///{path}")
     app = create_app(settings_for(f"sqlite:///{path}", db_lock_timeout_ms=100))
@@ -283,7 +284,7 @@ def test_a_locked_sqlite_file_is_waited_for_and_then_given_up(tmp_path: Path) ->
         db.engine.dispose()
 
 
-def test_a_transaction_that_breaks_leaves_nothing(app: Flask, alice: Person) -> None:
+def test_a_transaction_that_fails_is_rolled_back(app: Flask, alice: Person) -> None:
     def break_off() -> None:
         with transaction():
             db.session.execute(text("UPDATE users SET name = 'Mallory'"))
@@ -298,7 +299,7 @@ def test_a_transaction_that_breaks_leaves_nothing(app: Flask, alice: Person) -> 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")
 def test_a_statement_that_takes_too_long_is_a_503(app: Flask) -> None:
-    """PostgreSQL alone can be made to wait; the deadline is the server's own."""
+    """On PostgreSQL only: the server enforces the statement timeout, and SQLite has no statement that sleeps."""
     settings = replace(components_of(app).settings, db_statement_timeout_ms=200)
     other = create_app(settings)
 
@@ -325,13 +326,13 @@ REFUSED = "x" * 300_000
         ("auth/refresh", [REFUSED]),
     ],
 )
-def test_a_refused_body_is_let_go_at_once(app: Flask, path: str, body: Any) -> None:
-    """Not when the collector of cycles comes by, to whom a large text is one object: many would fill the memory."""
+def test_a_refused_body_is_freed_at_once(app: Flask, path: str, body: Any) -> None:
+    """By reference counting: the cyclic collector counts objects, not bytes, and would let large bodies accumulate."""
     data = json.dumps(body).encode()
     statuses = set()
 
     def refuse() -> None:
-        # Not by a test client, which keeps what it sent.
+        # Without the test client, which keeps a reference to the body.
         environ = create_environ(
             f"{API}/{path}", method="POST", input_stream=io.BytesIO(data), content_type="application/json"
         )

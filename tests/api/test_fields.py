@@ -1,4 +1,4 @@
-"""The fields that every schema is made of, without a database."""
+"""The fields and base classes of the schemas."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from app.database import MAX_ID
 
 
 def loaded(field: fields.Field[Any], value: object) -> Any:
-    """What a field makes of a value."""
+    """Return the value that a field deserializes."""
     schema = InputSchema.from_dict({"x": field})()
     return schema.load({"x": value})["x"]
 
 
 def refusal(field: fields.Field[Any], value: object) -> list[str]:
-    """What a field says of a value that it refuses."""
+    """Return the messages of a field for an invalid value."""
     with pytest.raises(ValidationError) as caught:
         loaded(field, value)
     messages = caught.value.messages
@@ -47,7 +47,7 @@ NOT_STRINGS = [1, 0, 1.5, True, False, [], {}, ["x"], b"x"]
 
 
 @pytest.mark.parametrize("value", NOT_STRINGS, ids=repr)
-def test_nothing_stands_in_for_a_string(value: object) -> None:
+def test_nothing_is_converted_to_a_string(value: object) -> None:
     assert refusal(Text(0, 9), value) == ["Must be a string."]
     assert refusal(Choice("a", "b"), value) == ["Must be a string."]
 
@@ -103,7 +103,7 @@ def test_a_query_flag_is_one_of_two_words(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["", "a", "1.0", "1e3", "+1", " 1", "1 ", "1\n", "٣", "１", "0x1", "1_0", "--1", "1" * 20]
 )
-def test_what_is_no_integer(value: str) -> None:
+def test_invalid_integers(value: str) -> None:
     assert refusal(QueryInteger(), value) == ["Must be an integer."]
 
 
@@ -158,7 +158,7 @@ def test_times_are_read_in_utc(value: str, moment: datetime) -> None:
     ],
     ids=ascii,
 )
-def test_what_is_no_time(value: str) -> None:
+def test_invalid_times(value: str) -> None:
     assert refusal(QueryTimestamp(), value) == ["Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."]
 
 
@@ -183,7 +183,7 @@ def test_a_choice_is_one_of_its_words(value: str) -> None:
     assert loaded(Choice("a", "b"), "b") == "b"
 
 
-def test_an_unknown_name_is_an_error_beside_the_others() -> None:
+def test_an_unknown_name_is_reported_with_the_other_errors() -> None:
     schema = InputSchema.from_dict({"x": Text(1, 2, required=True)})()
     with pytest.raises(ValidationError) as caught:
         schema.load({"y": 1, "z": {"deep": [1]}})
@@ -194,8 +194,8 @@ def test_an_unknown_name_is_an_error_beside_the_others() -> None:
     }
 
 
-def test_errors_are_nested_as_the_body_was() -> None:
-    """Lists by index, objects by name: a client finds the field that a text belongs to."""
+def test_errors_are_nested_as_the_body_is() -> None:
+    """Lists by index and objects by name, so that a client can show each message beside its field."""
     item: type[Schema] = InputSchema.from_dict({"name": Text(1, 2), "tags": fields.List(Text(1, 2))})
     schema = InputSchema.from_dict({"items": fields.List(fields.Nested(item))})()
     body = {"items": [{"name": "ok"}, {"name": 1, "tags": ["a", 2]}, {"extra": 1}, "x"]}
@@ -212,7 +212,7 @@ def test_errors_are_nested_as_the_body_was() -> None:
     }
 
 
-def test_an_inline_object_is_made_of_the_row_s_own_columns() -> None:
+def test_an_inline_object_has_columns_of_the_same_row() -> None:
     inner: type[Schema] = OutputSchema.from_dict({"id": fields.Integer(attribute="author_id")})
     schema = OutputSchema.from_dict({"author": Inline(inner)})()
     assert schema.dump({"author_id": 7}) == {"author": {"id": 7}}

@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST /posts and POST /users. Requests at the same time: tests of the server."""
+"""Idempotency-Key on POST /posts and POST /users. tests/concurrency has the tests with concurrent requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app import create_app
 from app.api.errors import IdempotencyInProgress, TokenRevoked
 from app.api.idempotency import service as idempotency
 from app.api.idempotency.models import KeptAnswer
-from app.api.idempotency.service import Claim
+from app.api.idempotency.service import Reservation
 from app.components import components_of
 from app.database import db, transaction
 from app.posts import service as posts
@@ -37,7 +37,7 @@ def write(person: Person, key: str = "key", body: dict[str, Any] | None = None, 
 
 
 def check_replay(first: TestResponse, again: TestResponse) -> None:
-    """Check that `again` is the answer of `first`, and says so."""
+    """Check that `again` is the response `first`, marked as replayed."""
     assert first.status_code == again.status_code == 201
     assert first.data == again.data
     assert "Idempotency-Replayed" not in first.headers
@@ -46,7 +46,7 @@ def check_replay(first: TestResponse, again: TestResponse) -> None:
         assert again.headers[name] == first.headers[name]
 
 
-def test_a_retry_gets_the_first_answer_and_makes_no_second_row(alice: Person, app: Flask) -> None:
+def test_a_repeated_request_gets_the_first_response_and_creates_no_second_row(alice: Person, app: Flask) -> None:
     first = write(alice)
     for _ in range(3):
         check_replay(first, write(alice))
@@ -59,7 +59,7 @@ def test_accounts_too(carol: Person, app: Flask) -> None:
     assert count_rows(app, User) == 2
 
 
-def test_the_answer_is_the_first_even_when_the_resource_has_changed(alice: Person) -> None:
+def test_the_first_response_is_returned_after_a_change_of_the_resource(alice: Person) -> None:
     first = write(alice)
     path = first.headers["Location"].removeprefix(API)
     alice.patch(path, json={"title": "Changed"})
@@ -76,7 +76,7 @@ def test_the_answer_is_the_first_even_when_the_resource_has_changed(alice: Perso
     ],
     ids=["members in another order", "a default spelt out"],
 )
-def test_the_same_request_may_be_written_otherwise(alice: Person, body: dict[str, str]) -> None:
+def test_the_same_body_may_have_another_spelling(alice: Person, body: dict[str, str]) -> None:
     check_replay(write(alice), write(alice, body=body))
 
 
@@ -119,7 +119,7 @@ def test_without_a_key_each_request_makes_a_post(alice: Person, app: Flask) -> N
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "é", "\x7f", "x" * 256, "ключ"])
 def test_a_key_is_visible_ascii(alice: Person, app: Flask, key: str) -> None:
-    # As a server hands headers over: the bytes of the line, read as Latin-1.
+    # WSGI servers decode header bytes as Latin-1 (PEP 3333).
     environ = {"HTTP_IDEMPOTENCY_KEY": key.encode().decode("latin-1")}
     response = alice.post("/posts", json=POST, environ_overrides=environ)
     assert problem(response) == (422, "validation_error")
@@ -135,7 +135,7 @@ def test_any_visible_ascii_is_a_key(alice: Person, key: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(-1, 1), (0, 2), (1, 2)])
-def test_an_answer_is_kept_for_24_hours(alice: Person, app: Flask, clock: Clock, seconds: int, rows: int) -> None:
+def test_a_response_is_stored_for_24_hours(alice: Person, app: Flask, clock: Clock, seconds: int, rows: int) -> None:
     first = write(alice)
     clock.forward(hours=24, seconds=seconds)
     again = write(alice)
@@ -146,20 +146,20 @@ def test_an_answer_is_kept_for_24_hours(alice: Person, app: Flask, clock: Clock,
     check_replay(first if rows == 1 else again, write(alice))
 
 
-def test_after_24_hours_the_key_is_good_for_another_request(alice: Person, clock: Clock) -> None:
+def test_after_24_hours_the_key_can_be_used_for_another_request(alice: Person, clock: Clock) -> None:
     write(alice)
     clock.forward(hours=24)
     other = POST | {"title": "Other"}
     check_replay(write(alice, body=other), write(alice, body=other))
 
 
-def test_a_refusal_is_not_kept(alice: Person, app: Flask) -> None:
+def test_an_error_is_not_stored(alice: Person, app: Flask) -> None:
     assert write(alice, body={"title": "Hello"}).status_code == 422
     assert count_rows(app, KeptAnswer) == 0
     assert write(alice).status_code == 201
 
 
-def test_a_conflict_is_not_kept(alice: Person, carol: Person, app: Flask) -> None:
+def test_a_conflict_is_not_stored(alice: Person, carol: Person, app: Flask) -> None:
     body = USER | {"email": alice.email}
     assert problem(write(carol, body=body, path="/users")) == (409, "email_taken")
     assert count_rows(app, KeptAnswer) == 0
@@ -167,7 +167,7 @@ def test_a_conflict_is_not_kept(alice: Person, carol: Person, app: Flask) -> Non
     assert write(carol, body=body, path="/users").status_code == 201
 
 
-def test_a_failure_keeps_neither_row_nor_answer(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_stores_neither_row_nor_response(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     create = posts.create_post
 
     def fail(*arguments: Any, **members: Any) -> None:
@@ -181,14 +181,14 @@ def test_a_failure_keeps_neither_row_nor_answer(alice: Person, app: Flask, monke
     assert write(alice).status_code == 201
 
 
-def test_the_caller_is_judged_first(alice: Person, carol: Person, client: FlaskClient) -> None:
+def test_the_caller_is_authenticated_first(alice: Person, carol: Person, client: FlaskClient) -> None:
     write(carol, body=USER, path="/users")
     headers = {"Idempotency-Key": "key"}
     assert problem(client.post(API + "/posts", json=POST, headers=headers)) == (401, "authentication_required")
     assert problem(write(alice, body=USER, path="/users")) == (403, "forbidden")
 
 
-def test_a_demoted_admin_gets_no_kept_answer(carol: Person, app: Flask) -> None:
+def test_a_former_admin_gets_no_stored_response(carol: Person, app: Flask) -> None:
     write(carol, body=USER | {"role": "admin"}, path="/users")
     with app.app_context(), transaction():
         db.session.execute(text("UPDATE users SET role = 'user' WHERE name = 'Carol'"))
@@ -196,14 +196,14 @@ def test_a_demoted_admin_gets_no_kept_answer(carol: Person, app: Flask) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_other_methods_pass_the_key_over(alice: Person, app: Flask, method: str) -> None:
+def test_other_methods_ignore_the_key(alice: Person, app: Flask, method: str) -> None:
     path = f"/posts/{write(alice, 'first').get_json()['id']}"
     response = alice.call(method, path, json=None if method == "DELETE" else POST, headers={"Idempotency-Key": "é"})
     assert response.status_code in (200, 204)
     assert count_rows(app, KeptAnswer) == 1
 
 
-def test_neither_body_nor_password_can_be_read_from_what_is_kept(carol: Person, app: Flask) -> None:
+def test_neither_body_nor_password_can_be_read_from_the_stored_row(carol: Person, app: Flask) -> None:
     write(carol, body=USER, path="/users")
     with app.app_context():
         kept = db.session.scalars(select(KeptAnswer)).one()
@@ -214,7 +214,7 @@ def test_neither_body_nor_password_can_be_read_from_what_is_kept(carol: Person, 
 @pytest.mark.parametrize(
     ("path", "body", "expected"), [("/posts", POST, (401, "token_revoked")), ("/users", USER, (403, "forbidden"))]
 )
-def test_a_caller_deleted_meanwhile_is_refused(
+def test_a_caller_deleted_in_the_meantime_is_refused(
     carol: Person,
     app: Flask,
     monkeypatch: pytest.MonkeyPatch,
@@ -222,25 +222,27 @@ def test_a_caller_deleted_meanwhile_is_refused(
     body: dict[str, str],
     expected: tuple[int, str],
 ) -> None:
-    """The request was let in, and then the account went: neither its effect nor its answer stays."""
-    claim = idempotency.claim
+    """The account is deleted after the authentication of the request: neither its writes nor its response remain."""
+    reserve = idempotency.reserve
 
-    def claim_late(*arguments: Any) -> Any:
+    def delete_and_reserve(*arguments: Any) -> Any:
         delete_user_row(app, carol.id)
-        return claim(*arguments)
+        return reserve(*arguments)
 
-    monkeypatch.setattr(idempotency, "claim", claim_late)
+    monkeypatch.setattr(idempotency, "reserve", delete_and_reserve)
     assert problem(write(carol, body=body, path=path)) == expected
     assert count_rows(app, Post) == count_rows(app, User) == count_rows(app, KeptAnswer) == 0
 
 
-def test_an_answer_for_nobody_is_not_kept(app: Flask) -> None:
+def test_a_response_for_an_unknown_user_is_not_stored(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(TokenRevoked), transaction():
-        idempotency.keep(Claim(999, "key", b""), status=201, location="", etag="", body=b"")
+        idempotency.keep(Reservation(999, "key", b""), status=201, location="", etag="", body=b"")
     assert count_rows(app, KeptAnswer) == 0
 
 
-def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_response_is_valid_after_a_change_of_the_secret(
+    alice: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = write(alice)
     old = components_of(app).settings
     key = "another-key-for-the-tests-0123456789"
@@ -250,11 +252,11 @@ def test_a_kept_answer_outlives_a_change_of_secret(alice: Person, app: Flask, mo
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")
-def test_a_key_that_is_in_use_says_when_to_try_again(alice: Person, app: Flask) -> None:
-    """Another transaction holds the key. SQLite lets one writer in at a time, who finds the kept answer."""
+def test_a_key_in_use_is_refused_with_retry_after(alice: Person, app: Flask) -> None:
+    """Another transaction has locked the key. On SQLite, with one writer at a time, the request would wait instead."""
     with app.app_context():
-        idempotency._lock(idempotency.Claim(alice.id, "key", b""))
-        # A thread of its own: the test client would take over this context, and with it the session with the lock.
+        idempotency._lock(idempotency.Reservation(alice.id, "key", b""))
+        # In another thread, because the test client would reuse this context and its session, which has the lock.
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(write, alice).result()
         db.session.rollback()
@@ -263,7 +265,7 @@ def test_a_key_that_is_in_use_says_when_to_try_again(alice: Person, app: Flask) 
     assert write(alice).status_code == 201
 
 
-def test_old_answers_are_pruned(alice: Person, app: Flask, clock: Clock) -> None:
+def test_expired_responses_are_pruned(alice: Person, app: Flask, clock: Clock) -> None:
     write(alice, "old")
     clock.forward(hours=23)
     write(alice, "new")
@@ -274,7 +276,7 @@ def test_old_answers_are_pruned(alice: Person, app: Flask, clock: Clock) -> None
     assert timedelta(hours=24) == idempotency.KEPT_FOR
 
 
-def test_old_answers_of_a_user_go_when_a_new_one_comes(alice: Person, app: Flask, clock: Clock) -> None:
+def test_a_new_response_deletes_the_expired_ones_of_its_user(alice: Person, app: Flask, clock: Clock) -> None:
     post = {"title": "T", "content": "C"}
     alice.post("/posts", json=post, headers={"Idempotency-Key": "old"})
     clock.forward(hours=25)
@@ -282,10 +284,10 @@ def test_old_answers_of_a_user_go_when_a_new_one_comes(alice: Person, app: Flask
     assert count_rows(app, KeptAnswer) == 1
 
 
-def test_replicas_with_other_keys_meet_at_one_lock(alice: Person, app: Flask) -> None:
-    """While the signing key is rotated, old and new replicas serve side by side."""
+def test_replicas_with_other_secrets_use_the_same_lock(alice: Person, app: Flask) -> None:
+    """While the signing key is rotated, replicas with the old and the new key run at the same time."""
     if components_of(app).settings.uses_sqlite:
-        return  # writers take turns there, whatever the key is
+        return  # SQLite has one writer at a time
     settings = components_of(app).settings
     rotated = replace(
         settings,
@@ -293,10 +295,10 @@ def test_replicas_with_other_keys_meet_at_one_lock(alice: Person, app: Flask) ->
         jwt_previous_secret_keys=(settings.jwt_secret_key,),
     )
     other = create_app(rotated)
-    wanted = Claim(alice.id, "key", b"")
+    reservation = Reservation(alice.id, "key", b"")
     with other.app_context():
-        idempotency._lock(wanted)
+        idempotency._lock(reservation)
         with app.app_context(), pytest.raises(IdempotencyInProgress):
-            idempotency._lock(wanted)
+            idempotency._lock(reservation)
         db.session.rollback()
         db.engine.dispose()

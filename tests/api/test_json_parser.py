@@ -1,8 +1,9 @@
-"""Strict JSON and strict query strings, as functions and as every route that takes a body shows them."""
+"""The strict parsers of JSON and query strings: the functions, and the routes that use them."""
 
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ GOOD = b'{"title": "T", "content": "C"}'
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
-    """An array or object in itself, `depth` times."""
+    """Return an array or object that is nested `depth` times."""
     return (opening * depth + closing * depth).encode()
 
 
@@ -102,7 +103,7 @@ TOO_DEEP = [
 
 
 def short(data: object) -> str:
-    """A name for a test."""
+    """Return a short id for a test case."""
     return ascii(data)[:30]
 
 
@@ -110,7 +111,7 @@ def short(data: object) -> str:
 
 
 @pytest.mark.parametrize("data", NOT_JSON + NOT_UTF8 + AMBIGUOUS + TOO_DEEP, ids=short)
-def test_what_is_not_read(data: bytes) -> None:
+def test_invalid_json(data: bytes) -> None:
     with pytest.raises(MalformedRequest) as caught:
         parse_json(data)
     assert len(caught.value.detail) < 100
@@ -140,7 +141,7 @@ def test_what_is_not_read(data: bytes) -> None:
     ],
     ids=short,
 )
-def test_what_is_read(data: bytes, value: Any) -> None:
+def test_valid_json(data: bytes, value: Any) -> None:
     assert parse_json(data) == value
 
 
@@ -157,23 +158,23 @@ def test_nesting_ends_at_64(opening: str, closing: str) -> None:
     [
         (b"\xff", "The body is not UTF-8."),
         (b'{\n "a" 1}', "The body is not JSON (line 2, column 6)."),
-        (b'{"a": 1, "a": 2}', "The body has a name twice in one object."),
+        (b'{"a": 1, "a": 2}', "The body has an object with a duplicate name."),
         (b"[NaN]", "The body is not JSON: NaN is not a value."),
-        (b"[1e999]", "The body holds a number too large to read."),
-        (b"9" * 5000, "The body holds an integer with too many digits."),
+        (b"[1e999]", "The body has a number that is too large."),
+        (b"9" * 5000, "The body has an integer with too many digits."),
         (nested(65), "The body is nested more than 64 deep."),
     ],
     ids=short,
 )
-def test_the_detail_says_what_is_wrong(data: bytes, detail: str) -> None:
+def test_the_detail_names_the_error(data: bytes, detail: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
         parse_json(data)
     assert caught.value.detail == detail
 
 
 @pytest.mark.parametrize("unit", [b'"', b'"\\', b'"[', b'["', b'{"a":"', b"[[[]]],", b'\\"', b'"\\"['], ids=short)
-def test_a_body_of_a_mebibyte_takes_no_longer_for_being_hostile(unit: bytes) -> None:
-    """What scans strings must not go back over them: such a body would take minutes."""
+def test_a_hostile_body_of_a_mebibyte_takes_linear_time(unit: bytes) -> None:
+    """A regular expression that backtracks over strings would take minutes for such a body."""
     import time
 
     data = unit * (1_048_576 // len(unit))
@@ -212,7 +213,7 @@ def test_malformed_query_strings(data: bytes) -> None:
         parse_query(data)
 
 
-def test_a_repeated_parameter_is_named_whatever_its_spelling() -> None:
+def test_a_repeated_parameter_is_reported_in_any_spelling() -> None:
     with pytest.raises(ValidationFailed) as caught:
         parse_query(b"a=1&%61=2&b=3&c=4&c=4&c=5")
     assert caught.value.errors == {"a": ["Given more than once."], "c": ["Given more than once."]}
@@ -223,7 +224,7 @@ def test_a_repeated_parameter_is_named_whatever_its_spelling() -> None:
 
 @pytest.fixture
 def send(alice: Person) -> Any:
-    """Return a function that sends bytes as a post by Alice."""
+    """Return a function that sends bytes as the body of a new post by Alice."""
 
     def post(data: bytes, content_type: str | None = JSON, **headers: str) -> TestResponse:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -233,7 +234,7 @@ def send(alice: Person) -> Any:
 
 
 @pytest.mark.parametrize("data", [*NOT_JSON[:4], *NOT_UTF8[:4], *AMBIGUOUS, *TOO_DEEP], ids=short)
-def test_what_can_not_be_read_is_malformed(send: Any, app: Flask, data: bytes) -> None:
+def test_invalid_json_is_a_malformed_request(send: Any, app: Flask, data: bytes) -> None:
     assert problem(send(data)) == (400, "malformed_request")
     assert count_rows(app, Post) == 0
 
@@ -303,8 +304,8 @@ def test_a_body_too_large(app: Flask, alice: Person, client: FlaskClient) -> Non
 
 
 @pytest.mark.parametrize("is_terminated", [False, True], ids=["by length", "by the server"])
-def test_a_body_shorter_than_it_says_is_malformed(alice: Person, app: Flask, is_terminated: bool) -> None:
-    """A server that ends the stream itself hands over what came before the client hung up."""
+def test_a_body_shorter_than_its_length_is_malformed(alice: Person, app: Flask, is_terminated: bool) -> None:
+    """Some servers end the stream when the client disconnects, and pass on what had arrived."""
     environ: dict[str, Any] = {"CONTENT_LENGTH": str(len(GOOD) + 1), "wsgi.input_terminated": is_terminated}
     response = alice.post("/posts", data=GOOD, content_type=JSON, environ_overrides=environ)
     assert problem(response) == (400, "malformed_request")
@@ -316,11 +317,36 @@ def test_a_body_shorter_than_it_says_is_malformed(alice: Person, app: Flask, is_
     [(JSON, (201, None)), ("text/plain", (415, "unsupported_media_type"))],
 )
 def test_a_body_without_a_length(alice: Person, content_type: str, expected: tuple[int, str | None]) -> None:
-    """A chunked body, as a server hands it over."""
+    """A chunked body, as WSGI servers pass it on."""
     environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     response = alice.post("/posts", data=GOOD, content_type=content_type, environ_overrides=environ)
     assert response.status_code == expected[0]
     assert response.get_json().get("code") == expected[1]
+
+
+class BrokenStream(BytesIO):
+    """A body in which the server finds an invalid chunk. Servers raise exceptions of their own classes then."""
+
+    error = Exception("invalid chunk size")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Exception("hush"), OSError("hush"), ValueError("hush")], ids=repr)
+def test_a_body_with_invalid_chunks_is_malformed(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(BrokenStream, "error", error)
+    environ = {
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input_terminated": True,
+        "CONTENT_LENGTH": "",
+        "wsgi.input": BrokenStream(),
+    }
+    response = alice.post("/posts", content_type=JSON, environ_overrides=environ)
+    assert problem(response) == (400, "malformed_request")
+    assert "hush" not in response.text
 
 
 @pytest.mark.parametrize(("content_type", "status"), [(JSON, 400), ("text/plain", 400), ("", 400)])
@@ -336,7 +362,7 @@ def test_a_missing_body_is_malformed(send: Any, content_type: str | None) -> Non
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_the_body_of_a_read_is_not_looked_at(client: FlaskClient, app: Flask, method: str) -> None:
+def test_the_body_of_a_get_is_ignored(client: FlaskClient, app: Flask, method: str) -> None:
     response = client.open(API + "/posts", method=method, data=b"{", content_type=JSON)
     assert response.status_code in (200, 204)
 
@@ -361,7 +387,7 @@ def test_the_body_of_a_read_is_not_looked_at(client: FlaskClient, app: Flask, me
     ],
     ids=short,
 )
-def test_odd_values_and_names_are_explained(send: Any, app: Flask, body: bytes, errors: dict[str, Any]) -> None:
+def test_unusual_values_and_names_are_reported(send: Any, app: Flask, body: bytes, errors: dict[str, Any]) -> None:
     response = send(body)
     assert problem(response) == (422, "validation_error")
     assert json.loads(response.data)["errors"] == errors
@@ -373,7 +399,7 @@ def test_odd_values_and_names_are_explained(send: Any, app: Flask, body: bytes, 
     ("spare", "status"), [(0, 201), (-1, 413), (-100_000, 413)], ids=["exactly the limit", "one more", "far more"]
 )
 @pytest.mark.parametrize("filler", [b" ", b"x"])
-def test_a_chunked_body_over_the_limit_is_not_cut_and_taken(
+def test_a_chunked_body_over_the_limit_is_refused_and_not_truncated(
     alice: Person, app: Flask, spare: int, status: int, filler: bytes
 ) -> None:
     limit = app.config["MAX_CONTENT_LENGTH"]

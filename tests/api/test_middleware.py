@@ -1,4 +1,4 @@
-"""What every request passes: its id, the limit of its address, what it accepts, and the headers of every answer."""
+"""The middleware: request ids, the rate limit per address, Accept, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
-def test_every_answer_has_the_headers_of_every_answer(client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_every_response_has_the_common_headers(client: FlaskClient, method: str, path: str, status: int) -> None:
     response = client.open(path, method=method)
     assert response.status_code == status
     assert NEW_ID.fullmatch(response.headers["X-Request-ID"])
@@ -52,7 +52,7 @@ def test_every_answer_has_the_headers_of_every_answer(client: FlaskClient, metho
 
 
 @pytest.mark.parametrize("sent", ["a", "x" * 128, "8e03978e-40d5-43dd-bc93-6894a57f9324", "A.b_c-1", "...", "-"])
-def test_a_caller_s_id_is_kept(client: FlaskClient, sent: str) -> None:
+def test_a_valid_request_id_is_returned(client: FlaskClient, sent: str) -> None:
     for path, status in (("/health", 200), ("/nowhere", 404)):
         response = client.get(path, headers={"X-Request-ID": sent})
         assert (response.status_code, response.headers.getlist("X-Request-ID")) == (status, [sent])
@@ -80,22 +80,22 @@ def test_a_caller_s_id_is_kept(client: FlaskClient, sent: str) -> None:
     ],
     ids=ascii,
 )
-def test_an_unfit_id_is_replaced(client: FlaskClient, sent: str) -> None:
-    # As a careless server might hand it over.
+def test_an_invalid_request_id_is_replaced(client: FlaskClient, sent: str) -> None:
+    # As a server without validation would pass it on.
     environ = {"HTTP_X_REQUEST_ID": sent.encode().decode("latin-1")}
     for path in ("/health", "/nowhere"):
         response = client.get(path, environ_overrides=environ)
         assert NEW_ID.fullmatch(response.headers["X-Request-ID"])
 
 
-def test_each_request_has_an_id_of_its_own(client: FlaskClient) -> None:
+def test_request_ids_are_unique(client: FlaskClient) -> None:
     assert len({client.get("/health").headers["X-Request-ID"] for _ in range(10)}) == 10
 
 
 # Caches
 
 
-def test_what_is_private_is_not_stored(client: FlaskClient, alice: Person) -> None:
+def test_private_responses_are_not_stored(client: FlaskClient, alice: Person) -> None:
     post = alice.post("/posts", json={"title": "T", "content": "C"})
     paths = [
         "/auth/me",
@@ -113,14 +113,14 @@ def test_what_is_private_is_not_stored(client: FlaskClient, alice: Person) -> No
 
 
 @pytest.mark.parametrize("path", ["/posts", "/posts?page=1", "/users/1", "/users/1/posts"])
-def test_anonymous_reads_may_be_stored_and_are_checked(client: FlaskClient, alice: Person, path: str) -> None:
+def test_anonymous_reads_may_be_stored_and_are_revalidated(client: FlaskClient, alice: Person, path: str) -> None:
     response = client.get(API + path)
     assert response.headers["Cache-Control"] == "no-cache"
     assert set(response.vary) >= {"Authorization", "Origin"}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [a for a in ANSWERS if a[2] >= 400])
-def test_refusals_are_not_stored(client: FlaskClient, method: str, path: str, status: int) -> None:
+def test_errors_are_not_stored(client: FlaskClient, method: str, path: str, status: int) -> None:
     assert client.open(path, method=method).headers["Cache-Control"] == "no-store"
 
 
@@ -155,7 +155,7 @@ def test_tokens_are_not_stored(client: FlaskClient, alice: Person) -> None:
         ";;;,,,",
     ],
 )
-def test_who_takes_json_is_served(client: FlaskClient, accept: str | None) -> None:
+def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | None) -> None:
     headers = {} if accept is None else {"Accept": accept}
     assert client.get(API + "/posts", headers=headers).status_code == 200
 
@@ -172,13 +172,13 @@ def test_who_takes_json_is_served(client: FlaskClient, accept: str | None) -> No
     ],
 )
 @pytest.mark.parametrize("path", ["/posts", "/nowhere"])
-def test_who_takes_no_json_is_told(client: FlaskClient, accept: str, path: str) -> None:
+def test_a_client_that_accepts_no_json_gets_a_406(client: FlaskClient, accept: str, path: str) -> None:
     response = client.get(API + path, headers={"Accept": accept})
     assert problem(response) == (406, "not_acceptable")
 
 
 @pytest.mark.parametrize("path", ["/health", "/problems/not-found"])
-def test_pages_for_people_and_probes_are_served_to_all(client: FlaskClient, path: str) -> None:
+def test_pages_and_probes_ignore_accept(client: FlaskClient, path: str) -> None:
     assert client.get(path, headers={"Accept": "text/html"}).status_code == 200
 
 
@@ -187,7 +187,7 @@ def test_pages_for_people_and_probes_are_served_to_all(client: FlaskClient, path
 
 @pytest.fixture
 def limited(app: Flask) -> Iterator[Limited]:
-    """Return a function that makes a client of the application on the same database with a limit at its door."""
+    """Return a function that makes a client of an application with a rate limit, on the same database."""
     made = []
 
     def make(limit: str) -> FlaskClient:
@@ -206,7 +206,7 @@ def limited(app: Flask) -> Iterator[Limited]:
             components_of(one).probe_engine.dispose()
 
 
-def test_each_answer_counts_down(limited: Limited) -> None:
+def test_each_response_counts_down(limited: Limited) -> None:
     client = limited("3 per minute")
     for remaining, path in ((2, "/posts"), (1, "/posts/999"), (0, "/nowhere")):
         response = client.get(API + path)
@@ -228,7 +228,7 @@ def test_one_request_too_many_is_refused(limited: Limited) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
 
 
-def test_each_address_has_its_own(limited: Limited) -> None:
+def test_each_address_has_its_own_window(limited: Limited) -> None:
     client = limited("1 per minute")
     for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
         assert client.get(API + "/posts", environ_base={"REMOTE_ADDR": address}).status_code == 200
@@ -236,7 +236,7 @@ def test_each_address_has_its_own(limited: Limited) -> None:
         assert client.get(API + "/posts", environ_base={"REMOTE_ADDR": address}).status_code == 429
 
 
-def test_forwarding_headers_give_no_fresh_window(limited: Limited) -> None:
+def test_forwarding_headers_give_no_new_window(limited: Limited) -> None:
     client = limited("1 per minute")
     for number in range(3):
         headers = {
@@ -264,5 +264,5 @@ def test_preflights_are_not_counted(limited: Limited) -> None:
     assert client.get(API + "/posts").status_code == 200
 
 
-def test_without_limits_nothing_is_said_of_them(client: FlaskClient) -> None:
+def test_without_limits_there_are_no_limit_headers(client: FlaskClient) -> None:
     assert "X-RateLimit-Limit" not in client.get(API + "/posts").headers

@@ -370,7 +370,7 @@ def test_no_link_leads_to_a_page_that_is_refused(
 ) -> None:
     monkeypatch.setattr(pagination, "MAX_OFFSET", 4)
     # Otherwise the result of validating a query string is cached.
-    monkeypatch.setattr("app.api.endpoint.KNOWN_QUERY_CHARACTERS", -1)
+    monkeypatch.setattr("app.api.endpoint.CACHED_QUERY_LENGTH", -1)
     fill(7)
     second = client.get(f"{POSTS}?limit=2&page=2")
     assert second.get_json()["pagination"]["pages"] == 4

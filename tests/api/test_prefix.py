@@ -1,4 +1,4 @@
-"""SERVICE_PREFIX: everything below it, and probes at both places."""
+"""SERVICE_PREFIX: all routes are below it, and the probes at both places."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POST = {"title": "T", "content": "C"}
 
 @pytest.fixture
 def prefixed(app: Flask) -> Iterator[FlaskClient]:
-    """A client of the application below a prefix, on the same database."""
+    """A client of an application with a prefix, on the same database."""
     other = create_app(replace(components_of(app).settings, service_prefix=PREFIX))
     yield other.test_client()
     with other.app_context():
@@ -54,7 +54,7 @@ def prefixed(app: Flask) -> Iterator[FlaskClient]:
         (PREFIX + API + PREFIX + "/posts", 404),
     ],
 )
-def test_what_is_served_where(prefixed: FlaskClient, path: str, status: int) -> None:
+def test_the_paths_with_and_without_the_prefix(prefixed: FlaskClient, path: str, status: int) -> None:
     response = prefixed.get(path)
     assert response.status_code == status
     if status == 404:
@@ -78,7 +78,7 @@ def test_locations_and_links_have_the_prefix(prefixed: FlaskClient, alice: Perso
     assert prefixed.get(links(first)["next"]).status_code == 200
 
 
-def test_a_cursor_of_another_prefix_is_foreign(prefixed: FlaskClient, client: FlaskClient, alice: Person) -> None:
+def test_a_cursor_of_another_prefix_is_refused(prefixed: FlaskClient, client: FlaskClient, alice: Person) -> None:
     for _ in range(2):
         alice.post("/posts", json=POST)
     cursor = client.get(API + "/posts?limit=1").get_json()["pagination"]["next_cursor"]
@@ -86,7 +86,7 @@ def test_a_cursor_of_another_prefix_is_foreign(prefixed: FlaskClient, client: Fl
 
 
 def problem_of(client: FlaskClient, path: str) -> tuple[int, str]:
-    """Status and code of a refusal below the prefix."""
+    """Return the status and the code of an error below the prefix."""
     document = client.get(PREFIX + API + path).get_json()
     return document["status"], document["code"]
 
@@ -96,6 +96,6 @@ def test_without_a_prefix_there_is_none(client: FlaskClient) -> None:
     assert client.get(API + "/posts").status_code == 200
 
 
-def test_a_prefix_takes_browsers_off_no_route(prefixed: FlaskClient) -> None:
+def test_accept_is_checked_below_a_prefix(prefixed: FlaskClient) -> None:
     response = prefixed.get(PREFIX + API + "/posts", headers={"Accept": "text/html"})
     assert response.status_code == 406

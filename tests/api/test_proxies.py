@@ -1,4 +1,4 @@
-"""TRUSTED_PROXIES: exactly so many hops are believed, and nothing a client adds before them."""
+"""TRUSTED_PROXIES: exactly this number of hops is trusted, and no value that a client adds before them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Behind = Callable[[int], FlaskClient]
 
 @pytest.fixture
 def behind(app: Flask) -> Iterator[Behind]:
-    """Return a function that makes a client of the application behind so many proxies."""
+    """Return a function that makes a client of an application behind a number of proxies."""
     made = []
 
     def make(hops: int) -> FlaskClient:
@@ -36,7 +36,7 @@ def behind(app: Flask) -> Iterator[Behind]:
 
 
 def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str]) -> str:
-    """The address that a new session has, by the answer that shows sessions to their owner."""
+    """Return the address of a new session, from the list of its owner's sessions."""
     environ = {"REMOTE_ADDR": PEER}
     body = {"email": person.email, "password": PASSWORD}
     login = client.post(API + "/auth/login", json=body, headers=headers, environ_base=environ)
@@ -63,21 +63,23 @@ def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str
         (2, None, PEER),
     ],
 )
-def test_whose_address_counts(behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str) -> None:
+def test_the_address_of_the_trusted_hop_is_used(
+    behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str
+) -> None:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     assert address_of_login(behind(hops), alice, headers) == expected
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"])
 @pytest.mark.parametrize("hops", [0, 1])
-def test_other_headers_are_never_believed(behind: Behind, alice: Person, name: str, hops: int) -> None:
+def test_other_headers_are_never_trusted(behind: Behind, alice: Person, name: str, hops: int) -> None:
     value = "for=6.6.6.6" if name == "Forwarded" else "6.6.6.6"
     assert address_of_login(behind(hops), alice, {name: value}) == PEER
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_headers_lead_no_one_away(behind: Behind, alice: Person, hops: int) -> None:
-    """Links and locations are paths: whatever host a request names, they stay on the one it reached."""
+def test_links_do_not_depend_on_the_host_of_the_request(behind: Behind, alice: Person, hops: int) -> None:
+    """Link and Location are paths, so that a forged Host or X-Forwarded-Host cannot lead to another host."""
     headers = alice.headers | {
         "Host": "evil.example",
         "X-Forwarded-Host": "evil.example",
@@ -113,7 +115,7 @@ def test_headers_lead_no_one_away(behind: Behind, alice: Person, hops: int) -> N
     ],
     ids=lambda text: ascii(text)[:20],
 )
-def test_a_proxy_that_passes_rubbish_on_breaks_nothing(behind: Behind, alice: Person, garbage: str) -> None:
+def test_invalid_forwarding_headers_cause_no_error(behind: Behind, alice: Person, garbage: str) -> None:
     address = address_of_login(behind(1), alice, {"X-Forwarded-For": garbage.encode().decode("latin-1")})
     assert len(address) <= 45
     assert address.isprintable()

@@ -1,4 +1,4 @@
-"""Rules that hold for all routes, asked of each route there is: a new one can't be forgotten."""
+"""Rules for all routes, tested on every route of the URL map, so that new routes are included."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from app.api.fields import Seconds
 from tests.conftest import PASSWORD, Person, problem, settings_for
 from tests.support.calls import CALLS, CONTEXT, KEY, NOBODY, POST, PROFILE, Call, World
 
-# Walking the routes opens no database.
+# Reading the URL map opens no database connection.
 ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 PROTECTED = ("access", "fresh", "admin")
 
 
 def endpoint_of(rule: Rule) -> Endpoint:
-    """What serves a rule."""
+    """Return the endpoint of a rule."""
     endpoint = ROUTES.view_functions[rule.endpoint]
-    assert isinstance(endpoint, Endpoint), f"{rule} does not declare who may call it"
+    assert isinstance(endpoint, Endpoint), f"{rule} does not declare an access policy"
     return endpoint
 
 
 def url(rule: Rule, *, row: Any = NOBODY) -> str:
-    """A URL of the rule, with `row` for every id."""
+    """Return a URL of the rule, with `row` in place of every id."""
     return re.sub(r"<id:\w+>", str(row), rule.rule).replace("<name>", "not-found")
 
 
 def operations(*methods: str) -> Iterator[tuple[str, Rule, Endpoint]]:
-    """Every route, a method at a time."""
+    """Yield every route with one of the methods, once per method."""
     for rule in ROUTES.url_map.iter_rules():
         for method in sorted((rule.methods or set()) & {*methods}):
             yield method, rule, endpoint_of(rule)
@@ -48,14 +48,14 @@ def each(*methods: str, protected: bool = False) -> pytest.MarkDecorator:
     found = [
         pytest.param(method, rule, id=f"{method} {rule.rule}")
         for method, rule, endpoint in operations(*methods)
-        if not protected or endpoint.access.need in PROTECTED
+        if not protected or endpoint.access.level in PROTECTED
     ]
     assert found
     return pytest.mark.parametrize(("method", "rule"), found)
 
 
 def paths() -> dict[str, set[str]]:
-    """The methods that each path offers."""
+    """Return the methods that each path supports."""
     offered: dict[str, set[str]] = {}
     for rule in ROUTES.url_map.iter_rules():
         offered.setdefault(url(rule), set()).update(rule.methods or ())
@@ -64,11 +64,11 @@ def paths() -> dict[str, set[str]]:
 
 @pytest.fixture
 def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
-    """The cast, Alice's session and her two posts."""
+    """The users, Alice's session and her two posts."""
     return World(app, client, alice, bob, carol)
 
 
-def test_every_route_declares_who_may_call_it() -> None:
+def test_every_route_declares_an_access_policy() -> None:
     for rule in ROUTES.url_map.iter_rules():
         endpoint = endpoint_of(rule)
         assert endpoint.access.describes
@@ -77,13 +77,13 @@ def test_every_route_declares_who_may_call_it() -> None:
 
 def test_every_write_is_protected_or_takes_a_credential() -> None:
     unprotected = {
-        e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE") if e.access.need not in PROTECTED
+        e.view.__name__ for _, _, e in operations("POST", "PUT", "PATCH", "DELETE") if e.access.level not in PROTECTED
     }
     assert unprotected == {"register", "log_in", "refresh", "log_out"}
 
 
 @each("GET", "POST", "PUT", "PATCH", "DELETE", protected=True)
-def test_nobody_is_told_whether_something_exists(world: World, method: str, rule: Rule) -> None:
+def test_an_anonymous_call_does_not_disclose_whether_a_resource_exists(world: World, method: str, rule: Rule) -> None:
     body: dict[str, Any] = {"data": b"{", "content_type": "text/plain"} if method != "GET" else {}
     for row in (world.names["alice"], world.names["post"], world.names["session"], NOBODY, 0, 2**63, "x", "%00"):
         for query in ("", "?surprise=1"):
@@ -106,14 +106,14 @@ def test_only_an_access_token_opens_a_protected_route(world: World, method: str,
 
 
 @each("GET", "POST", "PUT", "PATCH", "DELETE", protected=True)
-def test_an_ended_session_opens_nothing(world: World, method: str, rule: Rule) -> None:
+def test_the_token_of_an_ended_session_is_refused(world: World, method: str, rule: Rule) -> None:
     assert world.carol.post("/auth/logout").status_code == 204
     response = world.client.open(url(rule, row=1), method=method, headers=world.carol.headers)
     assert problem(response) == (401, "token_revoked")
 
 
 @pytest.mark.parametrize("path", sorted(paths()))
-def test_a_method_that_is_not_offered_is_405(client: FlaskClient, path: str) -> None:
+def test_an_unsupported_method_is_405(client: FlaskClient, path: str) -> None:
     offered = paths()[path]
     for method in METHODS:
         if method in offered:
@@ -126,7 +126,7 @@ def test_a_method_that_is_not_offered_is_405(client: FlaskClient, path: str) -> 
 
 
 @pytest.mark.parametrize("path", sorted(paths()))
-def test_options_tell_what_is_offered(client: FlaskClient, path: str) -> None:
+def test_options_list_the_supported_methods(client: FlaskClient, path: str) -> None:
     response = client.options(path)
     assert (response.status_code, response.data) == (204, b"")
     assert "Content-Type" not in response.headers
@@ -145,18 +145,18 @@ def test_head_is_get_without_the_body(world: World, call: Call) -> None:
     head = world.call(Call(call.operation, call.status, "HEAD", call.path, call.who, headers=same))
     assert head.data == b""
     assert head.status_code == get.status_code == call.status
-    # The numbers move on with each request, and their length with them.
+    # The metrics change with each request, and so may their length.
     moves = {"Content-Length"} if call.operation == "get_metrics" and call.status == 200 else set()
     assert {*headers_of(head)} == {*headers_of(get)}
     assert {*headers_of(head).items()} - {*headers_of(get).items()} <= {(name, head.headers[name]) for name in moves}
 
 
 def headers_of(response: TestResponse) -> dict[str, str]:
-    """The headers of an answer, but for the time."""
+    """Return the headers of a response without Date."""
     return {name: value for name, value in response.headers.items() if name != "Date"}
 
 
-def test_head_is_tried_on_every_get() -> None:
+def test_head_is_tested_on_every_get() -> None:
     assert {call.operation for call in GETS} == {e.view.__name__ for _, _, e in operations("GET")}
 
 
@@ -180,12 +180,12 @@ def test_a_repeated_query_parameter_is_refused(carol: Person, method: str, rule:
 ERIN = {"email": "erin@example.com", "name": "Erin", "password": PASSWORD}
 CHANGE = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
 TITLE = {"title": "Changed"}
-# For each write: its path, a good body, and what anonymous, Bob the stranger, Alice the owner and Carol the
-# administrator are answered. What acts on the caller alone has no stranger: Bob then acts on what is his.
+# For each write: its path, a valid body, and the status of the response to an anonymous caller, to Bob (a stranger), to
+# Alice (the owner) and to Carol (the administrator). A write on the caller's own account succeeds for Bob, too.
 WRITES: dict[str, tuple[str, dict[str, Any], tuple[int, int, int, int]]] = {
     "register": ("/auth/register", ERIN, (201, 201, 201, 201)),
     "log_in": ("/auth/login", {"email": "alice@example.com", "password": PASSWORD}, (200, 200, 200, 200)),
-    # An access token is not what these two ask for: the second takes it all the same.
+    # The first of these two accepts a refresh token only, the second an access token too.
     "refresh": ("/auth/refresh", {}, (401, 401, 401, 401)),
     "log_out": ("/auth/logout", {}, (401, 204, 204, 204)),
     "end_session": ("/auth/sessions/{session}", {}, (401, 404, 204, 404)),
@@ -201,7 +201,7 @@ WRITES: dict[str, tuple[str, dict[str, Any], tuple[int, int, int, int]]] = {
     "delete_post": ("/posts/{post}", {}, (401, 403, 204, 204)),
     "update_context": ("/service-context", CONTEXT, (401, 403, 403, 200)),
 }
-# The same on Alice's draft, which Bob may not know of.
+# The same on Alice's draft, which does not exist for Bob.
 DRAFTS = {
     name: (path.replace("{post}", "{draft}"), body, tuple(404 if s == 403 else s for s in statuses))
     for name, (path, body, statuses) in WRITES.items()
@@ -211,7 +211,7 @@ WHO = ("", "bob", "alice", "carol")
 
 
 def writing(name: str) -> tuple[str, Endpoint]:
-    """Method and endpoint of the write of this name."""
+    """Return the method and the endpoint of the write with this name."""
     [(method, endpoint)] = [
         (method, endpoint)
         for method, _, endpoint in operations("POST", "PUT", "PATCH", "DELETE")
@@ -228,7 +228,7 @@ def test_every_write_is_in_the_matrix() -> None:
 @pytest.mark.parametrize(
     ("name", "row"), [*WRITES.items(), *DRAFTS.items()], ids=[*WRITES, *(f"{name}-draft" for name in DRAFTS)]
 )
-def test_who_may_write_what(world: World, name: str, row: Any, who: str) -> None:
+def test_the_permission_to_write(world: World, name: str, row: Any, who: str) -> None:
     path, body, statuses = row
     expected = statuses[WHO.index(who)]
     response = world.call(Call(name, expected, writing(name)[0], f"/api/v1{path}", who, body))
@@ -239,20 +239,20 @@ def test_who_may_write_what(world: World, name: str, row: Any, who: str) -> None
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_what_is_refused_changes_nothing(world: World, name: str) -> None:
+def test_a_refused_write_changes_nothing(world: World, name: str) -> None:
     before = stored(world)
     path, body, statuses = WRITES[name]
     method, _ = writing(name)
     for who, status in zip(WHO, statuses, strict=True):
         if status >= 400:
             world.call(Call(name, status, method, f"/api/v1{path}", who, body))
-        # A good body with one thing too many.
+        # A valid body with an unknown field.
         assert world.call(Call(name, 422, method, f"/api/v1{path}", who, {**body, "surprise": 1})).status_code >= 400
     assert stored(world) == before
 
 
 def stored(world: World) -> list[Any]:
-    """All that the administrator can see, the audit log too, and Alice's drafts and sessions."""
+    """Return all that the administrator can read, with the audit log, and Alice's drafts and sessions."""
     seen = [
         world.carol.get("/users"),
         world.carol.get("/posts"),
@@ -291,7 +291,7 @@ def test_an_invalid_body_is_refused(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in WRITES if writing(name)[1].body_required and writing(name)[1].body])
-def test_each_required_field_is_missed_by_name(world: World, name: str) -> None:
+def test_each_missing_required_field_is_reported(world: World, name: str) -> None:
     path, _, statuses = WRITES[name]
     method, endpoint = writing(name)
     who = world.alice if statuses[2] != 403 else world.carol
@@ -305,7 +305,7 @@ def test_each_required_field_is_missed_by_name(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in WRITES if writing(name)[1].body])
-def test_no_field_takes_another_type(world: World, name: str) -> None:
+def test_no_field_accepts_another_type(world: World, name: str) -> None:
     path, body, statuses = WRITES[name]
     method, endpoint = writing(name)
     assert endpoint.body is not None
@@ -320,10 +320,10 @@ def test_no_field_takes_another_type(world: World, name: str) -> None:
 
 
 @each("POST", "PUT", "PATCH", "DELETE", "GET")
-def test_an_idempotency_key_is_judged_where_it_counts(carol: Person, method: str, rule: Rule) -> None:
+def test_an_idempotency_key_is_validated_on_idempotent_routes(carol: Person, method: str, rule: Rule) -> None:
     endpoint = endpoint_of(rule)
     if not endpoint.idempotent:
-        assert method != "POST" or endpoint.answer.status != 201 or endpoint.access.need == "nothing"
+        assert method != "POST" or endpoint.answer.status != 201 or endpoint.access.level == "nothing"
         return
     body = WRITES[endpoint.view.__name__][1]
     for key in ("", "a b", "\u00e9", "k" * 256):

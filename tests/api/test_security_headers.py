@@ -1,4 +1,4 @@
-"""What every answer tells browsers, whoever gives it: the application on each route, the server below, and nginx."""
+"""The security headers of every response: of the application on each route, and of nginx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.endpoint import Endpoint
-from app.api.middleware.headers import SECURITY_HEADERS, STRICT_TRANSPORT, forwarded_scheme
+from app.api.middleware.headers import SECURITY_HEADERS, STRICT_TRANSPORT
 from app.openapi import docs, problem_pages
 from tests.conftest import API, Person, settings_for
 from tests.support.services import LOOPBACK
@@ -27,12 +27,12 @@ ORIGIN = "https://app.example.com"
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HSTS = "Strict-Transport-Security"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
-# Walking the routes opens no database.
+# Reading the URL map opens no database connection.
 ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
 
 
 def paths() -> Iterator[str]:
-    """Every path there is, with an id, a name and a word in the place of each argument that nothing is called by."""
+    """Yield a path of every rule, with an id, an invalid id and the name of a problem in place of its arguments."""
     for rule in ROUTES.url_map.iter_rules():
         for value in ("1", "x", "not-found"):
             yield re.sub(r"<[^>]+>", value, rule.rule)
@@ -42,14 +42,14 @@ PATHS = sorted({*paths(), "/nowhere", API, API + "/nowhere", "/%00", "/" + "a" *
 
 
 def policy_of(response: TestResponse) -> str:
-    """The policy that an answer must have: pages for people have their own, and nothing else has."""
+    """Return the Content-Security-Policy that a response must have: HTML pages have one of their own."""
     if response.status_code in (200, 304) and response.request.path.startswith("/docs"):
         return docs.POLICY
     return problem_pages.POLICY if response.mimetype == "text/html" else POLICY
 
 
 def check(response: TestResponse, *, is_tls: bool = False) -> None:
-    """Hold an answer to what holds for all."""
+    """Check the headers that every response must have."""
     label = f"{response.request.method} {response.request.path} {response.status_code}"
     assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"], label
     assert response.headers.getlist("Content-Security-Policy") == [policy_of(response)], label
@@ -61,13 +61,13 @@ def check(response: TestResponse, *, is_tls: bool = False) -> None:
         assert response.headers["Cache-Control"] == "no-store", label
 
 
-def test_the_walk_meets_every_route() -> None:
+def test_the_paths_include_every_route() -> None:
     adapter = ROUTES.url_map.bind("localhost")
     met = {adapter.match(path, method=m)[0] for path in PATHS for m in METHODS if adapter.test(path, m)}
     assert met == set(ROUTES.view_functions)
 
 
-def test_every_route_says_so_to_anybody_by_any_method(client: FlaskClient) -> None:
+def test_every_route_sends_them_with_any_method(client: FlaskClient) -> None:
     for path in PATHS:
         for method in METHODS:
             check(client.open(path, method=method))
@@ -76,8 +76,8 @@ def test_every_route_says_so_to_anybody_by_any_method(client: FlaskClient) -> No
             check(client.open(path, method=method, headers={"Authorization": "Bearer x", "Cookie": "\xff"}))
 
 
-def test_every_route_says_so_to_a_caller_over_tls(carol: Person) -> None:
-    """What it shows to somebody who signed in is stored nowhere."""
+def test_every_route_sends_them_to_a_signed_in_caller_over_tls(carol: Person) -> None:
+    """Responses to signed-in callers are not stored by any cache."""
     for path in PATHS:
         response = carol.client.get(path, headers=carol.headers, base_url="https://localhost")
         check(response, is_tls=True)
@@ -85,7 +85,7 @@ def test_every_route_says_so_to_a_caller_over_tls(carol: Person) -> None:
             assert response.headers["Cache-Control"] == "no-store", path
 
 
-def test_only_what_anybody_may_see_can_be_stored() -> None:
+def test_only_public_responses_can_be_stored() -> None:
     storable = {
         endpoint.view.__name__
         for endpoint in ROUTES.view_functions.values()
@@ -99,7 +99,7 @@ def test_only_what_anybody_may_see_can_be_stored() -> None:
 @pytest.mark.parametrize(
     ("body", "status"), [(b"{", 400), (b" " * 1_048_577, 413), (b'{"a": 1}', 422)], ids=["bad", "large", "invalid"]
 )
-def test_refusals_of_bodies_say_so(client: FlaskClient, body: bytes, status: int) -> None:
+def test_refusals_of_bodies_have_them(client: FlaskClient, body: bytes, status: int) -> None:
     for base_url in ("http://localhost", "https://localhost"):
         options: dict[str, Any] = {"data": body, "content_type": "application/json", "base_url": base_url}
         response = client.post(f"{API}/auth/login", **options)
@@ -107,22 +107,22 @@ def test_refusals_of_bodies_say_so(client: FlaskClient, body: bytes, status: int
         check(response, is_tls=base_url.startswith("https"))
 
 
-def test_failures_say_so(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_have_them(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.posts.service.list_posts", lambda *_: 1 / 0)
     response = client.get(f"{API}/posts", headers={"Origin": ORIGIN})
     assert response.status_code == 500
     check(response)
 
 
-def test_answers_with_tokens_say_so(client: FlaskClient, alice: Person) -> None:
+def test_responses_with_tokens_have_them(client: FlaskClient, alice: Person) -> None:
     for body in ({"refresh_token": alice.refresh_token}, {"refresh_token": alice.refresh_token, "cookie": True}):
         response = client.post(f"{API}/auth/refresh", json=body)
         assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
         check(response)
 
 
-def test_a_page_that_needs_more_may_say_what() -> None:
-    """The page at /docs runs scripts of its own."""
+def test_a_page_may_have_a_policy_of_its_own() -> None:
+    """The page at /docs needs one, because it has scripts."""
     app = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
     policy = "default-src 'self'"
     app.add_url_rule("/page", "page", lambda: Response("x", headers={"Content-Security-Policy": policy}))
@@ -135,15 +135,14 @@ def test_a_page_that_needs_more_may_say_what() -> None:
 @pytest.mark.parametrize(
     "forwarded", [None, "https", "http", "HTTPS", "https, http", "http, https", "http,https,http", "", ",", "https,x,y"]
 )
-def test_the_proxy_s_word_on_tls_is_believed_as_far_as_it_is_trusted(hops: int, forwarded: str | None) -> None:
-    """X-Forwarded-Proto counts only as far as TRUSTED_PROXIES goes."""
+def test_x_forwarded_proto_is_trusted_as_far_as_the_proxies_are(hops: int, forwarded: str | None) -> None:
+    """Strict-Transport-Security is sent if the outermost trusted proxy received the request over TLS."""
     settings = replace(settings_for("sqlite:////nowhere/gatepost.db"), trusted_proxies=hops)
     sent = {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
     answer = create_app(settings).test_client().get("/health", headers=sent)
     trusted = (forwarded or "").split(",")
     is_tls = 0 < hops <= len(trusted) and trusted[-hops].strip() == "https"
     assert (HSTS in answer.headers) == is_tls
-    assert (forwarded_scheme(forwarded, hops) == "https") == is_tls
 
 
 def test_a_real_server_sends_them_and_names_no_version(shared_server: GatepostServer) -> None:
@@ -158,8 +157,8 @@ def test_a_real_server_sends_them_and_names_no_version(shared_server: GatepostSe
     assert HSTS not in headers
 
 
-def test_nginx_says_the_same() -> None:
-    """In the redirect and the refusals that it gives itself; tests/stack asks it."""
+def test_nginx_sends_the_same() -> None:
+    """In its own redirects and errors, by its configuration; tests/stack tests a running nginx."""
     configuration = (ROOT / "nginx.conf").read_text()
     for name, value in SECURITY_HEADERS.items():
         said = re.findall(rf'add_header {name} "?(.*?)"? always;', configuration)

@@ -98,7 +98,7 @@ def test_a_header_without_one_bearer_token_is_malformed(client: FlaskClient, ali
         assert problem(response) == MALFORMED
         assert response.headers["WWW-Authenticate"] == (
             'Bearer realm="gatepost", error="invalid_request", '
-            'error_description="The Authorization header does not hold one bearer token."'
+            'error_description="The Authorization header does not contain exactly one bearer token."'
         )
 
 

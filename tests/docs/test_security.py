@@ -34,10 +34,10 @@ def test_it_names_every_test_of_the_hostile_table() -> None:
     named = {name for path, name in NAMED if path.startswith("hostile/")}
     found = {name for path in (ROOT / "tests/hostile").glob("test_*.py") for name in names_in(path)}
     proofs = {
-        "test_genuine_tokens_signed_again_are_taken",
-        "test_a_strange_body_that_is_all_right",
-        "test_the_allowed_origin_may",
-        "test_every_line_has_every_role",
+        "test_genuine_tokens_signed_again_are_accepted",
+        "test_an_unusual_body_that_is_valid",
+        "test_the_allowed_origin_may_read",
+        "test_every_row_has_every_role",
     }
     assert found - named <= proofs
 

@@ -43,11 +43,11 @@ BEYOND_SCHEMAS = {
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": WEAKNESSES,
     "email": {"Not a valid email address."},
-    "idempotency_key_reused": {"This Idempotency-Key was used with another request: use a new one."},
+    "idempotency_key_reused": {"This Idempotency-Key was used for a different request: use a new one."},
     "malformed_request": {
         "Send one token: in the Authorization header, in the body or as the cookie.",
         # Without a session Schemathesis generates tokens, and not every text is valid as one (RFC 6750).
-        "The Authorization header does not hold one bearer token.",
+        "The Authorization header does not contain exactly one bearer token.",
     },
 }
 LONGEST_DRAWN_TEXT = 64

@@ -1,1 +1,1 @@
-"""The table of hostile requests: each line is a case, sent byte by byte to a real server on either database."""
+"""Tables of hostile requests: each row is a test case that is sent to a real server on each database."""

@@ -1,4 +1,4 @@
-"""One server for each kind of database, whole after every module of cases."""
+"""One server for each kind of database, which is checked after every module of cases."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def started(new_database: NewDatabase) -> Iterator[Callable[[str], Target]]:
-    """Return a function that gives the server on a kind of database.
+    """Return a function that returns the server on a kind of database.
 
-    It is started once: a fixture with a parameter would start one anew for each module and parameter.
+    Each server is started once; a fixture with a parameter would start one for each module and parameter.
     """
     targets: dict[str, Target] = {}
     with ExitStack() as stack:
@@ -47,7 +47,7 @@ def started(new_database: NewDatabase) -> Iterator[Callable[[str], Target]]:
 
 @pytest.fixture(scope="module")
 def target(started: Callable[[str], Target], backend: str) -> Iterator[Target]:
-    """The server, which must be whole when a module is through with it."""
+    """The server. After each module it must still respond, and its data must be unchanged."""
     target = started(backend)
     yield target
     assert_unharmed(target)

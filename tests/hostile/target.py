@@ -1,4 +1,4 @@
-"""The server under attack: gunicorn as production runs it, and the very rows that no refused request may change."""
+"""The server under test, started as in production, and its rows, which no refused request may change."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ from tests.support.services.gatepost import GatepostServer
 
 Rows = dict[str, list[dict[str, Any]]]
 ORIGIN = "https://app.example.com"
-# Every database begins empty, so these are the ids of the cast and of what it owns.
+# Every database is empty at first, so these are the ids of the users and of what they own.
 ALICE, BOB, CAROL, DORA, ERNA = 1, 2, 3, 4, 5
 PUBLISHED, DRAFT = 1, 2
 PEOPLE = {"alice": ALICE, "bob": BOB, "carol": CAROL, "dora": DORA, "erna": ERNA}
-# Written for a refusal too: what happened is what they are for.
+# Refused requests write to these tables too, because they record events.
 KEPT = frozenset({"auth_events"})
 WAIT_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP response as it came over the wire."""
+    """One HTTP response as received."""
 
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
     def json(self) -> Any:
-        """The document in the body."""
+        """Return the parsed body."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What somebody holds."""
+    """The tokens and the session of a user."""
 
     access: str
     refresh: str
-    # The access token that a refresh gives: not fresh.
+    # The access token of a refresh, which is not fresh.
     stale: str
 
 
 class Target:
-    """A server, and its database as a second pair of eyes sees it.
+    """A server, and a second connection to its database.
 
     Alice owns, Bob is a stranger, Carol is the administrator, Dora is disabled, Erna's session was revoked.
     """
@@ -73,7 +73,7 @@ class Target:
         self.server = server
         self.app = app
         self.people = _populate(app)
-        # A connection of its own, kept open: after each case it looks at every row.
+        # A separate connection, kept open: it reads all rows after each case.
         url = components_of(app).settings.database_url
         self.eye = create_engine(url, isolation_level="AUTOCOMMIT").connect()
         self.rows = self._read_rows()
@@ -81,7 +81,7 @@ class Target:
 
     @property
     def alice(self) -> Tokens:
-        """What the owner holds."""
+        """The tokens of the owner."""
         return self.people["alice"]
 
     @cached_property
@@ -89,7 +89,7 @@ class Target:
         return [table for table in Base.metadata.sorted_tables if table.name not in KEPT]
 
     def is_whole(self) -> bool:
-        """Whether every row of every table that a refused request must leave alone is as it was at first."""
+        """Return whether all rows of the tables that a refused request must not change are as they were at first."""
         return bool(self._fingerprint() == self.mark)
 
     def _fingerprint(self) -> Any:
@@ -106,7 +106,7 @@ class Target:
         }
 
     def restore(self) -> None:
-        """Put every row back as it was at first."""
+        """Restore all rows to their first state."""
         with self.app.app_context(), db.engine.begin() as connection:
             for table in reversed(self._tables):
                 connection.execute(delete(table))
@@ -115,7 +115,7 @@ class Target:
                     connection.execute(insert(table), self.rows[table.name])
 
     def send(self, data: bytes) -> Answer:
-        """Send bytes as they are and return the answer to the first request in them."""
+        """Send bytes and return the response to the first request in them."""
         with socket.create_connection((LOOPBACK, self.server.port), timeout=WAIT_SECONDS) as client:
             _send_what_is_taken(client, data)
             response = http.client.HTTPResponse(client, method=data.partition(b" ")[0].decode("latin-1"))
@@ -123,12 +123,12 @@ class Target:
             return Answer(response.status, response.headers, response.read())
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Every line of the log, each of which must be one JSON object."""
+        """Return the lines of the log, each of which must be one JSON object."""
         return [json.loads(line) for line in self.server.log_text().splitlines()]
 
 
 def _send_what_is_taken(client: socket.socket, data: bytes) -> None:
-    # A server that refuses early closes while we still write; its answer is there to be read all the same.
+    # A server that refuses early closes the connection during this write; its response can be read nevertheless.
     with suppress(BrokenPipeError, ConnectionResetError):
         client.sendall(data)
 
@@ -136,7 +136,7 @@ def _send_what_is_taken(client: socket.socket, data: bytes) -> None:
 def message(
     method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), body: bytes | str = b""
 ) -> bytes:
-    """Return the bytes of a request: with `Host`, a closing `Connection` and a `Content-Length` unless given."""
+    """Return the bytes of a request, with `Host`, `Connection: close` and `Content-Length` unless they are given."""
     content = body.encode() if isinstance(body, str) else body
     fields = list(headers.items()) if isinstance(headers, Mapping) else [*headers]
     names = {name.lower() for name, _ in fields}
@@ -151,7 +151,7 @@ def message(
 
 
 def _populate(app: Flask) -> dict[str, Tokens]:
-    """Add the cast, its sessions and Alice's two posts; return what each holds."""
+    """Add the users, their sessions and Alice's two posts; return the tokens of each user."""
     with app.app_context():
         with transaction():
             people = {name: _join(name, app) for name in PEOPLE}
@@ -193,7 +193,7 @@ def _post(title: str, status: str) -> Post:
 
 @contextmanager
 def serving(url: str, **env: str) -> Iterator[Target]:
-    """Run a server on an empty database, populated."""
+    """Run a server on a new database with the users, sessions and posts."""
     migrate(url)
     app = create_app(settings_for(url, access_token_minutes=120))
     environment = {

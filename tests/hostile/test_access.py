@@ -1,6 +1,6 @@
-"""Who may do what: every role at every method of every route, from the URL map itself.
+"""Permissions: every role with every method of every route in the URL map.
 
-A route that is new is refused by the first test here until it has its line.
+The first test fails for a new route until the table has a row for it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tests.conftest import API, PASSWORD, settings_for
 from tests.hostile.cases import JSON, Case, check
 from tests.hostile.target import ALICE, Target, message
 
-# Walking the routes opens no database.
+# Reading the URL map opens no database connection.
 ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db")).url_map
-# Nobody; Bob; Alice, whose things these are; Alice with a token from a refresh; Carol, the administrator; Dora, who is
-# disabled; Erna, whose session was revoked; and Alice's refresh token where an access token belongs.
+# Anonymous; Bob; Alice, the owner; Alice with the access token of a refresh; Carol, the administrator; Dora, a disabled
+# user; Erna, a user with a revoked session; and Alice's refresh token in place of an access token.
 ROLES = ("anonymous", "stranger", "owner", "stale", "administrator", "disabled", "revoked", "misplaced")
 HOLDS: dict[str, Callable[[Target], str]] = {
     "stranger": lambda target: target.people["bob"].access,
@@ -35,7 +35,7 @@ LOGIN = {"email": "alice@example.com", "password": PASSWORD}
 CHANGE = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
 POST = {"title": "Title", "content": "Content"}
 GONE = 401
-# Method and rule: the path that stands for it, a good body, and what each of ROLES is answered.
+# For each method and rule: a path, a valid body, and the status of the response to each of ROLES.
 LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET /users": ("/users", None, (401, 200, 200, 200, 200, GONE, GONE, GONE)),
     "POST /users": ("/users", FRANK, (401, 403, 403, 403, 201, GONE, GONE, GONE)),
@@ -48,7 +48,7 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET /users/<id:user_id>/posts drafts": (
         "/users/1/posts?status=draft", None, (401, 403, 200, 200, 403, GONE, GONE, GONE),
     ),
-    # Where nobody need be known no token is looked at, good or bad.
+    # These routes are public and ignore tokens.
     "POST /auth/register": ("/auth/register", FRANK, (201,) * 8),
     "POST /auth/login": ("/auth/login", LOGIN, (200,) * 8),
     "POST /auth/refresh": ("/auth/refresh", None, (401, 401, 401, 401, 401, GONE, GONE, 200)),
@@ -65,7 +65,7 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "PUT /posts/<id:post_id>": ("/posts/1", POST, (401, 403, 200, 200, 200, GONE, GONE, GONE)),
     "PATCH /posts/<id:post_id>": ("/posts/1", POST, (401, 403, 200, 200, 200, GONE, GONE, GONE)),
     "DELETE /posts/<id:post_id>": ("/posts/1", None, (401, 403, 204, 204, 204, GONE, GONE, GONE)),
-    # A stranger is not told that there is a draft.
+    # For a stranger the draft does not exist.
     "GET /posts/<id:post_id> draft": ("/posts/2", None, (404, 404, 200, 200, 200, GONE, GONE, GONE)),
     "PUT /posts/<id:post_id> draft": ("/posts/2", POST, (401, 404, 200, 200, 200, GONE, GONE, GONE)),
     "PATCH /posts/<id:post_id> draft": ("/posts/2", POST, (401, 404, 200, 200, 200, GONE, GONE, GONE)),
@@ -91,7 +91,7 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
 
 
 def rules() -> set[str]:
-    """Every method of every route, as the lines name them."""
+    """Return every method of every route, in the form of the table's keys."""
     return {
         f"{method} {rule.rule.removeprefix(API) if rule.rule.startswith(API) else '/' + rule.rule}"
         for rule in ROUTES.iter_rules()
@@ -99,17 +99,17 @@ def rules() -> set[str]:
     }
 
 
-def test_every_method_of_every_route_has_its_line() -> None:
+def test_every_method_of_every_route_has_a_row() -> None:
     assert {" ".join(line.split()[:2]) for line in LINES} == rules()
 
 
-def test_every_line_has_every_role() -> None:
+def test_every_row_has_every_role() -> None:
     assert {len(statuses) for _, _, statuses in LINES.values()} == {len(ROLES)}
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("line", LINES)
-def test_who_may_do_what(target: Target, line: str, role: str) -> None:
+def test_the_permissions_of_every_role(target: Target, line: str, role: str) -> None:
     path, body, statuses = LINES[line]
     status = statuses[ROLES.index(role)]
     try:
@@ -146,8 +146,8 @@ def test_private_members_are_shown_to_self_and_administrators(target: Target, ro
     assert not {name for name in shown if "password" in name or name.endswith("_key")}
 
 
-def test_nobody_is_told_whether_a_thing_exists(target: Target) -> None:
-    """An anonymous call on a protected route is 401 for a row that is there and for one that is not."""
+def test_an_anonymous_call_does_not_disclose_whether_a_row_exists(target: Target) -> None:
+    """An anonymous call of a protected route is 401 for an existing row and for a missing one."""
     for name, (path, _, statuses) in LINES.items():
         if statuses[0] == 401 and "/1" in path and "?" not in path:
             method = name.split()[0]
@@ -156,7 +156,7 @@ def test_nobody_is_told_whether_a_thing_exists(target: Target) -> None:
             assert all(body == bodies[0] for body in bodies), name
 
 
-def test_a_foreign_session_and_none_are_the_same(target: Target) -> None:
+def test_a_foreign_session_and_a_missing_one_get_the_same_response(target: Target) -> None:
     answers = [
         check(target, _session(target, number)).json() | {"request_id": ""} for number in (ALICE, 4711, 2**63 - 1)
     ]

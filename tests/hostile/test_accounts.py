@@ -1,4 +1,4 @@
-"""Accounts under attack: enumeration, stuffing, mass assignment, addresses that look alike, cookies, and the log."""
+"""Attacks on accounts: enumeration, credential stuffing, mass assignment, similar addresses, cookies, and the log."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MADE, BAD, NONE = (201, ""), (400, "malformed_request"), (401, "authentication_r
 
 
 def register(title: str, expected: tuple[int, str] = INVALID, /, **changes: Any) -> Case:
-    """A registration with other members."""
+    """Return the body of a registration with other members."""
     return ask(title, "POST /auth/register", *expected, body=FRANK | changes)
 
 
 def log_in(title: str, expected: tuple[int, str] = REFUSED, /, **changes: Any) -> Case:
-    """A login with other members."""
+    """Return the body of a login with other members."""
     return ask(
         title, "POST /auth/login", *expected, body={"email": "alice@example.com", "password": PASSWORD} | changes
     )
 
 
-# Mass assignment: what no client may set
+# Mass assignment: members that no client may set
 
 SECRET_MEMBERS: dict[str, Any] = {
     "id": 3,
@@ -142,11 +142,11 @@ ADDRESSES = [
 
 
 @table(ADDRESSES)
-def test_an_address_that_is_none_or_anothers(target: Target, case: Case) -> None:
+def test_an_invalid_address_or_one_that_is_taken(target: Target, case: Case) -> None:
     check(target, case)
 
 
-# Pairs that are one address however they are normalised, and a password must not open twice.
+# Pairs of spellings of one address, which must not become two accounts.
 TWINS = [
     ("Kelvin sign", "kim@example.com", "\u212aim@example.com"),
     ("NFD", "renée@example.com", "rene\u0301e@example.com"),
@@ -202,7 +202,7 @@ def test_a_guess_at_a_password(target: Target, case: Case) -> None:
     check(target, case)
 
 
-def test_every_failed_login_is_answered_alike(target: Target) -> None:
+def test_every_failed_login_gets_the_same_response(target: Target) -> None:
     answers = [target.send(case.build(target)) for case in SECRETIVE]
     first, *others = [_without_names(answer) for answer in answers]
     assert all(other == first for other in others)
@@ -231,12 +231,12 @@ def test_a_weak_password_is_refused(target: Target, case: Case) -> None:
     check(target, case)
 
 
-# Stuffing: a server that counts, from an address that is ours whatever the headers say
+# Credential stuffing: on a server with rate limits, from one address with any forwarding headers
 
 
 @pytest.fixture(scope="module")
 def counting(new_database: NewDatabase, backend: str) -> Iterator[Target]:
-    """A server with limits that are soon reached."""
+    """A server with low limits."""
     limits = {"LOGIN_ACCOUNT": "3 per 5 minutes", "LOGIN_ADDRESS": "8 per 5 minutes", "REGISTER": "2 per hour"}
     env = {f"RATELIMIT_{name}": value for name, value in limits.items()}
     with serving(new_database(backend), RATELIMIT_ENABLED="true", **env) as target:
@@ -261,12 +261,12 @@ SPOOFS = [
 
 
 def spoofed(number: int, body: dict[str, str], path: str = "/auth/login") -> bytes:
-    """A request that claims to come from somewhere else each time."""
+    """Return a request whose headers claim another address each time."""
     headers = {name: value.format(n=number) for name, value in SPOOFS[number % len(SPOOFS)].items()}
     return message("POST", API + path, {**headers, "Content-Type": JSON}, json.dumps(body))
 
 
-def test_guessing_is_limited_whatever_the_headers_say_and_locks_out_nobody_else(counting: Target) -> None:
+def test_guessing_is_limited_with_any_headers_and_does_not_lock_out_the_owner(counting: Target) -> None:
     guess, right = (
         {"email": "alice@example.com", "password": "wrong password"},
         {"email": "alice@example.com", "password": PASSWORD},
@@ -274,17 +274,17 @@ def test_guessing_is_limited_whatever_the_headers_say_and_locks_out_nobody_else(
     attacker = "127.0.0.66"
     statuses = [send_from(counting, attacker, spoofed(n, guess)) for n in range(6)]
     assert statuses == [401, 401, 401, 429, 429, 429]
-    # Nor another spelling of the address, nor the right password.
+    # Neither does another spelling of the address help, nor the correct password.
     assert send_from(counting, attacker, spoofed(7, guess | {"email": "ALICE@EXAMPLE.COM"})) == 429
     assert send_from(counting, attacker, spoofed(8, right)) == 429
-    # The owner, from elsewhere, is not locked out by it.
+    # The owner can still log in from another address.
     assert send_from(counting, "127.0.0.77", spoofed(9, right)) == 200
-    # Many accounts, one guess each: the address itself is counted.
+    # One guess for each of many accounts: the limit of the address applies.
     many = [send_from(counting, attacker, spoofed(n, guess | {"email": f"user{n}@example.com"})) for n in range(8)]
     assert many == [401] * 5 + [429] * 3
 
 
-def test_registering_is_limited_and_tells_few_addresses(counting: Target) -> None:
+def test_registering_is_limited_and_discloses_few_addresses(counting: Target) -> None:
     attacker = "127.0.0.88"
     made = [
         send_from(counting, attacker, spoofed(n, FRANK | {"email": f"f{n}@example.com"}, "/auth/register"))
@@ -298,11 +298,11 @@ def test_registering_is_limited_and_tells_few_addresses(counting: Target) -> Non
     assert asked == [409] * 8 + [429] * 2
 
 
-# Cookies: a browser sends them whoever asks
+# Cookies: browsers send them with requests of any site
 
 
 def cookie(name: str, expected: tuple[int, str], value: str, **headers: str) -> Case:
-    """A refresh by cookie: {refresh} and {access} stand for Alice's tokens."""
+    """Return a case of a refresh by cookie, with Alice's tokens in place of {refresh} and {access}."""
 
     def build(target: Target) -> bytes:
         text = value.replace("{refresh}", target.alice.refresh).replace("{access}", target.alice.access)
@@ -348,8 +348,8 @@ def test_a_cookie_without_its_csrf_token(target: Target, case: Case) -> None:
 # The log
 
 
-def test_no_text_of_a_client_breaks_a_line_of_the_log(target: Target) -> None:
-    """assert_unharmed reads every line as one JSON object; here each place for text gets what would forge one."""
+def test_no_text_of_a_client_forges_a_line_of_the_log(target: Target) -> None:
+    """Text that could forge a line is sent in every place; assert_unharmed parses each line as one JSON object."""
     forged = '\\n{"level": "info", "event": "request", "user_id": 3}'
     for agent in (
         forged,
@@ -374,7 +374,7 @@ def test_no_text_of_a_client_breaks_a_line_of_the_log(target: Target) -> None:
     assert all("forged" not in line for line in target.log_lines())
 
 
-def test_no_secret_gets_into_the_log(target: Target) -> None:
+def test_no_secret_is_logged(target: Target) -> None:
     token = reissue(target.alice.access, key="another-key-of-the-attacker-0123456789")
     target.send(message("GET", f"{API}/auth/me?access_token={token}", {"Authorization": f"Bearer {token}, {token}"}))
     target.send(log_in("secret", password="hunter2-hunter2").build(target))

@@ -1,4 +1,4 @@
-"""Hostile request lines: paths, queries, cursors, methods; and what goes with them: origins, hosts, request ids."""
+"""Hostile request lines and headers: paths, queries, cursors, methods, origins, hosts and request ids."""
 
 from __future__ import annotations
 
@@ -191,28 +191,28 @@ QUERIES = [
 
 
 @table(PATHS)
-def test_a_path_that_leads_nowhere(target: Target, case: Case) -> None:
+def test_an_unknown_path(target: Target, case: Case) -> None:
     check(target, case)
 
 
 @table(QUERIES)
-def test_a_query_that_asks_too_much(target: Target, case: Case) -> None:
+def test_an_invalid_query(target: Target, case: Case) -> None:
     check(target, case)
 
 
-def test_a_search_is_no_pattern(target: Target) -> None:
+def test_a_search_text_is_no_pattern(target: Target) -> None:
     for text in ("%25", "_", "%5C", "%27%20OR%201=1--", "a%25", "%28%5B"):
         answer = check(target, ask(text, f"GET /users?q={text}", *SERVED, who="bob"))
         assert answer.json()["items"] == []
 
 
-def test_a_stranger_does_not_search_addresses(target: Target) -> None:
+def test_a_stranger_cannot_search_addresses(target: Target) -> None:
     for text in ("example.com", "carol@", "@"):
         assert check(target, ask(text, f"GET /users?q={text}", *SERVED, who="bob")).json()["items"] == []
         assert check(target, ask(text, f"GET /users?q={text}", *SERVED, who="carol")).json()["items"]
 
 
-def test_a_cursor_is_good_for_its_own_list_alone(target: Target) -> None:
+def test_a_cursor_is_valid_for_its_own_list_only(target: Target) -> None:
     first = check(target, ask("first", "GET /users?limit=1", *SERVED, who="bob"))
     cursor = first.json()["pagination"]["next_cursor"]
     check(target, ask("same", f"GET /users?cursor={cursor}", *SERVED, who="bob"))
@@ -311,8 +311,8 @@ FORWARDED = {
 }
 
 
-def test_no_host_gets_into_an_answer(target: Target) -> None:
-    """A poisoned Host must not reach Link, Location or a body: caches and mails would carry it on."""
+def test_no_host_is_copied_to_a_response(target: Target) -> None:
+    """A forged Host must not get into Link, Location or a body, where caches and emails would spread it."""
     for name, host in HOSTS.items():
         answer = target.send(message("GET", f"{API}/posts?page=1&limit=1", {"Host": host}))
         assert answer.status in (200, 400), name
@@ -322,8 +322,8 @@ def test_no_host_gets_into_an_answer(target: Target) -> None:
             assert answer.headers["Link"].startswith("</api/v1/"), name
 
 
-def test_no_forwarding_header_is_believed(target: Target) -> None:
-    """With TRUSTED_PROXIES=0 nobody stands in front, so whoever sends these makes them up."""
+def test_no_forwarding_header_is_trusted(target: Target) -> None:
+    """With TRUSTED_PROXIES=0 there is no proxy, so these headers are forged."""
     for name, value in FORWARDED.items():
         answer = target.send(message("GET", f"{API}/posts?page=1&limit=1", {name: value}))
         assert answer.status == 200, name
@@ -349,7 +349,7 @@ ABSOLUTE = [
 
 
 @table(ABSOLUTE)
-def test_an_absolute_target_leads_to_nobody_else(target: Target, case: Case) -> None:
+def test_an_absolute_target_is_not_followed(target: Target, case: Case) -> None:
     answer = check(target, case)
     assert b"evil" not in str(answer.headers).encode() + answer.body
 
@@ -402,12 +402,12 @@ def test_no_other_origin_may_read_or_write(target: Target) -> None:
             assert "Origin" in str(answer.headers["Vary"]), name
 
 
-def test_two_origins_are_none(target: Target) -> None:
+def test_two_origins_are_refused(target: Target) -> None:
     answer = target.send(message("GET", f"{API}/posts", [("Origin", ORIGIN), ("Origin", "https://evil.example")]))
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_the_allowed_origin_may(target: Target) -> None:
+def test_the_allowed_origin_may_read(target: Target) -> None:
     for path, status in ((f"{API}/posts", 200), (f"{API}/auth/me", 401), ("/nowhere", 404)):
         answer = target.send(message("GET", path, {"Origin": ORIGIN}))
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
@@ -419,7 +419,7 @@ REQUEST_IDS = (
 )
 
 
-def test_an_unfit_request_id_is_replaced(target: Target) -> None:
+def test_an_invalid_request_id_is_replaced(target: Target) -> None:
     for sent in REQUEST_IDS:
         answer = target.send(message("GET", f"{API}/posts/99", {"X-Request-ID": sent}))
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"]), sent
@@ -440,5 +440,5 @@ SPLIT = [
 
 
 @table(SPLIT)
-def test_no_answer_is_split(target: Target, case: Case) -> None:
+def test_no_response_is_split(target: Target, case: Case) -> None:
     assert "X-Evil" not in check(target, case).headers

@@ -1,4 +1,4 @@
-"""Every way to write credentials down that is not one bearer token in one Authorization header."""
+"""Credentials in any form other than one bearer token in one Authorization header."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Headers = list[tuple[str, str]]
 
 
 def header(*values: str) -> Callable[[str], Headers]:
-    """Authorization headers, in each of which {} stands for a genuine token."""
+    """Return Authorization headers, with a genuine token in place of each {}."""
     return lambda token: [("Authorization", value.replace("{}", token)) for value in values]
 
 
 def field(name: str, value: str) -> Callable[[str], Headers]:
-    """Another header, with {} for a genuine token."""
+    """Return another header, with a genuine token in place of {}."""
     return lambda token: [(name, value.replace("{}", token))]
 
 
@@ -94,7 +94,7 @@ ROUTES = {"GET": "/auth/me", "DELETE": "/users/1"}
 
 
 def credentials_case(name: str, make: Callable[[str], Headers], expected: tuple[int, str], method: str) -> Case:
-    """A case of credentials at a route that asks for an access token."""
+    """Return a case of credentials on a route that requires an access token."""
 
     def build(target: Target) -> bytes:
         return message(method, API + ROUTES[method], make(target.alice.access))
@@ -115,7 +115,7 @@ QUERIES = ("access_token", "token", "jwt", "bearer_token", "Authorization", "aut
 
 
 @table([Case(name, 401, "authentication_required", partial(_in_query, name)) for name in QUERIES])
-def test_a_token_in_the_query_is_none(target: Target, case: Case) -> None:
+def test_a_token_in_the_query_is_ignored(target: Target, case: Case) -> None:
     check(target, case)
 
 
@@ -123,7 +123,7 @@ def _in_body(media: str, body: str, target: Target) -> bytes:
     return message("POST", f"{API}/posts", {"Content-Type": media}, body.replace("{}", target.alice.access))
 
 
-# RFC 6750 section 2.2 has tokens in bodies, too; here a body is JSON, and what it holds is known.
+# RFC 6750 section 2.2 also defines tokens in form bodies; here bodies are JSON with known members.
 BODIES = {
     "form": ("application/x-www-form-urlencoded", "access_token={}", 401, "authentication_required"),
     "JSON": ("application/json", '{"access_token": "{}"}', 401, "authentication_required"),

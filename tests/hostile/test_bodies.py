@@ -1,4 +1,4 @@
-"""JSON, Unicode and HTTP framing abused: what parsers read differently is refused by the first of them."""
+"""Abuse of JSON, Unicode and HTTP framing: input that parsers interpret differently is refused."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MIB = 1_048_576
 
 
 def post(name: str, body: str | bytes, expected: tuple[int, str], **options: object) -> Case:
-    """A body for a new post by Bob."""
+    """Return the body of a new post by Bob."""
     return ask(name, "POST /posts", *expected, who="bob", body=body, **options)  # type: ignore[arg-type]
 
 
 def titled(name: str, title: str, expected: tuple[int, str] = INVALID) -> Case:
-    """A new post with this text of JSON for its title."""
+    """Return a case of a new post with this JSON text as its title."""
     return post(name, f'{{"content": "C", "title": {title}}}'.encode("utf-8", "surrogatepass"), expected)
 
 
@@ -173,7 +173,7 @@ NAMES = [
 
 
 def media(name: str, content_type: str, expected: tuple[int, str] = MEDIA, **headers: str) -> Case:
-    """A good body under another media type or coding."""
+    """Return a case of a valid body with another media type or coding."""
     fields = [("Content-Type", content_type), *((n.replace("_", "-"), v) for n, v in headers.items())]
     return ask(name, "POST /posts", *expected, who="bob", body=GOOD, headers=fields)
 
@@ -207,7 +207,7 @@ MEDIA_TYPES = [
 
 
 def coded(name: str, coding: str, body: bytes) -> Case:
-    """A body that is really compressed."""
+    """Return a case of a compressed body."""
     return post(name, body, MEDIA, headers=[("Content-Encoding", coding)])
 
 
@@ -232,12 +232,12 @@ def test_a_body_of_other_values(target: Target, case: Case) -> None:
 
 
 @table([*MEDIA_TYPES, *CODINGS])
-def test_a_body_of_another_kind(target: Target, case: Case) -> None:
+def test_a_body_of_another_media_type(target: Target, case: Case) -> None:
     check(target, case)
 
 
 def framed(name: str, headers: list[tuple[str, str]], body: bytes, expected: tuple[int, str]) -> Case:
-    """Bob's post in another frame: these headers, these bytes."""
+    """Return a case of Bob's post with other framing: these headers and these bytes."""
 
     def build(target: Target) -> bytes:
         fields = [("Authorization", f"Bearer {target.people['bob'].access}"), ("Content-Type", JSON), *headers]
@@ -247,7 +247,7 @@ def framed(name: str, headers: list[tuple[str, str]], body: bytes, expected: tup
 
 
 def chunks(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """A chunked body."""
+    """Return a chunked body."""
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + end
 
 
@@ -255,7 +255,7 @@ CHUNKED = ("Transfer-Encoding", "chunked")
 BODY = GOOD.encode()
 SMUGGLED = b"DELETE /api/v1/posts/1 HTTP/1.1\r\nHost: h\r\n\r\n"
 FRAMES = [
-    # None of these sends its whole body: the answer must not wait for it.
+    # None of these sends its complete body: the response must not wait for the rest.
     framed("2 MiB announced", [("Content-Length", str(2 * MIB))], BODY, LARGE),
     framed("one byte over", [("Content-Length", str(MIB + 1))], BODY, LARGE),
     framed("an exbibyte announced", [("Content-Length", str(2**60))], BODY, LARGE),
@@ -310,12 +310,12 @@ FRAMES = [
 
 
 @table(FRAMES)
-def test_a_body_in_a_lying_frame(target: Target, case: Case) -> None:
+def test_a_body_with_false_framing(target: Target, case: Case) -> None:
     check(target, case)
 
 
-def test_what_follows_a_refused_frame_is_not_served(target: Target) -> None:
-    """A second request behind a first one that lies about its end must not be answered, let alone obeyed."""
+def test_a_request_behind_a_refused_one_is_not_served(target: Target) -> None:
+    """Request smuggling: a second request behind one with false framing must not be carried out."""
     head = [("Authorization", f"Bearer {target.alice.access}"), ("Connection", "keep-alive")]
     first = message("POST", f"{API}/posts", [*head, ("Content-Length", "4"), CHUNKED], b"0\r\n\r\n")
     second = message("DELETE", f"{API}/posts/1", head)
@@ -337,8 +337,8 @@ GOOD_BODIES = [
 
 
 @table(GOOD_BODIES)
-def test_a_strange_body_that_is_all_right(target: Target, case: Case) -> None:
-    """The cases above are refused for the one thing that is wrong with each; markup is stored as sent."""
+def test_an_unusual_body_that_is_valid(target: Target, case: Case) -> None:
+    """Control cases: the cases above are refused only for their one error. Markup is stored as sent."""
     answer = check(target, case)
     if case.name in ("markup", "SQL", "template"):
         sent = json.loads(case.build(target).partition(b"\r\n\r\n")[2])

@@ -1,6 +1,6 @@
-"""Forged, malformed, misplaced and outlived tokens: each tried as an access and as a refresh token.
+"""Forged, malformed, misplaced and expired tokens, each as an access and as a refresh token.
 
-Who forges here knows our secret where it says so: what is then refused is refused for that one thing alone.
+Most are signed with the genuine key, so that each is refused only for the one thing that was changed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ WEAK_KEYS = ["", "secret", "changeme", "your-256-bit-secret", "0" * 32, KEY.uppe
 
 
 def signed(**changes: Any) -> Forge:
-    """The genuine token with other claims, signed with our own key."""
+    """Return the genuine token with other claims, signed with the genuine key."""
     return partial(reissue, **changes)
 
 
 def headed(**headers: Any) -> Forge:
-    """The genuine token with other headers, signed with our own key."""
+    """Return the genuine token with other headers, signed with the genuine key."""
     return partial(reissue, headers=headers)
 
 
 def unsigned(**headers: Any) -> Forge:
-    """The genuine claims with an empty signature."""
+    """Return the genuine claims with an empty signature."""
     return lambda token: reissue(token, headers=headers).rpartition(".")[0] + "."
 
 
 def hashed(algorithm: str, digest: str) -> Forge:
-    """The genuine token, well signed with our key by another algorithm."""
+    """Return the genuine token, signed with the genuine key by another algorithm."""
 
     def forge(token: str) -> str:
         text = reissue(token, headers={"alg": algorithm}).rpartition(".")[0]
@@ -53,12 +53,12 @@ def hashed(algorithm: str, digest: str) -> Forge:
 
 
 def parts(change: Callable[[str, str, str], str]) -> Forge:
-    """The genuine token, its three parts put together in another way."""
+    """Return the three parts of the genuine token, joined in another way."""
     return lambda token: change(*token.split("."))
 
 
 def header_bytes(change: Callable[[bytes], bytes]) -> Forge:
-    """The genuine token with a header of other bytes, signed with our own key."""
+    """Return the genuine token with other bytes as its header, signed with the genuine key."""
 
     def forge(token: str) -> str:
         head = base64.urlsafe_b64decode(token.split(".")[0] + "==")
@@ -68,7 +68,7 @@ def header_bytes(change: Callable[[bytes], bytes]) -> Forge:
 
 
 def claim_bytes(change: Callable[[bytes], bytes]) -> Forge:
-    """The genuine token with a payload of other bytes, signed with our own key."""
+    """Return the genuine token with other bytes as its payload, signed with the genuine key."""
 
     def forge(token: str) -> str:
         head = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))
@@ -78,22 +78,22 @@ def claim_bytes(change: Callable[[bytes], bytes]) -> Forge:
 
 
 def member(text: bytes) -> Callable[[bytes], bytes]:
-    """Put one more member at the end of a JSON object, whatever is in it already."""
+    """Append a member to a JSON object, even if it has one with this name."""
     return lambda data: data[:-1] + b"," + text + b"}"
 
 
 def first(text: bytes) -> Callable[[bytes], bytes]:
-    """Put one more member at the beginning of a JSON object."""
+    """Insert a member at the beginning of a JSON object."""
     return lambda data: b"{" + text + b"," + data[1:]
 
 
 def flip_trailing_bits(token: str) -> str:
-    """Another last character that decodes to the same signature where decoders are lenient."""
+    """Replace the last character by one that lenient decoders decode to the same signature."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
 
 
-# As our own key, taken for a public one: the confusion of RS256 with HS256.
+# Algorithm confusion: a public key of RS256 used as the secret of HS256.
 THUMBPRINT = hashlib.sha256(KEY.encode()).hexdigest()
 OWN_KEY = {"kty": "oct", "k": encoded(KEY.encode()), "alg": "HS256"}
 
@@ -144,7 +144,7 @@ INVALID: dict[str, Forge] = {
     **{f"guessed key {number}": signed(key=key) for number, key in enumerate(WEAK_KEYS)},
     "key hashed": signed(key=THUMBPRINT),
     "header and signature of another token": parts(lambda h, p, s: f"{h}.{encoded({'sub': str(CAROL)})}.{s}"),
-    # Where a key comes from (RFC 8725 section 3.10)
+    # The source of the key (RFC 8725 section 3.10)
     "kid missing": headed(kid=None),
     "kid empty": headed(kid=""),
     "kid unknown": headed(kid="0" * 12),
@@ -176,7 +176,7 @@ INVALID: dict[str, Forge] = {
     "crit empty": headed(crit=[]),
     "crit b64": headed(crit=["b64"], b64=False),
     "crit of a foreign extension": headed(crit=["http://evil.example/"], **{"http://evil.example/": 1}),
-    # What kind it is (RFC 8725 section 3.11)
+    # The type of the token (RFC 8725 section 3.11)
     "typ missing": headed(typ=None),
     "typ JWT": headed(typ="JWT"),
     "typ id": headed(typ="id+jwt"),
@@ -190,7 +190,7 @@ INVALID: dict[str, Forge] = {
     "type claim id": signed(type="id"),
     "type claim both": signed(type=["access", "refresh"]),
     "type claim with NUL": signed(type="access\x00"),
-    # Whose it is
+    # The subject and the session
     "iss another": signed(iss="https://evil.example"),
     "iss missing": signed(without=["iss"]),
     "iss a list": signed(iss=["gatepost"]),
@@ -238,7 +238,7 @@ INVALID: dict[str, Forge] = {
     "fresh missing": signed(without=["fresh"]),
     "fresh text": signed(fresh="true"),
     "fresh a number": signed(fresh=1),
-    # When it is good
+    # The times of validity
     "exp missing": signed(without=["exp"]),
     "exp text": signed(exp="soon"),
     "exp digits as text": signed(exp=str(NOW + HOUR)),
@@ -258,7 +258,7 @@ INVALID: dict[str, Forge] = {
     "nbf text": signed(nbf="now"),
     "nbf digits as text": signed(nbf=str(NOW)),
     "nbf Infinity": signed(nbf=float("inf")),
-    # Several readings of one text
+    # Texts that parsers interpret differently
     "header twice alg": header_bytes(member(b'"alg": "none"')),
     "header alg before": header_bytes(first(b'"alg": "none"')),
     "header twice typ": header_bytes(first(b'"typ": "JWT"')),
@@ -284,7 +284,7 @@ INVALID: dict[str, Forge] = {
     "claims nested": claim_bytes(member(b'"x": ' + b"[" * 2000 + b"]" * 2000)),
     "claims nested without end": claim_bytes(lambda data: b'{"x":' * 500),
     "claims in deflate": lambda token: reissue(token, headers={"zip": "DEF"}),
-    # Other texts of the same bytes
+    # Other encodings of the same bytes
     "padding": lambda token: token + "=",
     "padding in all parts": parts(lambda h, p, s: f"{h}{'=' * (-len(h) % 4)}.{p}{'=' * (-len(p) % 4)}.{s}="),
     "trailing bits": flip_trailing_bits,
@@ -331,19 +331,19 @@ def _with_kid(token: str, change: Callable[[str], str]) -> str:
 
 
 def presented(name: str, forge: Forge, code: str, kind: str) -> Case:
-    """A case of a forged token where its kind belongs."""
+    """Return a case of a forged token in the place for tokens of its type."""
 
     def build(target: Target) -> bytes:
         if kind == "access":
             return message("GET", f"{API}/auth/me", {"Authorization": f"Bearer {forge(target.alice.access)}"})
-        # In the body no grammar of a header stands before the judgement of tokens.
+        # In the body, because there the grammar of the Authorization header does not refuse the token first.
         body = json.dumps({"refresh_token": forge(target.alice.refresh)})
         return message("POST", f"{API}/auth/refresh", {"Content-Type": JSON}, body)
 
     return Case(f"{kind}: {name}", 401, code, build)
 
 
-# A body's token may have 4 kB, and a header no '=' but at its end: there another rule refuses first.
+# Other rules apply first to a token of more than 4 kB in a body, and to one with '=' before its end in the header.
 TOO_LONG = {*("header nested", "claims nested", "claims nested without end"), "sub endless", "exp of 5000 digits"}
 NOT_AS = {"refresh": {*TOO_LONG, "kid huge"}, "access": {"padding in all parts"}}
 CASES = [
@@ -359,14 +359,14 @@ def test_a_forged_token(target: Target, case: Case) -> None:
     check(target, case)
 
 
-def test_genuine_tokens_signed_again_are_taken(target: Target) -> None:
-    """The cases above are refused for the one thing that each changes."""
+def test_genuine_tokens_signed_again_are_accepted(target: Target) -> None:
+    """Control cases: the cases above are refused only for the one thing that each changes."""
     for kind in ("access", "refresh"):
         check(target, Case("genuine", 200, "", presented("genuine", reissue, "", kind).build))
 
 
 def bearer(name: str, request: str, status: int, code: str, token: Forge, kind: str = "access") -> Case:
-    """A case of a token at another place than its own."""
+    """Return a case of a token in a place for another type."""
 
     def build(target: Target) -> bytes:
         text = token(getattr(target.alice, kind))
@@ -379,7 +379,7 @@ def bearer(name: str, request: str, status: int, code: str, token: Forge, kind: 
 MISPLACED = [
     bearer("refresh as access", "GET /auth/me", 401, "token_invalid", str, "refresh"),
     bearer("refresh as access on a write", "POST /posts", 401, "token_invalid", str, "refresh"),
-    bearer("refresh as access where nobody need be known", "GET /posts", 401, "token_invalid", str, "refresh"),
+    bearer("refresh as access on a public route", "GET /posts", 401, "token_invalid", str, "refresh"),
     bearer("access as refresh", "POST /auth/refresh", 401, "token_invalid", str),
     bearer("refresh dressed as access", "GET /auth/me", 401, "token_invalid", headed(typ="at+jwt"), "refresh"),
     bearer("refresh that claims access", "GET /auth/me", 401, "token_invalid", signed(type="access"), "refresh"),
@@ -423,5 +423,5 @@ def test_a_generation_that_is_not_the_newest_ends_the_session(target: Target, ge
 
 
 @pytest.mark.parametrize("gen", ["1", 1.0, True, 0, -1, 2**31, 2**63, 10**40, None, [], {}, "1 OR 1=1"])
-def test_a_generation_that_is_no_count_ends_nothing(target: Target, gen: object) -> None:
+def test_an_invalid_generation_ends_no_session(target: Target, gen: object) -> None:
     check(target, bearer("gen", "POST /auth/refresh", 401, "token_invalid", signed(gen=gen), "refresh"))

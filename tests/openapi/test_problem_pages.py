@@ -1,4 +1,4 @@
-"""GET /problems/{name}: the `type` of every problem leads to a page that explains it."""
+"""GET /problems/{name}: the pages that explain problems, to which the `type` of each problem document refers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.api.errors import KINDS
-from app.openapi.explanations import EXPLANATIONS
+from app.api.errors import PROBLEMS
 from tests.conftest import problem, settings_for
 
-# Tags that HTML closes by itself.
+# Elements without an end tag.
 VOID = {"meta", "link", "br", "input"}
 
 
 @pytest.fixture(scope="module", params=["", "/example"])
 def prefix(request: pytest.FixtureRequest) -> str:
-    """Where all is served."""
+    """SERVICE_PREFIX."""
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def offline(prefix: str) -> FlaskClient:
-    """A client of an application that opens no connection."""
+    """A client of an application without a database connection."""
     return create_app(settings_for("sqlite:////nowhere/gatepost.db", service_prefix=prefix)).test_client()
 
 
 class Outline(HTMLParser):
-    """The tags of a page in their order; fails when they don't close in turn."""
+    """Collects the tags of a page in their order; fails if they are not nested correctly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,17 +46,16 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_every_problem_is_explained_and_nothing_else() -> None:
-    assert EXPLANATIONS.keys() == KINDS.keys()
-    for code, (when, advice) in EXPLANATIONS.items():
-        assert when.endswith("."), code
-        assert advice.endswith("."), code
-    assert len({explanation.when for explanation in EXPLANATIONS.values()}) == len(KINDS)
+def test_every_problem_is_explained() -> None:
+    for code, kind in PROBLEMS.items():
+        assert kind.when.endswith("."), code
+        assert kind.advice.endswith("."), code
+    assert len({kind.when for kind in PROBLEMS.values()}) == len(PROBLEMS)
 
 
-@pytest.mark.parametrize("code", KINDS)
-def test_a_person_finds_the_page_of_each_problem(offline: FlaskClient, prefix: str, code: str) -> None:
-    kind, explanation = KINDS[code], EXPLANATIONS[code]
+@pytest.mark.parametrize("code", PROBLEMS)
+def test_each_problem_has_an_html_page(offline: FlaskClient, prefix: str, code: str) -> None:
+    kind = PROBLEMS[code]
     response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (response.status_code, response.mimetype) == (200, "text/html")
     assert "Accept" in response.headers["Vary"]
@@ -74,11 +72,11 @@ def test_a_person_finds_the_page_of_each_problem(offline: FlaskClient, prefix: s
     ]
     assert not {"script", "form", "img", "iframe"} & {*outline.seen}
     shown = unescape(re.sub(r"<[^>]+>", "", response.text.partition("<main>")[2]))
-    for text in (kind.title, str(kind.status), code, explanation.when, explanation.advice, '"request_id"'):
+    for text in (kind.title, str(kind.status), code, kind.when, kind.advice, '"request_id"'):
         assert text in shown, text
 
 
-def test_the_page_may_do_nothing_but_show_its_style(offline: FlaskClient, prefix: str) -> None:
+def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, prefix: str) -> None:
     from base64 import b64encode
     from hashlib import sha256
 
@@ -90,18 +88,18 @@ def test_the_page_may_do_nothing_but_show_its_style(offline: FlaskClient, prefix
     assert {*rules[2:]} == {"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"}
 
 
-@pytest.mark.parametrize("code", KINDS)
-def test_a_program_gets_the_same_as_json(offline: FlaskClient, prefix: str, code: str) -> None:
+@pytest.mark.parametrize("code", PROBLEMS)
+def test_each_problem_is_explained_in_json(offline: FlaskClient, prefix: str, code: str) -> None:
     path = f"{prefix}/problems/{code.replace('_', '-')}"
     response = offline.get(path, headers={"Accept": "application/json"})
     assert response.mimetype == "application/json"
-    told = response.get_json()
-    assert (told["type"], told["code"], told["status"]) == (path, code, KINDS[code].status)
-    assert told["example"]["type"] == path
-    assert ("errors" in told["example"]) == (code == "validation_error")
+    explained = response.get_json()
+    assert (explained["type"], explained["code"], explained["status"]) == (path, code, PROBLEMS[code].status)
+    assert explained["example"]["type"] == path
+    assert ("errors" in explained["example"]) == (code == "validation_error")
 
 
-def test_the_type_of_a_real_problem_leads_there(client: FlaskClient) -> None:
+def test_the_type_of_a_real_problem_is_the_path_of_its_page(client: FlaskClient) -> None:
     for refused in (client.get("/nowhere"), client.post("/api/v1/posts"), client.get("/health?surprise=1")):
         page = client.get(refused.get_json()["type"])
         assert page.status_code == 200

@@ -1,4 +1,4 @@
-"""Entity tags: a list of tags holds a tag or it does not (RFC 9110 section 13), and a tag is for one representation."""
+"""Properties of entity tags: the comparison with lists of tags (RFC 9110 section 13), and the tags of resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMAS = st.sampled_from([",", ", ", " ,", ",\t", ", ,", ",,"])
 
 
 def holds(header: str, etag: str) -> tuple[bool, bool]:
-    """Whether If-None-Match with this text holds the tag, and whether If-Match does."""
+    """Return whether If-None-Match with this text matches the tag, and whether If-Match does."""
     with PLAIN.test_request_context(environ_overrides={"HTTP_IF_NONE_MATCH": header}):
         weakly = is_unchanged(etag)
     with PLAIN.test_request_context(environ_overrides={"HTTP_IF_MATCH": header}):
@@ -36,7 +36,7 @@ def holds(header: str, etag: str) -> tuple[bool, bool]:
 
 @examples(200)
 @given(st.lists(MARKED.filter(lambda tag: " " not in tag[1]), min_size=1, max_size=5), st.data())
-def test_a_list_holds_the_tags_that_are_in_it(tags: list[tuple[str, str]], data: st.DataObject) -> None:
+def test_a_list_matches_the_tags_that_it_contains(tags: list[tuple[str, str]], data: st.DataObject) -> None:
     header = data.draw(st.sampled_from(["", " ", "\t", ", "])) + "".join(
         f'{mark}"{opaque}"{data.draw(COMMAS)}' for mark, opaque in tags
     )
@@ -49,7 +49,7 @@ def test_a_list_holds_the_tags_that_are_in_it(tags: list[tuple[str, str]], data:
 
 @examples(200)
 @given(st.text(st.sampled_from('W/"*, ab\\\x80é')), st.binary(max_size=3))
-def test_whatever_stands_there_does_not_match_a_tag_that_does_not(header: str, body: bytes) -> None:
+def test_other_text_does_not_match_a_tag(header: str, body: bytes) -> None:
     etag = etag_of(body)
     everything = header.strip() == "*"
     assert holds(header, etag) == (everything, everything)
@@ -74,7 +74,7 @@ CHANGES = st.fixed_dictionaries(
 
 @examples(15)
 @given(st.lists(st.tuples(CHANGES, st.integers(0, 3)), min_size=1, max_size=6))
-def test_a_write_is_done_if_its_tag_is_that_of_the_present_representation(
+def test_a_write_succeeds_if_its_tag_is_that_of_the_current_representation(
     alice: Person, steps: list[tuple[dict[str, Any], int]]
 ) -> None:
     created = alice.post("/posts", json={"title": "One", "content": "Text"})
@@ -88,7 +88,7 @@ def test_a_write_is_done_if_its_tag_is_that_of_the_present_representation(
             assert response.status_code == 200
             tags.append(response.headers["ETag"])
             body = response.get_json()
-            # One tag, one representation, for as long as the resource lives.
+            # During the life of the resource each tag belongs to one representation.
             assert seen.setdefault(tags[-1], body) == body
             assert [known for known, shown in seen.items() if shown == body] == [tags[-1]]
         else:

@@ -1,4 +1,4 @@
-"""Email addresses: one account however an address is spelt, and no text that breaks the field."""
+"""Properties of email addresses: one account for all spellings of an address, and no text that causes an error."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ ADDRESSES = st.builds("{}@{}".format, LOCAL_PARTS, DOMAINS)
 
 
 def composed(text: str) -> str:
-    """NFC. Case is folded only after it: U+0345 is a mark, with a place among marks, that folds to a letter."""
+    """Return the text in NFC. Case is folded afterwards, because U+0345, a combining mark, folds to a letter."""
     return unicodedata.normalize("NFC", text)
 
 
-# Ways to write the same text otherwise, as keyboards, systems and attackers do.
+# Other spellings of the same text, as keyboards, systems and attackers produce them.
 SPELLINGS: list[Callable[[str], str]] = [
     composed,
     lambda text: unicodedata.normalize("NFD", text),
     lambda text: composed(text).casefold(),
     lambda text: unicodedata.normalize("NFD", composed(text).casefold()),
-    # Not every letter has a capital that is its own alone: the small dotless i and the long s have not.
+    # Some letters share their capital with another letter: the dotless i and the long s.
     lambda text: "".join(c.upper() if c.upper().casefold() == c.casefold() else c for c in composed(text)),
 ]
 NEAR_ADDRESSES = st.text(st.sampled_from(LETTERS + '@@@..<>()[]"\\ ,;:\x00\n\u202e\ud800'), max_size=30)
 
 
 def load(value: Any) -> str | None:
-    """The address that the field makes of a value, or None."""
+    """Return the address that the field deserializes, or None if it refuses the value."""
     try:
         return str(FIELD.deserialize(value))
     except ValidationError:
@@ -67,7 +67,7 @@ def test_folding_is_done_once_and_ignores_case_and_composition(text: str) -> Non
 @given(st.text() | NEAR_ADDRESSES | st.builds("{}@{}".format, st.text(), DOMAINS) | st.integers() | st.none())
 @example("a@" + "b." * 126 + "com")
 @example("a@xn--0000h.com")
-def test_no_value_breaks_the_field(value: Any) -> None:
+def test_no_value_causes_an_exception(value: Any) -> None:
     address = load(value)
     if address is not None:
         assert 3 <= len(address) <= MAX_EMAIL
@@ -78,7 +78,7 @@ def test_no_value_breaks_the_field(value: Any) -> None:
 
 @examples(200)
 @given(ADDRESSES)
-def test_an_address_that_was_taken_is_taken_again_unchanged(text: str) -> None:
+def test_an_accepted_address_is_accepted_again_unchanged(text: str) -> None:
     address = load(text)
     assume(address is not None)
     assert load(address) == address

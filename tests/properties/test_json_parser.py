@@ -1,4 +1,4 @@
-"""The JSON reader against its definition, against another parser, and against bytes that are no JSON at all."""
+"""Properties of the JSON parser: compared with its specification and another parser, and with arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.properties.examples import examples
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=12)
-# What a document is made of, in any order, so that most are nearly JSON.
+# Parts of JSON documents in any order, so that most of the examples are almost JSON.
 WORDS = """null true false "a" "a": "\\u0061": \\ud800 "\\uD83D\\uDE00" 1e999 NaN Infinity - 0x1 99999999999999999999 é
 \ufeff {"a":1,"a":2}"""
 PIECES = st.sampled_from([*WORDS.split(), *'{}[],:"\\ \n\t0123456789.eE+-/u']).map(str.encode)
@@ -29,7 +29,7 @@ SPACES = st.text(" \t\n\r", max_size=3)
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """A document with any spacing, and characters as they are or escaped."""
+    """Write a document with any white space, and with its characters literal or escaped."""
     value = draw(VALUES)
     text = json.dumps(value, ensure_ascii=draw(st.booleans()), indent=draw(st.none() | st.integers(0, 3)))
     return (draw(SPACES) + text + draw(SPACES)).encode()
@@ -37,7 +37,7 @@ def documents(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A document with a stretch of it replaced by something else."""
+    """Return a document with a part of it replaced by other bytes."""
     data = draw(documents())
     start = draw(st.integers(0, len(data)))
     end = draw(st.integers(start, min(start + 4, len(data))))
@@ -48,7 +48,7 @@ ANY_BYTES = st.binary(max_size=40) | st.lists(PIECES, max_size=14).map(b"".join)
 
 
 def is_same(ours: Any, theirs: Any) -> bool:
-    """Whether two parsers read the same; the other one has floats for what 64 bits can't hold."""
+    """Return whether two parsers agree; the other one returns floats for integers of more than 64 bits."""
     if isinstance(ours, dict):
         return (
             isinstance(theirs, dict) and ours.keys() == theirs.keys() and all(is_same(ours[k], theirs[k]) for k in ours)
@@ -61,7 +61,7 @@ def is_same(ours: Any, theirs: Any) -> bool:
 
 
 def is_encodable(value: Any) -> bool:
-    """Whether no text in it has a lone surrogate. The reader lets those pass, and the fields of every schema don't."""
+    """Return whether no string has a lone surrogate. The parser accepts those; the fields of schemas refuse them."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -71,9 +71,9 @@ def is_encodable(value: Any) -> bool:
 
 @examples(150)
 @given(VALUES, st.booleans())
-def test_what_a_document_says_is_read(value: Any, is_ascii: bool) -> None:
+def test_a_document_is_parsed_to_its_value(value: Any, is_ascii: bool) -> None:
     read = parse_json(json.dumps(value, ensure_ascii=is_ascii).encode())
-    # Not only equal: 1 is not 1.0, nor True.
+    # Equality is not enough: 1 == 1.0 == True.
     assert json.dumps(read) == json.dumps(value)
 
 
@@ -82,7 +82,7 @@ def test_what_a_document_says_is_read(value: Any, is_ascii: bool) -> None:
 @example(b'{"a": "\\ud800"}')
 @example(b"1e999")
 @example(b"[-0]")
-def test_any_bytes_are_read_as_another_parser_does_or_refused(data: bytes) -> None:
+def test_any_bytes_are_parsed_as_by_another_parser_or_refused(data: bytes) -> None:
     try:
         ours = parse_json(data)
     except MalformedRequest:
@@ -93,14 +93,14 @@ def test_any_bytes_are_read_as_another_parser_does_or_refused(data: bytes) -> No
         assert ours is MalformedRequest or not is_encodable(ours)
         return
     if ours is MalformedRequest:
-        # Stricter only in what the contract names, of which these bytes are too short for depth and digits.
+        # Of the contract's reasons for a stricter parser, only this one applies to so few bytes.
         assert has_repeated_name(data)
         return
     assert is_same(ours, theirs)
 
 
 def has_repeated_name(data: bytes) -> bool:
-    """Whether an object in a document has a name twice."""
+    """Return whether an object in a document has a duplicate name."""
     seen: list[bool] = []
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -126,7 +126,7 @@ WRAPPERS = st.lists(
 
 
 def wrapped(value: str, wrappers: list[str]) -> bytes:
-    """A value inside of arrays and objects."""
+    """Return a value nested in arrays and objects."""
     for wrapper in wrappers:
         head, _, tail = wrapper.rpartition("{}")
         value = head.replace("{{", "{").replace("}}", "}") + value + tail.replace("}}", "}")
@@ -135,7 +135,7 @@ def wrapped(value: str, wrappers: list[str]) -> bytes:
 
 @examples(100)
 @given(st.dictionaries(TEXT, SCALARS, min_size=1, max_size=4), WRAPPERS, st.data())
-def test_a_name_that_stands_twice_is_refused_however_it_is_spelt(
+def test_a_duplicate_name_is_refused_in_any_spelling(
     members: dict[str, Any], wrappers: list[str], data: st.DataObject
 ) -> None:
     name = data.draw(st.sampled_from(sorted(members)))
@@ -165,7 +165,7 @@ def test_the_depth_is_that_of_brackets_outside_of_strings(depth: int, data: st.D
 
 @examples(100)
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=8))
-def test_a_query_string_holds_what_was_put_in(pairs: list[tuple[str, str]]) -> None:
+def test_a_query_string_is_parsed_to_its_parameters(pairs: list[tuple[str, str]]) -> None:
     encoded = urlencode(pairs, quote_via=quote).encode()
     names = [name for name, _ in pairs]
     if len(set(names)) == len(names):
@@ -178,7 +178,7 @@ def test_a_query_string_holds_what_was_put_in(pairs: list[tuple[str, str]]) -> N
 
 @examples(200)
 @given(st.binary(max_size=60) | st.text("&=%+a0;é", max_size=250).map(str.encode))
-def test_any_query_string_is_read_or_refused(data: bytes) -> None:
+def test_any_query_string_is_parsed_or_refused(data: bytes) -> None:
     try:
         values = parse_query(data)
     except (MalformedRequest, ValidationFailed):
@@ -189,7 +189,7 @@ def test_any_query_string_is_read_or_refused(data: bytes) -> None:
 
 @examples(60)
 @given(ANY_BYTES)
-def test_no_body_breaks_the_server(alice: Person, data: bytes) -> None:
+def test_no_body_causes_a_500(alice: Person, data: bytes) -> None:
     response = alice.patch(f"/users/{alice.id}", data=data, content_type="application/json")
     assert response.status_code in (200, 400, 422), response.text
 
@@ -200,7 +200,7 @@ LONG_TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_
 @examples(40)
 @given(LONG_TEXT)
 @example("\u2028\U0001f9ff\u202e")
-def test_text_comes_back_as_it_was_sent(alice: Person, client: FlaskClient, bio: str) -> None:
+def test_text_is_returned_as_it_was_sent(alice: Person, client: FlaskClient, bio: str) -> None:
     changed = alice.patch(f"/users/{alice.id}", json={"bio": bio})
     assert changed.status_code == 200, changed.text
     assert client.get(f"{API}/users/{alice.id}").get_json()["bio"] == bio
@@ -208,7 +208,7 @@ def test_text_comes_back_as_it_was_sent(alice: Person, client: FlaskClient, bio:
 
 @examples(30)
 @given(st.dictionaries(st.sampled_from(["name", "bio", "role", "is_active", "id", "email"]) | TEXT, VALUES))
-def test_no_json_stands_in_for_a_profile(bob: Person, changes: dict[str, Any]) -> None:
+def test_other_json_is_refused_as_a_profile(bob: Person, changes: dict[str, Any]) -> None:
     before = bob.get("/auth/me").get_json()
     response = bob.patch(f"/users/{bob.id}", json=changes)
     after = bob.get("/auth/me").get_json()

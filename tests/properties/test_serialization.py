@@ -1,4 +1,4 @@
-"""What a compiled dump writes is what Marshmallow's `dump` says, for every schema of an answer."""
+"""Compiled schemas return the same as Marshmallow's `dump`, for the schema of every response."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.properties.examples import examples
 SESSION = SessionView()
 ZONES = st.sampled_from([UTC, timezone(timedelta(0)), timezone(timedelta(hours=5, minutes=30))])
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=ZONES)  # noqa: DTZ001 - the zone is added
-# What a driver may give for a column, and what it won't: the words of the schema decide, not its types.
+# Values that drivers return for columns, and others: the result must not depend on the types of the values.
 VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
 
 
 def names_in(schema: Schema) -> dict[str, fields.Field[Any]]:
-    """The attributes that a schema reads, with their fields."""
+    """Return the attributes that a schema reads, with their fields."""
     found: dict[str, fields.Field[Any]] = {}
     for name, field in schema.dump_fields.items():
         if isinstance(field, Inline):
@@ -39,7 +39,7 @@ def names_in(schema: Schema) -> dict[str, fields.Field[Any]]:
 
 
 def value_of(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
-    """Any value that such a field may be given."""
+    """Return a strategy of the values that a field of this kind can get."""
     if isinstance(field, Timestamp):
         return st.none() | TIMES | TIMES.map(lambda time: time.replace(microsecond=0))
     if isinstance(field, fields.Integer):
@@ -50,22 +50,22 @@ def value_of(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("schema", [POST, PUBLIC_USER, PRIVATE_USER, SESSION, AUDIT_EVENT, OWN_EVENT], ids=repr)
 @examples(60)
 @given(data=st.data())
-def test_it_writes_what_the_schema_says(schema: Schema, data: st.DataObject) -> None:
+def test_a_compiled_schema_returns_the_same_as_dump(schema: Schema, data: st.DataObject) -> None:
     row = SimpleNamespace(**{name: data.draw(value_of(field), name) for name, field in names_in(schema).items()})
     assert as_json(compiled(schema)(row)) == orjson.dumps(schema.dump(row))
 
 
-def test_the_schemas_of_answers_are_compiled() -> None:
-    """Or the property would hold of `dump` itself."""
+def test_the_schemas_of_responses_are_compiled() -> None:
+    """Otherwise the test above would compare `dump` with itself."""
     for kind in (PostView, PublicUser, PrivateUser, SessionView):
         schema = kind()
-        # Marshmallow notes things in a schema that has dumped.
+        # Marshmallow changes the state of a schema when it dumps.
         schema.dump({})
         assert compiled(schema) != schema.dump
 
 
 class Odd(OutputSchema):
-    """A schema that does what only Marshmallow can."""
+    """A schema that the compiler does not support."""
 
     id = Identifier()
     shout = fields.String(attribute="name")
@@ -75,10 +75,10 @@ class Odd(OutputSchema):
         return data | {"shout": data["shout"].upper()}
 
 
-def test_what_is_not_understood_is_left_to_the_schema() -> None:
+def test_an_unsupported_schema_is_left_to_marshmallow() -> None:
     assert compiled(Odd())(SimpleNamespace(id=1, name="a")) == {"id": 1, "shout": "A"}
 
 
-def test_missing_attributes_are_left_out_and_items_come_first() -> None:
+def test_missing_attributes_are_omitted_and_items_are_preferred() -> None:
     assert compiled(PUBLIC_USER)(SimpleNamespace(id=1)) == {"id": 1}
     assert compiled(PUBLIC_USER)({"id": 2, "name": "Ada"}) == {"id": 2, "name": "Ada"}

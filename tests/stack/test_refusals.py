@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.errors import KINDS
+from app.api.errors import PROBLEMS
 from app.api.middleware.headers import SECURITY_HEADERS
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, Answer, Application, Seen, call, send
@@ -32,7 +32,7 @@ def nginx(lasting_front: Front) -> NginxServer:
 
 def check(answer: Answer, status: int, code: str, prefix: str = "") -> None:
     """Hold a refusal to the contract: the document, and the headers of every answer."""
-    kind = KINDS[code]
+    kind = PROBLEMS[code]
     assert answer.status == status == kind.status
     assert answer.only("Content-Type") == "application/problem+json"
     assert answer.json() == {
@@ -229,7 +229,7 @@ TEXTS = re.findall(r"^        ([a-z-]+) '(\"title\".*)';$", CONFIGURATION, re.MU
 def test_the_words_are_those_of_the_one_table(slug: str, members: str) -> None:
     members = members.replace("\\'", "'")
     code = slug.replace("-", "_")
-    kind = KINDS[code]
+    kind = PROBLEMS[code]
     assert members == f'"title":"{kind.title}","code":"{code}","detail":"{kind.detail}"'
     assert re.search(rf"^        ({kind.status}|default) {slug};$", CONFIGURATION, re.MULTILINE)
 

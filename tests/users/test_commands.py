@@ -18,7 +18,7 @@ from app.users.service import create_user, find_by_email, update_user
 from tests.conftest import API, PASSWORD, Cast, Person, problem
 
 NEW = ["users", "create-admin", "--email", "dora@example.com", "--name", "Dora"]
-LAST_ADMIN = "Error: The last active administrator can't be lost: make another one first.\n"
+LAST_ADMIN = "Error: The last active administrator cannot be removed: make another user an administrator first.\n"
 
 
 def run(app: Flask, *arguments: str, typed: str | bytes = "") -> Result:

@@ -12,10 +12,11 @@ from gunicorn.http import errors as http
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.api.errors import HeadersTooLarge, InternalError, MalformedRequest, Problem, UriTooLong, problem_document
+from app.api.middleware.headers import SECURITY_HEADERS
 
 
 class ProblemWorker(ThreadWorker):
-    """Answers what gunicorn refuses before the application sees it, and what escaped from the application."""
+    """gunicorn's threaded worker; its error responses, for invalid HTTP for example, are problem documents."""
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Write the problem document of an error to a connection that gunicorn then closes."""
@@ -24,17 +25,23 @@ class ProblemWorker(ThreadWorker):
         log("Request refused by the server: %s", type(exc).__name__)
         document = problem_document(problem, uuid.uuid4().hex)
         body = json.dumps(document).encode()
-        head = (
-            f"HTTP/1.1 {document['status']} {document['title']}\r\nConnection: close\r\nCache-Control: no-store\r\n"
-            f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
-            f"X-Content-Type-Options: nosniff\r\nX-Request-ID: {document['request_id']}\r\n\r\n"
-        )
+        headers = {
+            "Connection": "close",
+            "Cache-Control": "no-store",
+            "Content-Type": "application/problem+json",
+            "Content-Length": str(len(body)),
+            "X-Request-ID": document["request_id"],
+            "Vary": "Origin",
+            **problem.headers(),
+            **SECURITY_HEADERS,
+        }
+        lines = [f"HTTP/1.1 {problem.status} {problem.title}", *(f"{name}: {value}" for name, value in headers.items())]
         with contextlib.suppress(OSError):
-            client.sendall(head.encode() + body)
+            client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
 
 def find_problem(error: BaseException) -> Problem:
-    """Return the problem for an error of gunicorn's parser: any that is not about the request is internal."""
+    """Return the problem for an exception that gunicorn has caught."""
     if isinstance(error, http.LimitRequestLine):
         return UriTooLong()
     if isinstance(error, http.LimitRequestHeaders):

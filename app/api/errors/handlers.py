@@ -1,11 +1,8 @@
-"""Every exception becomes a problem document here, whoever raised it.
-
-Owns the translation of Werkzeug's, the database drivers' and unknown exceptions. What a problem says is in
-app/api/errors/__init__.py.
-"""
+"""Flask error handlers: they turn every exception of a request into a problem response."""
 
 from __future__ import annotations
 
+import json
 import logging
 
 import orjson
@@ -41,7 +38,7 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def init_app(app: Flask) -> None:
-    """Answer every exception of the application as a problem."""
+    """Register the error handlers: for problems, Werkzeug's HTTP errors, database errors and all other exceptions."""
     app.register_error_handler(Problem, respond)
     app.register_error_handler(HTTPException, _respond_to_werkzeug)
     app.register_error_handler(SQLAlchemyError, _respond_to_database)
@@ -49,26 +46,20 @@ def init_app(app: Flask) -> None:
 
 
 def respond(problem: Problem) -> Response:
-    """Return the answer that tells a client of a problem (RFC 9457)."""
+    """Return the response for a problem (RFC 9457), and note its code for the metrics and the log."""
     g.problem = problem.code
     prefix = g.get("service_prefix", "")
     document = problem_document(problem, g.request_id, prefix)
     headers = {"Cache-Control": "no-store", **problem.headers()}
-    return Response(_dump(document), problem.kind.status, headers, mimetype=PROBLEM_JSON)
+    return Response(_dump(document), problem.status, headers, mimetype=PROBLEM_JSON)
 
 
 def _dump(document: dict[str, object]) -> bytes:
     try:
         return orjson.dumps(document)
     except TypeError:
-        # A field name as sent may hold a lone surrogate, which only an escape can carry.
-        return _escaped(document)
-
-
-def _escaped(document: dict[str, object]) -> bytes:
-    import json
-
-    return json.dumps(document).encode("ascii")
+        # A field name as sent may contain a lone surrogate. UTF-8 cannot encode it, a JSON escape can.
+        return json.dumps(document).encode("ascii")
 
 
 def _respond_to_werkzeug(error: HTTPException) -> Response:
@@ -86,8 +77,8 @@ def _respond_to_werkzeug(error: HTTPException) -> Response:
 def _respond_to_database(error: SQLAlchemyError) -> Response:
     if not is_unavailable(error):
         return _respond_to_bug(error)
-    # No stack trace: during an outage each request would write one. The driver's text may hold values: its class
-    # and SQLSTATE say enough.
+    # Without the stack trace, which every request would log during an outage. Without the driver's message, which may
+    # contain values of rows; the exception class and the SQLSTATE identify the cause.
     cause = getattr(error, "orig", None) or error
     log.warning(
         "database unavailable",

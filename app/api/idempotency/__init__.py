@@ -1,1 +1,1 @@
-"""Idempotency-Key: the first response to a request is kept and given again to retries."""
+"""Idempotency-Key: the response to the first request with a key is stored and returned to repeated requests."""

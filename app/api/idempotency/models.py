@@ -11,7 +11,7 @@ from app.database import Base, Id, UtcDateTime
 
 
 class KeptAnswer(Base):
-    """The first answer to a request with a key, and the fingerprint that tells a retry from another request."""
+    """The response to the first request with a key, and a hash of that request to compare repeated ones with."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (UniqueConstraint("user_id", "key"), {"sqlite_autoincrement": True})

@@ -1,7 +1,4 @@
-"""What every request passes on its way in and out: its id, the limit, the headers of every answer, its line in the log.
-
-Must not know any feature.
-"""
+"""Middleware: the steps before each endpoint, and the headers, metrics and log entry of each response."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from werkzeug.datastructures import MIMEAccept
 
 from app.api.errors import NotAcceptable
 from app.api.middleware.headers import request_id_of, security_headers
+from app.api.middleware.queue_time import require_short_queue_time
 from app.api.responses import empty
 from app.components import components_of
-from app.observability import instrumentation as measures
-from app.observability import logs
+from app.observability import instrumentation, logs
 from app.security.rate_limits import LimitName, Window
 from app.security.rate_limits.addresses import address_key
 from app.settings import Settings
@@ -25,55 +22,57 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Probes must get their answer however busy the address they come from is.
-UNLIMITED_PATHS = frozenset({"/health", "/health/ready", "/metrics"})
+# These paths have no rate limit and no queue time limit: a probe that is refused would report the service as down.
+PROBE_PATHS = frozenset({"/health", "/health/ready", "/metrics"})
 Headers = list[tuple[str, str]]
 Step = Callable[[], None]
 
 
 class RequestMiddleware:
-    """The way into Flask and out of it, as WSGI has it: each header costs Flask and Werkzeug five times as much.
+    """WSGI middleware around Flask: adds the headers of every response, and writes its metrics and log entry.
 
-    Inside of it `g` has the request's id, the prefix of the service and, once counted, the window of the limit.
+    At this level a header costs a fifth of what it costs in Flask and Werkzeug. The values come from `flask.g`, where
+    the steps before the endpoint store them: `request_id` and, if the request was counted, the rate limit's `window`.
     """
 
-    def __init__(self, inside: WSGIApplication) -> None:
-        self._inside = inside
+    def __init__(self, wsgi_app: WSGIApplication) -> None:
+        self._wsgi_app = wsgi_app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Let a request in, and see to it that its answer has what every answer has."""
+        """Process one request (PEP 3333)."""
         started = time.perf_counter()
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-            # Flask's context is there until its answer is on the way.
-            self._leave(environ["werkzeug.request"], int(status[:3]), headers, started)
+            # Flask's contexts are still active here.
+            self._finish(environ["werkzeug.request"], int(status[:3]), headers, started)
             return start_response(status, headers, exc_info)
 
-        with measures.in_flight():
-            return self._inside(environ, start)
+        with instrumentation.in_flight():
+            return self._wsgi_app(environ, start)
 
-    def _leave(self, request: Request, status: int, headers: Headers, started: float) -> None:
+    def _finish(self, request: Request, status: int, headers: Headers, started: float) -> None:
         context: Any = g._get_current_object()
         add_headers(headers, context.request_id, request.scheme, context.get("window"))
         seconds = time.perf_counter() - started
         problem = context.get("problem")
-        measures.count(request, status, seconds, problem)
+        instrumentation.count(request, status, seconds, problem)
         logs.write_request(request, status, seconds, problem, context.get("caller"))
 
 
 def add_headers(headers: Headers, request_id: str, scheme: str, window: Window | None) -> None:
-    """Add what is not there yet: an answer that needs another policy than every other brings it."""
+    """Add the headers of every response, except those that the response has already with a value of its own."""
     names = {name.lower() for name, _ in headers}
     headers.append(("X-Request-ID", request_id))
     if "cache-control" not in names:
         headers.append(("Cache-Control", "no-store"))
     headers += [(name, value) for name, value in security_headers(scheme).items() if name.lower() not in names]
-    # A refusal by another limit tells of that one.
+    # A response that was refused by another limit has the headers of that limit.
     if window is not None and "x-ratelimit-limit" not in names:
         headers.append(("X-RateLimit-Limit", str(window.limit)))
         headers.append(("X-RateLimit-Remaining", str(window.remaining)))
         headers.append(("X-RateLimit-Reset", str(window.reset_seconds)))
-    # Also where no Origin came, or a cache would give that answer to a page that needs the headers of CORS.
+    # Without an Origin in the request too: otherwise a cache could give that response, which has no CORS headers, to a
+    # page of another origin.
     if "vary" not in names:
         headers.append(("Vary", "Origin"))
         return
@@ -82,20 +81,26 @@ def add_headers(headers: Headers, request_id: str, scheme: str, window: Window |
 
 
 def init_app(app: Flask, settings: Settings, *, steps: Sequence[Step]) -> None:
-    """Run what every request passes before its endpoint, in this order, and wrap the WSGI application.
+    """Run the steps before each endpoint, in the order below, and wrap the WSGI application.
 
-    `steps` are those of features; each takes no arguments, and raises a Problem to refuse the request.
+    `steps` are those of features: functions without arguments that raise a Problem to refuse the request.
     """
     limits = components_of(app).rate_limits
+    prefix = settings.service_prefix
+    # Only a trusted proxy sets X-Request-Start; clients could write anything into it.
+    max_queue_ms = settings.max_queue_ms if settings.trusted_proxies else 0
 
     @app.before_request
-    def prepare_request() -> Response | None:
-        _set_context(settings.service_prefix)
-        environ = request.environ
-        if environ["REQUEST_METHOD"] == "OPTIONS":
-            # A preflight succeeds on any path: the browser must see the request itself fail, with a 404 for example.
-            return empty() if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ else None
-        if is_limited(request.path.removeprefix(settings.service_prefix)):
+    def run_steps() -> Response | None:
+        g.service_prefix = prefix
+        g.request_id = request_id_of(request.environ.get("HTTP_X_REQUEST_ID"))
+        if request.environ["REQUEST_METHOD"] == "OPTIONS":
+            # A preflight succeeds on every path and in every state, so that the browser shows the page the response
+            # to the request itself, such as a 404 or a 503, and not a CORS error.
+            return empty() if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ else None
+        if is_limited(request.path.removeprefix(prefix)):
+            if max_queue_ms:
+                require_short_queue_time(max_queue_ms)
             g.window = limits.hit(LimitName.DEFAULT, address_key(request.remote_addr or ""))
             _require_json_accepted()
         for step in steps:
@@ -105,17 +110,13 @@ def init_app(app: Flask, settings: Settings, *, steps: Sequence[Step]) -> None:
     app.wsgi_app = RequestMiddleware(app.wsgi_app)  # type: ignore[method-assign]
 
 
-def _set_context(prefix: str) -> None:
-    g.service_prefix = prefix
-    g.request_id = request_id_of(request.environ.get("HTTP_X_REQUEST_ID"))
-
-
 def _require_json_accepted() -> None:
-    """Raise NotAcceptable when Accept rules out JSON (RFC 9110 section 12.5.1)."""
+    """Raise NotAcceptable if the Accept header excludes JSON (RFC 9110 section 12.5.1)."""
     accept = request.environ.get("HTTP_ACCEPT")
     if not accept or accept == "*/*" or accept == "application/json" or not must_accept_json(request.path):
         return
-    # Without parameters, or 'application/json; charset=utf-8' would rule JSON out; and only what is a media range.
+    # Parameters are ignored, because 'application/json; charset=utf-8' must not exclude JSON; so are items that are no
+    # media range.
     ranges = [(value.partition(";")[0], quality) for value, quality in request.accept_mimetypes if "/" in value]
     accepted = MIMEAccept(ranges)
     if len(accepted) and not accepted.quality("application/json") and not accepted.quality("application/problem+json"):
@@ -123,10 +124,10 @@ def _require_json_accepted() -> None:
 
 
 def is_limited(path: str) -> bool:
-    """Whether calls of this path, given without the prefix, are counted."""
-    return path not in UNLIMITED_PATHS
+    """Return whether the rate limit and the queue time limit apply to a path, given without SERVICE_PREFIX."""
+    return path not in PROBE_PATHS
 
 
 def must_accept_json(path: str) -> bool:
-    """Whether a client that takes no JSON is refused: outside of the API some answers are for browsers."""
+    """Return whether a request to this path must accept JSON: outside of the API some responses are HTML."""
     return "/api/" in path

@@ -1,6 +1,6 @@
-"""Which pages of other origins may ask, and read the answers: those of CORS_ORIGINS (the Fetch standard).
+"""CORS: lets pages of the origins in CORS_ORIGINS call the API (the Fetch standard).
 
-`Vary: Origin` is on every response and is added by the middleware.
+Every response has `Vary: Origin`, which app/api/middleware/__init__.py adds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ PREFLIGHT_SECONDS = 600
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Answer preflights, and put the headers on every answer to a page of another origin."""
+    """Add the CORS headers to every response, preflights included, to a page of another origin."""
     rules = {
-        "origins": [_exactly(origin) for origin in settings.cors_origins],
+        "origins": [_exact_pattern(origin) for origin in settings.cors_origins],
         "methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
         "allow_headers": [
             "Authorization",
@@ -38,18 +38,21 @@ def init_app(app: Flask, settings: Settings) -> None:
     options = get_cors_options(app, rules)
 
     @app.after_request
-    def allow(response: Response) -> Response:
-        # The extension itself would do a good deal for each request before it sees that nobody asks.
+    def add_cors_headers(response: Response) -> Response:
+        # Flask-CORS itself does more work per request before it checks this.
         if "HTTP_ORIGIN" not in request.environ:
             return response
         set_cors_headers(response, options)
-        # Not by the extension, which would let the origins that a `*` admits use a visitor's cookie too.
+        # Flask-CORS would allow credentials for any origin that `*` matches, and so any site to use a visitor's cookie.
         allowed = response.headers.get("Access-Control-Allow-Origin")
         if allowed is not None and allowed != "*" and allowed in settings.cors_origins:
             response.headers["Access-Control-Allow-Credentials"] = "true"
         return response
 
 
-def _exactly(origin: str) -> re.Pattern[str]:
-    """A pattern of this origin alone. As text it would match in any case, and http://[::1] would be a pattern."""
+def _exact_pattern(origin: str) -> re.Pattern[str]:
+    """Return a pattern that matches this origin only.
+
+    Flask-CORS compares strings without regard to case, and takes http://[::1] for a regular expression.
+    """
     return re.compile(r"(?!null\Z)" if origin == "*" else re.escape(origin) + r"\Z")
