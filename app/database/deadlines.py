@@ -20,6 +20,10 @@ ESTABLISHED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STAT
 _thread = threading.local()
 
 
+class DatabaseOutage(psycopg2.OperationalError):
+    """The circuit breaker is open: the server exceeded a deadline and has not responded since."""
+
+
 class DeadlineExceeded(psycopg2.OperationalError):
     """The server sent nothing before the client's deadline."""
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from app.database.circuit_breaker import CircuitBreaker
-from app.database.deadlines import bounded_connection
+from app.database.deadlines import DatabaseOutage, DeadlineExceeded, bounded_connection
 from app.observability import metrics
 from app.settings import Settings
 
 # The client's deadline is this much longer than the server's statement_timeout. Normally the server ends a statement,
 # and the connection stays usable; the client's deadline applies only if the server is frozen or unreachable.
 CLIENT_SLACK_SECONDS = 0.15
+# Between two attempts to reach a database that does not respond. The attempts themselves take up to a second.
+PROBE_PAUSE_SECONDS = 0.05
 # Connections are replaced at this age, so that memory which PostgreSQL caches for a connection is freed.
 POOL_RECYCLE_SECONDS = 1800
 # Ends a transaction whose client is gone or stuck, and so releases its locks. Requests are much shorter.
@@ -112,20 +116,43 @@ def install_engine_events(engine: Engine, settings: Settings) -> None:
 
 
 def install_circuit_breaker(engine: Engine) -> Callable[[BaseException], None]:
-    """Let a circuit breaker guard the connections of `engine`.
+    """Let a circuit breaker guard the connections of `engine` to PostgreSQL.
 
-    Returns the function that reports it the errors of statements that run without the engine's events.
+    An exceeded deadline opens it; any response of the server, even a refusal, closes it. Returns the function that
+    reports it the errors of statements that run without the engine's events.
     """
-    breaker = CircuitBreaker()
-    event.listen(engine, "do_connect", breaker.connect)
-    event.listen(engine, "handle_error", lambda context: breaker.record_error(context.original_exception))
+    # How to connect, from the latest attempt: the probe does the same.
+    latest: list[Callable[[], Any]] = []
+
+    def probe() -> None:
+        try:
+            latest[-1]().close()
+        except DeadlineExceeded:
+            raise
+        except psycopg2.Error:
+            return
+
+    breaker = CircuitBreaker("database", probe, retry_seconds=PROBE_PAUSE_SECONDS)
+
+    def connect(dialect: Dialect, record: Any, arguments: Any, options: Any) -> Any:
+        latest[:] = [partial(dialect.connect, *arguments, **options)]
+        if not breaker.is_closed():
+            raise DatabaseOutage("no response from the database since an earlier deadline")
+        return latest[-1]()
+
+    def report(error: BaseException | None) -> None:
+        if isinstance(error, DeadlineExceeded):
+            breaker.open(error)
 
     def reject_suspect(connection: Any, record: Any, proxy: Any) -> None:
-        if breaker.is_suspect(connection):
+        # A statement on a connection from before the outage could wait for another deadline.
+        if not breaker.is_closed() and connection.opened_at < breaker.opened_at:
             raise DisconnectionError("the database stopped responding after this connection was established")
 
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "handle_error", lambda context: report(context.original_exception))
     event.listen(engine, "checkout", reject_suspect)
-    return breaker.record_error
+    return report
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

@@ -26,6 +26,7 @@ from tests.faults.outage import (
     fill_pools,
     held,
     held_post,
+    wait_until_served,
 )
 from tests.support.services import LOOPBACK
 from tests.support.services.gatepost import GatepostServer
@@ -79,7 +80,7 @@ def test_down_and_up_again(visitor: Visitor, database: PostgresServer) -> None:
     assert_refused(all_at_once(visitor, 4))
     assert_alive_but_unready(visitor.arena)
     database.start()
-    assert_served(on_every_worker(visitor.arena.server, visitor.write))
+    assert_served(on_every_worker(visitor.arena.server, lambda: wait_until_served(visitor.write)))
     assert_served(each(visitor))
     assert_ready(visitor.arena)
 
@@ -121,7 +122,7 @@ def test_frozen(visitor: Visitor, database: PostgresServer) -> None:
             assert_alive_but_unready(visitor.arena)
             assert_refused(each(visitor))
             assert_refused(all_at_once(visitor, 3))
-    assert_served(on_every_worker(visitor.arena.server, visitor.write))
+    assert_served(on_every_worker(visitor.arena.server, lambda: wait_until_served(visitor.write)))
     assert_served(all_at_once(visitor))
     assert_ready(visitor.arena)
 
@@ -141,7 +142,7 @@ def test_killed_while_frozen(visitor: Visitor, database: PostgresServer) -> None
         database.process.kill()
     assert_refused(each(visitor))
     database.start()
-    assert_served(on_every_worker(visitor.arena.server, visitor.look))
+    assert_served(on_every_worker(visitor.arena.server, lambda: wait_until_served(visitor.look)))
 
 
 def test_probes_of_a_frozen_database_do_not_wait_for_each_other(arena: Arena, database: PostgresServer) -> None:
@@ -197,7 +198,7 @@ def test_too_few_connections_for_slow_requests(serve: Serve, database_url: str) 
         causes = set(re.findall(r"\bcause\W+(\w+)", visitor.arena.server.log_text()))
         assert causes >= {"LockNotAvailable", "TimeoutError"}
         assert_ready(visitor.arena)
-    assert_served(on_every_worker(visitor.arena.server, visitor.edit))
+    assert_served(on_every_worker(visitor.arena.server, lambda: wait_until_served(visitor.edit)))
 
 
 @contextmanager
@@ -228,7 +229,7 @@ def test_a_connection_attempt_without_a_response(visitor: Visitor, database: Pos
         assert_alive_but_unready(visitor.arena)
         assert_refused(each(visitor))
     database.start()
-    assert_served(on_every_worker(visitor.arena.server, visitor.write))
+    assert_served(on_every_worker(visitor.arena.server, lambda: wait_until_served(visitor.write)))
     assert_served(each(visitor))
 
 
@@ -238,6 +239,6 @@ def test_a_start_without_a_database(serve: Serve, database: PostgresServer, data
     assert_refused([arena.call("GET", "/posts")])
     assert_alive_but_unready(arena)
     database.start()
-    assert_served(on_every_worker(arena.server, lambda: arena.call("GET", "/posts")))
+    assert_served(on_every_worker(arena.server, lambda: wait_until_served(lambda: arena.call("GET", "/posts"))))
     assert_ready(arena)
     assert_served(each(Visitor(arena)))

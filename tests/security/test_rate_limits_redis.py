@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -166,11 +165,11 @@ def test_only_the_first_calls_wait_for_a_frozen_redis(
             thread.start()
         for thread in threads:
             thread.join()
-        assert 1 <= len(callers) <= 4
+        assert 1 <= callers.count("caller") <= 4
         # Later calls do not wait, not even those that find a probe due: a thread of the breaker waits.
         callers.clear()
         wait_until(lambda: hits(limits, 1) == 1 and len(callers) >= 2)
-        assert set(callers) == {"circuit-breaker-probe"}
+        assert set(callers) == {"redis-probe"}
         assert len(warnings_in(caplog)) == 1
     finally:
         server.thaw()
@@ -188,17 +187,14 @@ def test_a_call_waits_for_a_frozen_redis_no_longer_than_the_timeout(make: MakeLi
         server.thaw()
 
 
-def test_after_a_thaw_redis_is_used_again(
-    make: MakeLimits, server: RedisServer, client: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="app")
+def test_after_a_thaw_redis_is_used_again(make: MakeLimits, server: RedisServer, client: redis.Redis) -> None:
     limits = make()
     server.freeze()
     try:
         limits.hit(LimitName.DEFAULT, ADDRESS)
     finally:
         server.thaw()
-    wait_until(lambda: hits(limits, 1) == 1 and "works again" in caplog.text)
+    wait_until(lambda: limits.redis_state() == "ok")
     client.flushall()
     limits.hit(LimitName.DEFAULT, ADDRESS)
     assert len(keys_in(client)) == 1

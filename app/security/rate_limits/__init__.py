@@ -1,6 +1,6 @@
 """Rate limits: counts attempts for each limit and key in fixed windows, and refuses those beyond the limit.
 
-Does not import Flask: callers turn a Window into headers.
+Callers turn a Window into headers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 from limits import parse
 
 from app.api.errors import RateLimited
+from app.database.circuit_breaker import CircuitBreaker
 from app.observability import metrics
 from app.security.keyed_hashes import service_secrets
-from app.security.rate_limits.circuit_breaker import CircuitBreaker
 from app.security.rate_limits.database_storage import DatabaseStorage
 from app.security.rate_limits.memory_storage import MemoryStorage
 from app.security.rate_limits.storage import Count, CounterStorage, CounterWindow
@@ -134,7 +134,7 @@ class RateLimits:
                 try:
                     return operation(storage)
                 except Exception as error:  # noqa: BLE001 - no error of Redis or its client may fail a request
-                    breaker.record_failure(error)
+                    breaker.open(error)
         return operation(self._memory if name is LimitName.DEFAULT else self._database)
 
 
@@ -144,10 +144,9 @@ def _connect_redis(url: str) -> tuple[CounterStorage, CircuitBreaker]:
 
     storage = RedisStorage(url)
     # A write, because a Redis that is full or forbids scripts still answers PING.
-    breaker = CircuitBreaker(
-        "The Redis of the rate limits", REDIS_RETRY_SECONDS, lambda: storage.increment([CounterWindow("probe", 1)])
+    return storage, CircuitBreaker(
+        "redis", lambda: storage.increment([CounterWindow("probe", 1)]), retry_seconds=REDIS_RETRY_SECONDS
     )
-    return storage, breaker
 
 
 @dataclass(frozen=True, slots=True)
