@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.site import Site
 from tests.conftest import PATIENT, migrate
@@ -18,6 +18,7 @@ from tools import javascript, services
 BUILD_SECONDS = 300
 # The limit of each wait for an element. Long enough for a busy machine.
 TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
 ACCESS_SECONDS = 3
 # Without these flags Chromium sends requests of its own in the background.
 FLAGS = (

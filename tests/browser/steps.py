@@ -116,7 +116,7 @@ def write_from_outside(api: GatepostServer, titles: list[str]) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """Save screenshots for a phone and a desktop. Check accessibility, and that the page does not scroll horizontally."""
+    """Save screenshots for a phone and a desktop. Check accessibility, and that there is no horizontal scrolling."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.evaluate(f"{NOTICES}.hidden = true")
     for size in (PHONE, DESKTOP):
