@@ -19,7 +19,8 @@ BUILD_SECONDS = 300
 # The limit of each wait for an element. Long enough for a busy machine.
 TIMEOUT_MS = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
-ACCESS_SECONDS = 3
+# Long enough that a token is still valid when a request arrives, on a busy machine too.
+ACCESS_SECONDS = 6
 # Without these flags Chromium sends requests of its own in the background.
 FLAGS = (
     "--disable-gpu",
