@@ -1,4 +1,4 @@
-"""Clients that send requests in threads while a test stops or replaces servers."""
+"""Clients that work, each in a thread of its own, while a test does something to what serves them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CLIENTS = 4
 
 
 class Crowd(ABC):
-    """Clients that send requests until `end` is called, and the statuses of their responses."""
+    """Clients that work until they are told to end, and what they were told meanwhile."""
 
     def __init__(self) -> None:
         self.statuses: Counter[tuple[str, int]] = Counter()
@@ -20,11 +20,11 @@ class Crowd(ABC):
             thread.start()
 
     def end(self) -> None:
-        """Stop the clients after their current requests."""
+        """Let the clients finish what they have begun."""
         self.over.set()
         for thread in self._threads:
             thread.join()
 
     @abstractmethod
     def work_as(self, number: int) -> None:
-        """Send the requests of one client until `over` is set."""
+        """Do what the client of this number does, until it is over."""
