@@ -4,9 +4,9 @@ export default defineConfig({
   test: {
     globalSetup: "test/server.ts",
     include: ["test/**/*.test.ts"],
-    // They share one service, and one of them shuts it for maintenance.
+    // The tests share one service, and one test switches on its maintenance mode.
     fileParallelism: false,
-    // A busy machine must make these slow rather than red.
+    // Long enough for a busy machine.
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -1,4 +1,4 @@
-"""Accounts.
+"""Create the users table.
 
 Revision ID: 0001
 Revises:
@@ -19,7 +19,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def ordered_string(length: int) -> sa.String:
-    """A string that sorts by code point on every server."""
+    """Return a string type that sorts by code point on both databases."""
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 

@@ -1,4 +1,4 @@
-"""Sessions: one row a login.
+"""Create the sessions table, with one row for each login.
 
 Revision ID: 0002
 Revises: 0001
@@ -44,5 +44,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the sessions table, with its indexes: everyone is signed out."""
+    """Drop the sessions table, with its indexes. This signs all users out."""
     op.drop_table("sessions")

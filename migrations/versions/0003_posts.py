@@ -1,4 +1,4 @@
-"""Posts, with an index for each order a list can have.
+"""Create the posts table, with an index for each sort order of a list.
 
 Revision ID: 0003
 Revises: 0002

@@ -1,4 +1,4 @@
-"""Kept answers of requests with an Idempotency-Key.
+"""Create the idempotency_keys table: stored responses to requests with an Idempotency-Key.
 
 Revision ID: 0004
 Revises: 0003

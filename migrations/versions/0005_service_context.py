@@ -1,4 +1,4 @@
-"""The maintenance switch.
+"""Create the service_context table: the maintenance mode.
 
 Revision ID: 0005
 Revises: 0004
@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the service_context table, which has one row or none."""
+    """Create the service_context table, which has at most one row."""
     op.create_table(
         "service_context",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the service_context table: maintenance is off."""
+    """Drop the service_context table. Maintenance mode is off then."""
     op.drop_table("service_context")

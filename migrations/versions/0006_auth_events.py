@@ -1,4 +1,4 @@
-"""The audit log.
+"""Create the auth_events table: the audit log.
 
 Revision ID: 0006
 Revises: 0005
@@ -16,8 +16,8 @@ depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-# Against mistakes, not against who owns the table. A later migration that copies the table on SQLite ("batch") must
-# make the trigger anew. Deleting stays allowed: old events are pruned.
+# The trigger prevents mistakes; the owner of the table can drop it. A later migration that copies the table on SQLite
+# (batch mode) must create the trigger again. DELETE is allowed, because old events are pruned.
 REFUSE_ON_SQLITE = """
 CREATE TRIGGER auth_events_append_only BEFORE UPDATE ON auth_events
 BEGIN
@@ -38,7 +38,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION auth_events_append_only()
 
 
 def upgrade() -> None:
-    """Create the auth_events table, which takes new rows and no changes."""
+    """Create the auth_events table, which accepts new rows and no changes."""
     op.create_table(
         "auth_events",
         sa.Column("id", ID, nullable=False),
@@ -70,7 +70,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the auth_events table, with its trigger: the history is lost."""
+    """Drop the auth_events table, with its trigger. This deletes the history."""
     op.drop_table("auth_events")
     if op.get_context().dialect.name != "sqlite":
         op.execute("DROP FUNCTION auth_events_append_only()")

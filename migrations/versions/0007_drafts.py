@@ -1,4 +1,4 @@
-"""An author's drafts in each order, without a look at what is published.
+"""Add indexes for the lists of an author's drafts.
 
 Revision ID: 0007
 Revises: 0006
@@ -19,7 +19,7 @@ DRAFTS = sa.text("status = 'draft'")
 
 
 def upgrade() -> None:
-    """Create the indexes, which hold the drafts alone."""
+    """Create partial indexes that contain only drafts."""
     for key in SORT_KEYS:
         op.create_index(
             op.f(f"ix_posts_author_id_status_{key}_id"),
@@ -27,7 +27,7 @@ def upgrade() -> None:
             ["author_id", "status", key, "id"],
             postgresql_where=DRAFTS,
             sqlite_where=DRAFTS,
-            # On a big table it may have been made by hand before, concurrently, which keeps nobody from writing.
+            # For a large table an operator may have created it before with CONCURRENTLY, which does not block writes.
             if_not_exists=True,
         )
 

@@ -1,4 +1,4 @@
-"""What browser tests need: Chromium, the built app served as files, and the API behind it on an origin of its own."""
+"""Fixtures of the browser tests: Chromium, a web server with the built example app, and the API on another origin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.site import Site
 from tests.conftest import PATIENT, migrate
@@ -16,10 +16,12 @@ from tests.support.services.gatepost import GatepostServer
 from tools import javascript, services
 
 BUILD_SECONDS = 300
-# On a busy machine a test waits; a page that is wrong stays wrong.
-PATIENCE_MS = 30_000
-ACCESS_SECONDS = 3
-# Chromium looks for its maker's services in the background otherwise.
+# The limit of each wait for an element. Long enough for a busy machine.
+TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
+# Long enough that a token is still valid when a request arrives, on a busy machine too.
+ACCESS_SECONDS = 6
+# Without these flags Chromium sends requests of its own in the background.
 FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -32,29 +34,29 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """The origin of the app; its files come once they are built."""
+    """A web server for the app, whose folder is empty at first."""
     with Site() as site:
         yield site
 
 
 @pytest.fixture(scope="session")
 def api(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatepostServer]:
-    """The API, whose access tokens live for seconds and which lets the app's origin alone call it."""
+    """The API, with access tokens that expire after a few seconds. Only the origin of the app may call it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('browser') / 'gatepost.db'}"
     migrate(url)
     environment = {
         "DATABASE_URL": url,
         "RATELIMIT_ENABLED": "false",
         "CORS_ORIGINS": site.origin,
-        "HASTY_ACCESS_SECONDS": str(ACCESS_SECONDS),
+        "ACCESS_TOKEN_SECONDS": str(ACCESS_SECONDS),
     }
-    with GatepostServer({**PATIENT, **environment}, "tests.support.hasty:app") as server:
+    with GatepostServer({**PATIENT, **environment}, "tests.support.short_tokens:app") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def app(site: Site, api: GatepostServer) -> Site:
-    """The built app, served beside the client it is made with."""
+    """The web server with the built app, and the client beside it."""
     build(site, api, "examples/spa")
     build(site, api, "clients/typescript", folder="client")
     shutil.copy(Path(__file__).with_name("tab.html"), site.folder / "app")
@@ -62,7 +64,7 @@ def app(site: Site, api: GatepostServer) -> Site:
 
 
 def build(site: Site, api: GatepostServer, workspace: str, *, folder: str = "", **environment: str) -> None:
-    """Build a workspace into a folder of the site, for this API."""
+    """Build a workspace into a folder of the web server, for this API."""
     try:
         npm = javascript.find_npm()
     except javascript.NodeMissing as error:
@@ -77,11 +79,11 @@ def build(site: Site, api: GatepostServer, workspace: str, *, folder: str = "", 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """The installed Chromium."""
     program = services.locate("chromium")
     if program is None:
         skip_or_fail(ServiceMissing(services.COMPONENTS["chromium"].advice))
-    # Not for longer than a module: while it is there, an event loop runs in this thread.
+    # With the scope of a module, because Playwright runs an event loop in this thread until it is closed.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program.path, args=list(FLAGS))
         yield browser
@@ -90,20 +92,20 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A browser that nobody has used, the size of a desk."""
+    """A new browser profile, with the window size of a desktop."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 800},
         locale="en-GB",
         reduced_motion="reduce",
     )
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     yield context
     context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext, app: Site) -> Page:
-    """A tab with the app in it."""
+    """A tab with the app."""
     page = context.new_page()
     page.goto(app.url)
     return page

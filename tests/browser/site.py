@@ -1,4 +1,4 @@
-"""A server of files: the origin that the app comes from."""
+"""A static web server for the example app."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.support.services import LOOPBACK
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Site:
-    """Serves `folder`/app on a free port; a context manager."""
+    """Serves `folder`/app on a free port. A context manager."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._is_own = folder is None
@@ -41,7 +41,7 @@ class Site:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as a browser sends them."""
+        """The origin, as in the Origin header."""
         return f"http://{LOOPBACK}:{self._server.server_port}"
 
     @property

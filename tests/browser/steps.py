@@ -1,4 +1,4 @@
-"""What people do in the app, and what they see then."""
+"""Steps of the browser tests: actions of a user, and checks of what the app shows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.conftest import API, PASSWORD, ROOT
 from tests.support.services.gatepost import GatepostServer
 
 SCREENSHOTS = ROOT / "var" / "screenshots"
-# Judges a page by the Web Content Accessibility Guidelines, contrast included.
+# Checks a page by the Web Content Accessibility Guidelines.
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 NOTICES = "document.querySelector('.notices')"
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 _numbers = itertools.count(1)
 
 
 def new_email() -> str:
-    """An address that nobody has signed up with."""
+    """Return a new email address."""
     return f"maria-{os.getpid()}-{next(_numbers)}@example.com"
 
 
@@ -40,7 +40,7 @@ def sign_up(page: Page, name: str = "Maria Lindqvist") -> str:
 
 
 def sign_in(page: Page, email: str) -> None:
-    """Sign in, from wherever there is a form for it or a link to one."""
+    """Sign in, with the form on the page or through its link to the form."""
     if page.get_by_role("form", name="Sign in").count() == 0:
         page.get_by_role("link", name="Sign in").first.click()
     form = page.get_by_role("form", name="Sign in")
@@ -52,7 +52,7 @@ def sign_in(page: Page, email: str) -> None:
 
 def write(page: Page, title: str, text: str, button: str = "Publish") -> None:
     """Write a post and send it."""
-    page.get_by_role("button", name="Write something…").click()
+    page.get_by_role("button", name="Write a post…").click()
     form = page.get_by_role("form", name="New post")
     form.get_by_label("Title").fill(title)
     form.get_by_label("Text").fill(text)
@@ -60,13 +60,13 @@ def write(page: Page, title: str, text: str, button: str = "Publish") -> None:
 
 
 def publish(page: Page, title: str, text: str = "Some text.") -> None:
-    """Publish a post and see it among the others."""
+    """Publish a post and check that the list shows it."""
     write(page, title, text)
     expect(page.get_by_role("link", name=title)).to_be_visible()
 
 
 def edit(page: Page, title: str, text: str) -> None:
-    """Change the post that is shown."""
+    """Edit the post on the page."""
     page.get_by_role("button", name="Edit").click()
     form = page.get_by_role("form", name="Edit post")
     form.get_by_label("Title").fill(title)
@@ -75,25 +75,25 @@ def edit(page: Page, title: str, text: str) -> None:
 
 
 def visit(page: Page, name: str) -> None:
-    """Go to a page by its link and see its heading."""
+    """Open a page by its link and check its heading."""
     page.get_by_role("navigation").get_by_role("link", name=name).click()
     expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
 
 
 def notice(page: Page, text: str) -> None:
-    """Be told something."""
+    """Check that a notice with this text is shown."""
     expect(page.get_by_role("log").get_by_text(text).last).to_be_visible()
 
 
 def stored_session(page: Page) -> dict[str, Any]:
-    """What the browser keeps of the session."""
+    """Return the session record that the browser stores."""
     record = page.evaluate("JSON.parse(Object.values(localStorage)[0])")
     assert isinstance(record, dict)
     return record
 
 
 def call(api: GatepostServer, method: str, path: str, token: str = "", body: object = None) -> Any:
-    """Call the API from outside of the browser, and return the JSON of a success."""
+    """Call the API without a browser, and return the JSON of a successful response."""
     request = urllib.request.Request(api.url + API + path, method=method)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
@@ -105,21 +105,21 @@ def call(api: GatepostServer, method: str, path: str, token: str = "", body: obj
 
 
 def write_from_outside(api: GatepostServer, titles: list[str]) -> None:
-    """Publish posts as somebody else, without a browser."""
+    """Publish posts as another user, without a browser."""
     person = {"email": new_email(), "password": PASSWORD}
     call(api, "POST", "/auth/register", body={**person, "name": "A busy writer"})
     for start in range(0, len(titles), 5):
-        # Here a token lives for seconds.
+        # Access tokens expire after a few seconds here.
         token = call(api, "POST", "/auth/login", body=person)["access_token"]
         for title in titles[start : start + 5]:
             call(api, "POST", "/posts", token, {"title": title, "content": "…"})
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep what a phone and a desk show; neither has to be scrolled sideways, and nobody is shut out."""
+    """Save screenshots for a phone and a desktop. Check accessibility, and that there is no horizontal scrolling."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.evaluate(f"{NOTICES}.hidden = true")
-    for size in (PHONE, DESK):
+    for size in (PHONE, DESKTOP):
         page.set_viewport_size({"width": size["width"], "height": size["height"]})
         path = SCREENSHOTS / f"{name}-{size['width']}.png"
         page.screenshot(path=path, animations="disabled")

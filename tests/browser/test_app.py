@@ -1,4 +1,4 @@
-"""What people do in the example app."""
+"""The example app: signing up, posts, drafts, conflicts, lists, keyboard use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_from_sign_up_to_sign_out(page: Page) -> None:
     form.get_by_label("Name").fill("M")
     form.get_by_label("Email").fill("maria")
     form.get_by_role("button", name="Sign up").click()
-    # The errors are on the fields, and the first of them has the focus.
+    # The errors are shown beside the fields, and the first invalid field has the focus.
     expect(form.get_by_label("Name")).to_be_focused()
     expect(form.get_by_label("Email")).to_have_accessible_description("Not a valid email address.")
     expect(form.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
@@ -76,7 +76,7 @@ def test_from_sign_up_to_sign_out(page: Page) -> None:
 def test_a_draft_is_kept_and_published(page: Page) -> None:
     steps.sign_up(page)
     steps.write(page, "Half a thought", "To be", "Save as draft")
-    steps.notice(page, "Kept among your drafts.")
+    steps.notice(page, "Saved as a draft.")
     expect(page.get_by_role("link", name="Half a thought")).to_have_count(0)
     steps.visit(page, "Drafts")
     steps.picture(page, "drafts")
@@ -88,7 +88,7 @@ def test_a_draft_is_kept_and_published(page: Page) -> None:
     expect(page.get_by_role("link", name="A whole thought")).to_be_visible()
 
 
-def test_a_refused_post_comes_back_into_the_form(page: Page) -> None:
+def test_a_refused_post_is_shown_in_the_form_again(page: Page) -> None:
     steps.sign_up(page)
     steps.write(page, "", "A text without a title, which is not lost.")
     form = page.get_by_role("form", name="New post")
@@ -99,7 +99,7 @@ def test_a_refused_post_comes_back_into_the_form(page: Page) -> None:
     expect(page.get_by_role("link", name="Now with a title")).to_be_visible()
 
 
-def test_who_was_slower_chooses_between_both_versions(page: Page, context: BrowserContext) -> None:
+def test_a_conflict_offers_both_versions(page: Page, context: BrowserContext) -> None:
     steps.sign_up(page)
     steps.publish(page, "Our plan", "Version one.")
     page.get_by_role("link", name="Our plan").click()
@@ -112,31 +112,31 @@ def test_who_was_slower_chooses_between_both_versions(page: Page, context: Brows
     form = page.get_by_role("form", name="Edit post")
     form.get_by_label("Text").fill("Version two, from this tab.")
     form.get_by_role("button", name="Save").click()
-    theirs = page.get_by_role("region", name="The version that is saved")
+    theirs = page.get_by_role("region", name="Saved version")
     expect(theirs.get_by_text("Version two, from the other tab.")).to_be_visible()
     expect(page.get_by_role("region", name="Your version").get_by_text("Version two, from this tab.")).to_be_visible()
     steps.picture(page, "conflict")
-    page.get_by_role("button", name="Save mine").click()
+    page.get_by_role("button", name="Save my version").click()
     steps.notice(page, "Saved.")
     other.reload()
     expect(other.get_by_text("Version two, from this tab.")).to_be_visible()
 
 
-def test_the_list_grows_as_it_is_read(page: Page, api: GatepostServer) -> None:
+def test_scrolling_loads_the_next_page(page: Page, api: GatepostServer) -> None:
     titles = [f"Number {number}, {steps.new_email()}" for number in range(1, 46)]
     steps.write_from_outside(api, titles)
     page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_role("link", name=titles[-1])).to_be_visible()
     assert page.get_by_role("article").count() < len(titles)
     for _ in range(len(titles)):
-        if page.get_by_text("That is all.").count():
+        if page.get_by_text("No more posts.").count():
             break
         page.mouse.wheel(0, 4000)
         page.wait_for_timeout(100)
-    expect(page.get_by_text("That is all.")).to_be_visible()
+    expect(page.get_by_text("No more posts.")).to_be_visible()
     seen = [text for text in page.get_by_role("article").get_by_role("link").all_inner_texts() if text in titles]
     assert seen == titles[::-1]
-    # Back from a post the list is where it was left.
+    # After returning from a post, the list has its former scroll position.
     before = page.evaluate("scrollY")
     assert before > 0
     page.get_by_role("link", name=titles[0], exact=True).click()
@@ -145,8 +145,8 @@ def test_the_list_grows_as_it_is_read(page: Page, api: GatepostServer) -> None:
     expect(page.get_by_role("link", name=titles[0], exact=True)).to_be_in_viewport()
 
 
-def test_it_can_be_used_without_a_mouse(page: Page) -> None:
-    # A key that comes before the page does is lost.
+def test_the_app_can_be_used_without_a_mouse(page: Page) -> None:
+    # A key that is pressed before the page is rendered is lost.
     expect(page.get_by_role("link", name="Sign up").first).to_be_visible()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -158,7 +158,7 @@ def test_it_can_be_used_without_a_mouse(page: Page) -> None:
         page.keyboard.type(text)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    page.get_by_role("button", name="Write something…").press("Enter")
+    page.get_by_role("button", name="Write a post…").press("Enter")
     expect(page.get_by_role("form", name="New post").get_by_label("Title")).to_be_focused()
     page.keyboard.type("By keyboard alone")
     page.keyboard.press("Tab")
@@ -166,13 +166,13 @@ def test_it_can_be_used_without_a_mouse(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="By keyboard alone")).to_be_visible()
-    expect(page.get_by_role("button", name="Write something…")).to_be_focused()
+    expect(page.get_by_role("button", name="Write a post…")).to_be_focused()
 
 
-def test_a_page_for_members_asks_who_is_there(page: Page, app: Site) -> None:
+def test_pages_that_need_a_session_and_missing_pages(page: Page, app: Site) -> None:
     page.goto(f"{app.url}#/devices")
     expect(page.get_by_text("Sign in to see this page.")).to_be_visible()
     page.goto(f"{app.url}#/nowhere")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     page.goto(f"{app.url}#/posts/999999999")
-    expect(page.get_by_role("heading", name="This post is not there")).to_be_visible()
+    expect(page.get_by_role("heading", name="Post not found")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The app with the refresh token in a cookie that no script can read."""
+"""The app with the refresh token in an HttpOnly cookie."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def url(app: Site, api: GatepostServer) -> str:
-    """Where the app is that was built for cookies."""
+    """The address of the app that was built for cookies."""
     build(app, api, "examples/spa", folder="cookie", VITE_TRANSPORT="cookie")
     return f"{app.url}cookie/"
 
 
-def test_the_refresh_token_is_out_of_reach_of_scripts(context: BrowserContext, url: str) -> None:
+def test_scripts_cannot_read_the_refresh_token(context: BrowserContext, url: str) -> None:
     page, other = context.new_page(), context.new_page()
     page.goto(url)
     email = steps.sign_up(page)
@@ -28,7 +28,7 @@ def test_the_refresh_token_is_out_of_reach_of_scripts(context: BrowserContext, u
     (cookie,) = context.cookies()
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
     assert page.evaluate("document.cookie") == ""
-    # Each page that is opened refreshes, in turn with the others.
+    # Each page refreshes when it is opened; a lock serializes this.
     other.goto(url)
     for tab in (page, other, page, other):
         tab.reload()

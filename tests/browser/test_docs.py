@@ -1,4 +1,4 @@
-"""The page at /docs in a real browser: under its policy, without a network, it signs in and makes authorised calls."""
+"""/docs in a browser: its security policy, requests to no other origin, signing in and authorized calls."""
 
 from __future__ import annotations
 
@@ -7,71 +7,71 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
-from tests.browser.conftest import ACCESS_SECONDS, PATIENCE_MS
+from tests.browser.conftest import ACCESS_SECONDS, TIMEOUT_MS
 from tests.conftest import PASSWORD
 from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 
 
-class Told:
-    """What the page complained of, and where it went."""
+class PageLog:
+    """The errors that a page logs, and the origins of its requests."""
 
     def __init__(self, page: Page) -> None:
         self.errors: list[str] = []
         self.origins: set[str] = set()
-        page.on("console", self._hear)
+        page.on("console", self._record_error)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", self._see)
+        page.on("request", self._record_origin)
 
-    def _hear(self, message: ConsoleMessage) -> None:
-        # A 401 that a call was answered with is told here too.
+    def _record_error(self, message: ConsoleMessage) -> None:
+        # The browser logs every 4xx response as an error; the tests cause some on purpose.
         if message.type == "error" and "the server responded with a status of 4" not in message.text:
             self.errors.append(message.text)
 
-    def _see(self, request: Request) -> None:
+    def _record_origin(self, request: Request) -> None:
         if not request.url.startswith("data:"):
             self.origins.add("/".join(request.url.split("/")[:3]))
 
 
 @pytest.fixture
-def told(page: Page) -> Told:
-    """What the page tells, from its beginning."""
-    return Told(page)
+def page_log(page: Page) -> PageLog:
+    """The log of the page, from its start."""
+    return PageLog(page)
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab; errors of its scripts are the test's."""
+    """A new tab."""
     page = context.new_page()
     yield page
     page.close()
 
 
 def operation(page: Page, name: str) -> Locator:
-    """The block of an operation, opened."""
+    """Open the block of an operation and return it."""
     block = page.locator(f"[id$='-{name}']")
     block.locator(".opblock-summary-control").click()
     return block
 
 
 def execute(block: Locator, status: int) -> Locator:
-    """Make the call and return what is shown of its answer."""
+    """Execute the operation and return the element with its response."""
     block.get_by_role("button", name="Execute").click()
     live = block.locator(".live-responses-table")
-    expect(live.locator("tbody .response-col_status").first).to_contain_text(str(status), timeout=PATIENCE_MS)
+    expect(live.locator("tbody .response-col_status").first).to_contain_text(str(status), timeout=TIMEOUT_MS)
     return live
 
 
 def register(page: Page, api: GatepostServer, email: str) -> None:
-    """Make an account by the operation of the document."""
+    """Register by executing the operation of the page."""
     block = operation(page, "register")
     block.locator("textarea").fill(f'{{"email": "{email}", "name": "Maria", "password": "{PASSWORD}"}}')
     execute(block, 201)
     expect(page.locator("#user-name")).to_have_text("Maria")
 
 
-def test_a_newcomer_registers_calls_and_stays_signed_in(page: Page, told: Told, api: GatepostServer) -> None:
+def test_a_new_user_registers_and_stays_signed_in(page: Page, page_log: PageLog, api: GatepostServer) -> None:
     page.goto(api.url + "/docs")
     me = operation(page, "get_me")
     execute(me, 401)
@@ -79,17 +79,17 @@ def test_a_newcomer_registers_calls_and_stays_signed_in(page: Page, told: Told, 
     expect(execute(me, 200)).to_contain_text("maria@example.com")
     page.reload()
     expect(page.locator("#user-name")).to_have_text("Maria")
-    # Longer than an access token lives here: the page must have refreshed it by itself.
+    # Longer than the lifetime of an access token: the page must have refreshed it.
     page.wait_for_timeout(ACCESS_SECONDS * 1000 + 500)
     expect(execute(operation(page, "get_me"), 200)).to_contain_text("maria@example.com")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("form", name="Sign in")).to_be_visible()
     execute(page.locator("[id$='-get_me']"), 401)
-    assert told.errors == []
-    assert told.origins == {api.url}
+    assert page_log.errors == []
+    assert page_log.origins == {api.url}
 
 
-def test_the_form_signs_in_and_tells_what_is_wrong(page: Page, told: Told, api: GatepostServer) -> None:
+def test_the_form_signs_in_and_reports_errors(page: Page, page_log: PageLog, api: GatepostServer) -> None:
     page.goto(api.url + "/docs")
     register(page, api, "otto@example.com")
     page.get_by_role("button", name="Sign out").click()
@@ -103,5 +103,5 @@ def test_the_form_signs_in_and_tells_what_is_wrong(page: Page, told: Told, api: 
     expect(page.locator("#user-name")).to_have_text("Maria")
     post = operation(page, "create_post")
     expect(execute(post, 201)).to_contain_text("published")
-    assert told.errors == []
-    assert told.origins == {api.url}
+    assert page_log.errors == []
+    assert page_log.origins == {api.url}

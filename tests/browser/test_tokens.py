@@ -1,4 +1,4 @@
-"""Tokens in a real browser: they expire, are refreshed by several tabs, stolen, and revoked elsewhere."""
+"""Tokens in a browser: expiry, concurrent refreshes of tabs, theft, revocation on another device."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SEES = "(version) => JSON.parse(Object.values(localStorage)[0]).version >= versi
 ENDED = "Your session has ended."
 
 
-def outlive_token(page: Page) -> None:
-    """Let the access token of a page expire."""
+def wait_for_expiry(page: Page) -> None:
+    """Wait until the access token of a page has expired."""
     page.wait_for_timeout((ACCESS_SECONDS + 1) * 1000)
 
 
-def test_an_access_token_expires_while_it_is_used(page: Page) -> None:
+def test_an_expired_access_token_is_refreshed(page: Page) -> None:
     steps.sign_up(page)
     seen: list[tuple[str, int]] = []
 
@@ -33,12 +33,12 @@ def test_an_access_token_expires_while_it_is_used(page: Page) -> None:
             seen.append((response.url.rpartition("/")[2], response.status))
 
     page.on("response", note)
-    outlive_token(page)
+    wait_for_expiry(page)
     steps.publish(page, "Written after the token had expired")
     assert seen == [("posts", 401), ("refresh", 200), ("posts", 201)]
 
 
-def test_the_session_outlives_the_page_and_the_access_token_does_not(page: Page) -> None:
+def test_a_reload_keeps_the_session_and_not_the_access_token(page: Page) -> None:
     steps.sign_up(page)
     assert "accessToken" not in steps.stored_session(page)
     page.reload()
@@ -46,21 +46,21 @@ def test_the_session_outlives_the_page_and_the_access_token_does_not(page: Page)
     expect(page.get_by_role("banner").get_by_text("Maria Lindqvist")).to_be_visible()
 
 
-@pytest.mark.parametrize(("kind", "in_a_row"), [("", 10), ("&old", 1)], ids=["with locks and channels", "with neither"])
-def test_two_tabs_refresh_at_once_a_hundred_times(
-    page: Page, context: BrowserContext, app: Site, api: GatepostServer, kind: str, in_a_row: int
+@pytest.mark.parametrize(("kind", "rounds"), [("", 10), ("&old", 1)], ids=["with locks and channels", "without both"])
+def test_a_hundred_concurrent_refreshes_of_two_tabs(
+    page: Page, context: BrowserContext, app: Site, api: GatepostServer, kind: str, rounds: int
 ) -> None:
     steps.sign_up(page)
     tabs = [context.new_page(), context.new_page()]
     for tab in tabs:
         tab.goto(f"{app.url}tab.html?api={api.url}{kind}")
         tab.wait_for_function("window.client?.session.status === 'signed_in'")
-    for _ in range(ROUNDS // in_a_row):
+    for _ in range(ROUNDS // rounds):
         for tab in tabs:
-            tab.evaluate(f"void (window.done = ({REFRESH})({in_a_row}))")
+            tab.evaluate(f"void (window.done = ({REFRESH})({rounds}))")
         for tab in tabs:
             tab.evaluate("window.done")
-        # The minutes that lie between two refreshes: a browser needs a moment to show one tab what another has stored.
+        # In practice minutes pass between two refreshes. Here, wait until each tab sees what the other has stored.
         newest = max(steps.stored_session(tab)["version"] for tab in tabs)
         for tab in tabs:
             tab.wait_for_function(SEES, arg=newest)
@@ -68,7 +68,7 @@ def test_two_tabs_refresh_at_once_a_hundred_times(
     for tab in tabs:
         assert tab.evaluate("client.auth.me().then((answer) => answer.status)") == 200
         assert tab.evaluate("client.session.status") == "signed_in"
-    # The app was open all the time, and goes on with what the others fetched.
+    # The app was open all the time, and uses the tokens that the other tabs have fetched.
     steps.publish(page, f"Still here {kind}")
 
 
@@ -96,7 +96,7 @@ def test_a_stolen_refresh_token_that_is_replayed_ends_the_session(
     assert "refreshToken" not in steps.stored_session(page)
 
 
-def test_a_device_is_signed_out_from_another(page: Page, chromium: Browser, app: Site) -> None:
+def test_a_session_is_ended_on_another_device(page: Page, chromium: Browser, app: Site) -> None:
     email = steps.sign_up(page)
     with chromium.new_context(user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 19_0) Safari/604.1") as elsewhere:
         phone = elsewhere.new_page()
@@ -106,7 +106,7 @@ def test_a_device_is_signed_out_from_another(page: Page, chromium: Browser, app:
         expect(page.get_by_role("list", name="Sessions").get_by_role("listitem")).to_have_count(2)
         steps.picture(page, "devices")
         page.get_by_role("button", name="End: Safari on iPhone").click()
-        steps.notice(page, "The session is ended.")
+        steps.notice(page, "The session has ended.")
         expect(page.get_by_role("list", name="Sessions").get_by_role("listitem")).to_have_count(1)
         phone.get_by_role("navigation").get_by_role("link", name="Profile").click()
         expect(phone.get_by_role("alert")).to_contain_text(ENDED)

@@ -1,4 +1,4 @@
-"""The app when the service is away, busy or not for it."""
+"""The app while the service is unreachable, in maintenance, or does not allow its origin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 def banner(page: Page, text: str) -> None:
-    """See a sentence about the connection."""
+    """Check that the banner shows this text."""
     expect(page.get_by_role("status").get_by_text(text)).to_be_visible()
 
 
 def no_banner(page: Page) -> None:
-    """See that all is well again, without having done anything for it."""
+    """Check that the banner disappears without an action of the user."""
     expect(page.locator(".banner")).to_have_count(0)
 
 
@@ -33,15 +33,15 @@ def test_the_server_restarts_while_the_page_is_open(page: Page, api: GatepostSer
     steps.sign_up(page)
     api.stop()
     try:
-        steps.write(page, "Written while nobody listened", "It waits.")
-        banner(page, "The service can’t be reached.")
+        steps.write(page, "Written during a restart", "It waits.")
+        banner(page, "The service cannot be reached.")
         expect(page.get_by_text("Not sent yet.")).to_be_visible()
         steps.picture(page, "unreachable")
     finally:
         api.start()
     no_banner(page)
     page.get_by_role("article").get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("link", name="Written while nobody listened")).to_have_count(1)
+    expect(page.get_by_role("link", name="Written during a restart")).to_have_count(1)
     steps.visit(page, "Devices")
 
 
@@ -54,7 +54,7 @@ def test_a_change_made_offline_is_kept_until_it_can_be_saved(page: Page, context
     banner(page, "You are offline.")
     steps.edit(page, "In the tunnel", "Written without a connection.")
     expect(page.get_by_role("heading", level=1, name="In the tunnel")).to_be_visible()
-    expect(page.get_by_role("alert")).to_contain_text("Not saved yet.")
+    expect(page.get_by_role("alert")).to_contain_text("Your change is not saved yet.")
     context.set_offline(False)
     no_banner(page)
     page.get_by_role("button", name="Save again").click()
@@ -65,7 +65,7 @@ def test_a_change_made_offline_is_kept_until_it_can_be_saved(page: Page, context
 
 @contextmanager
 def maintenance(api: GatepostServer) -> Iterator[None]:
-    """Shut the service for the length of the block, as an operator would."""
+    """Switch maintenance mode on with the command, and off at the end of the block."""
     environment = {
         **bare_environment(),
         "APP_ENV": "testing",
@@ -84,26 +84,26 @@ def maintenance(api: GatepostServer) -> Iterator[None]:
         switch("off")
 
 
-def test_maintenance_is_told_and_waited_for(page: Page, api: GatepostServer) -> None:
+def test_maintenance_is_reported_and_its_end_is_noticed(page: Page, api: GatepostServer) -> None:
     steps.sign_up(page)
     with maintenance(api):
-        page.wait_for_timeout(1500)  # every worker knows within a second
+        page.wait_for_timeout(1500)  # every worker notices it within a second
         page.get_by_role("button", name="Refresh").click()
-        banner(page, "This page keeps trying.")
+        banner(page, "Retrying…")
         steps.picture(page, "maintenance")
     no_banner(page)
     steps.publish(page, "After the maintenance")
 
 
-def test_the_app_on_a_foreign_origin_gets_nothing(context: BrowserContext, app: Site, api: GatepostServer) -> None:
+def test_the_app_on_another_origin_cannot_call_the_api(context: BrowserContext, app: Site, api: GatepostServer) -> None:
     with Site(app.folder) as foreign:
         page = context.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
         page.goto(foreign.url)
-        banner(page, "The service can’t be reached.")
-        assert any("blocked by CORS policy" in text for text in said)
-        # Not even to a script that asks for nothing that has to be asked for first.
+        banner(page, "The service cannot be reached.")
+        assert any("blocked by CORS policy" in text for text in messages)
+        # Nor can a simple request, which needs no preflight.
         page.goto(f"{foreign.url}tab.html")
         reading = "(url) => fetch(url).then((answer) => answer.status, (error) => error.name)"
         assert page.evaluate(reading, f"{api.url}/health") == "TypeError"

@@ -1,1 +1,1 @@
-"""Tests of what calls the API from outside."""
+"""Tests of the API clients."""

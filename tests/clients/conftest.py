@@ -1,4 +1,4 @@
-"""What tests of JavaScript need: Node and the locked packages."""
+"""Fixtures of the JavaScript tests: Node and the locked packages."""
 
 from __future__ import annotations
 

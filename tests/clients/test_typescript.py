@@ -1,4 +1,4 @@
-"""The TypeScript client and the example app: their types agree, and the client's own tests pass."""
+"""The TypeScript client and the example app: the type check and the client's own tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECK_SECONDS = 300
 TEST_SECONDS = 600
 
 
-def test_the_lock_names_no_place_to_fetch_from_and_a_checksum_for_each_package() -> None:
+def test_the_lock_file_has_a_checksum_for_each_package_and_no_address() -> None:
     text = javascript.LOCK.read_text(encoding="utf-8")
     assert not re.search(r'"resolved": "\w+:', text)
     packages = json.loads(text)["packages"]
@@ -26,15 +26,15 @@ def test_the_lock_names_no_place_to_fetch_from_and_a_checksum_for_each_package()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["clients/typescript", "examples/spa"])
-def test_the_types_agree(npm: str, folder: str) -> None:
+def test_the_type_check_succeeds(npm: str, folder: str) -> None:
     javascript.run([npm, "run", "check", "--workspace", folder], timeout_seconds=CHECK_SECONDS)
 
 
 @pytest.mark.slow
 def test_the_clients_own_tests_pass(npm: str) -> None:
-    said = javascript.run(
+    output = javascript.run(
         [npm, "test", "--workspace", "clients/typescript"],
         timeout_seconds=TEST_SECONDS,
         environment={"GATEPOST_PYTHON": sys.executable},
     )
-    assert re.search(r"Tests\s+\d+ passed \(\d+\)", said), said[-4000:]
+    assert re.search(r"Tests\s+\d+ passed \(\d+\)", output), output[-4000:]

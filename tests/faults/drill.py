@@ -1,6 +1,6 @@
-"""What a drill is made of: writers that note what was acknowledged, a checker that compares, pollers of both probes.
+"""The parts of a drill: writers that record acknowledged writes, a check of the database, and pollers of the probes.
 
-Knows no fault: those are in tests/faults/drills/.
+The faults are in tests/faults/drills/.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.services import LOOPBACK
 
 CLIENT_TIMEOUT_SECONDS = 30
 EDITS_A_POST = 2
-# A registration costs a hash of a password, which would leave little time for other writes.
+# Registrations are rare, because hashing a password takes much longer than other writes.
 POSTS_A_REGISTRATION = 20
 PAUSE_AFTER_FAILURE_SECONDS = 0.05
 POLL_SECONDS = 0.02
@@ -34,7 +34,7 @@ SUCCESSES = (200, 201, 204)
 
 
 class Outcome(NamedTuple):
-    """One request: when it began and ended, by time.monotonic(), and what came of it."""
+    """One request: its start and end by time.monotonic(), and its result."""
 
     began: float
     ended: float
@@ -44,12 +44,12 @@ class Outcome(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long the client waited."""
+        """The duration of the request."""
         return self.ended - self.began
 
     @property
     def succeeded(self) -> bool:
-        """Whether it got what it asked for."""
+        """Whether the response was successful."""
         return self.label in map(str, SUCCESSES)
 
 
@@ -63,9 +63,9 @@ def ask(
     timeout: float = CLIENT_TIMEOUT_SECONDS,
     kept: http.client.HTTPConnection | None = None,
 ) -> Outcome:
-    """Send one request and never raise: a connection that breaks is an outcome too.
+    """Send one request and return its outcome, also if the connection breaks. Never raises.
 
-    It goes on a connection of its own, or on one that is `kept` for the next.
+    Uses a new connection, or `kept`, which stays open for the next request.
     """
     sent = dict(headers or {}) | ({} if body is None else {"Content-Type": "application/json"})
     connection = kept or http.client.HTTPConnection(LOOPBACK, port, timeout=timeout)
@@ -91,7 +91,7 @@ def _label_of(error: Exception) -> str:
 
 
 class Looping(threading.Thread):
-    """A thread that does one thing again and again until it is told to stop."""
+    """A thread that repeats `step` until `finish` is called."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -105,28 +105,28 @@ class Looping(threading.Thread):
 
     @abstractmethod
     def step(self) -> None:
-        """Do it once."""
+        """Do one iteration."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether `finish` was called."""
         return self._finished.is_set()
 
     def finish(self) -> None:
-        """Let it end after what it has in hand."""
+        """Stop the thread after the current step."""
         self._finished.set()
 
 
 def body_of(title: str) -> dict[str, str]:
-    """A post that says everywhere which version of itself it is, over more than one page of the database."""
+    """Return a post whose title is repeated in its content, which is larger than a page of the database."""
     return {"title": title, "content": f"{title}; " * (4000 // len(title))}
 
 
 class Writer(Looping):
-    """Writes all the time, and has each acknowledged write on disk, in its journal, before it begins the next.
+    """A client that writes continuously. It flushes each acknowledged write to its journal before the next request.
 
-    A post whose answer did not come is sent again with the same Idempotency-Key until it does, as clients should;
-    an edit or a registration is not.
+    A new post is repeated with the same Idempotency-Key until it is acknowledged. An edit or a registration is not
+    repeated.
     """
 
     def __init__(self, name: str, port: int, member: Member, journal: Path, *, keeps_connection: bool = False) -> None:
@@ -139,13 +139,13 @@ class Writer(Looping):
         self._count = 0
 
     def log_in(self) -> None:
-        """Begin the session all writes belong to."""
+        """Start the session of all writes."""
         credentials = {"email": self.member.email, "password": PASSWORD}
         answer = ask(self.port, "POST", f"{API}/auth/login", body=credentials)
         self.headers = {"Authorization": f"Bearer {answer.document['access_token']}"}
 
     def step(self) -> None:
-        """Write a post, change it and read it; now and then, add an account."""
+        """Create a post, edit it and read it; after every POSTS_A_REGISTRATION posts, register an account."""
         self._count += 1
         key = f"{self.name}-{self._count}"
         if self._count % POSTS_A_REGISTRATION == 0:
@@ -162,7 +162,7 @@ class Writer(Looping):
         self._send("GET", f"/posts/{post_id}")
 
     def _create(self, key: str) -> int | None:
-        """Send until it is acknowledged; None if told to stop meanwhile."""
+        """Repeat a new post until it is acknowledged; return its id, or None if the thread is stopped before."""
         while not self.is_finished:
             answer = self._send("POST", "/posts", body_of(f"{key} v0"), {"Idempotency-Key": key})
             if answer.succeeded:
@@ -191,7 +191,7 @@ class Writer(Looping):
 
 
 class Poller(Looping):
-    """Asks one probe again and again."""
+    """Polls one probe."""
 
     def __init__(self, port: int, path: str) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Poller(Looping):
         self.redis: set[str] = set()
 
     def step(self) -> None:
-        """Ask once."""
+        """Send one request."""
         outcome = ask(self.port, "GET", self.path)
         self.outcomes.append(outcome)
         if isinstance(outcome.document, dict) and "redis" in outcome.document:
@@ -207,9 +207,9 @@ class Poller(Looping):
         time.sleep(POLL_SECONDS)
 
     def seconds_until(self, label: str, since: float, *, asked_since: bool = True) -> float | None:
-        """How long after `since` the first answer of this kind came; None if none did.
+        """Return the seconds from `since` to the first response with this label; None if there was none.
 
-        With `asked_since`, a question that was under way already does not count.
+        With `asked_since`, only requests that were sent after `since` count.
         """
         found = (o for o in self.outcomes if (o.began if asked_since else o.ended) >= since and o.label == label)
         return next((o.ended - since for o in found), None)
@@ -217,7 +217,7 @@ class Poller(Looping):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a database holds, compared with what its clients were told."""
+    """The differences between the database and the acknowledged writes."""
 
     acknowledged: int = 0
     lost: list[str] = field(default_factory=list)
@@ -226,7 +226,7 @@ class Verdict:
 
 
 def check(engine: Engine, writers: Sequence[Writer], journals: Path) -> Verdict:
-    """Compare the journals with the database; call it when the writers have ended."""
+    """Compare the journals with the database. Requires that the writers have ended."""
     verdict, acknowledged = Verdict(), 0
     for writer in writers:
         lines = [line.split() for line in (journals / writer.name).read_text("utf-8").splitlines()]
@@ -249,7 +249,7 @@ def _check_posts(engine: Engine, writer: Writer, lines: Sequence[Sequence[str]],
             engine, "SELECT id, title, content FROM posts WHERE author_id = :user", user=user
         )
     }
-    # The newest version that was acknowledged must be there, or one sent after it whose answer did not come.
+    # The post must have the newest acknowledged version, or a later one whose response was lost.
     newest = {int(post_id): (key, int(version)) for key, post_id, version in lines}
     for post_id, (key, version) in newest.items():
         found, _, kept = posts.get(post_id, ("", ""))[0].partition(" v")
@@ -262,7 +262,7 @@ def _check_posts(engine: Engine, writer: Writer, lines: Sequence[Sequence[str]],
 
 
 def _check_keys(engine: Engine, user: int, keys: Mapping[int, str], verdict: Verdict) -> None:
-    """A post and the answer that is kept for its key are one transaction's."""
+    """Check that each post and the stored response of its key exist together: they are written in one transaction."""
     rows = _rows(engine, "SELECT key, location FROM idempotency_keys WHERE user_id = :user", user=user)
     kept = {int(location.rpartition("/")[2]): key for key, location in rows}
     verdict.half_done.extend(f"key and post {post_id}" for post_id in dict(keys.items() ^ kept.items()))
@@ -270,7 +270,7 @@ def _check_keys(engine: Engine, user: int, keys: Mapping[int, str], verdict: Ver
 
 
 def _check_accounts(engine: Engine, writer: Writer, names: Sequence[str], verdict: Verdict) -> None:
-    """An account and its first session are one transaction's."""
+    """Check that each account has its first session: they are written in one transaction."""
     statement = """SELECT name, (SELECT count(*) FROM sessions WHERE user_id = users.id) FROM users
                    WHERE email LIKE :pattern"""
     found = dict(map(tuple, _rows(engine, statement, pattern=f"{writer.name}-%@example.com")))

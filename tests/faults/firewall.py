@@ -1,4 +1,4 @@
-"""A firewall before one port of this machine's own: the kernel's where this process may, else a relay's doing."""
+"""A firewall before one local port: iptables if this process may use it, otherwise the relay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAIT_SECONDS = "5"
 
 
 class Firewall(Protocol):
-    """Refuses or swallows what goes to a port, until it is opened again."""
+    """Rejects or drops packets to a port until `open` is called."""
 
     name: str
 
@@ -22,14 +22,14 @@ class Firewall(Protocol):
         """Answer every packet with a reset."""
 
     def swallow(self) -> None:
-        """Drop every packet, of connections that are open too."""
+        """Drop every packet, including those of open connections."""
 
     def open(self) -> None:
-        """Let everything through again; harmless if it does already."""
+        """Accept all packets again. Has no effect if they are accepted."""
 
 
 class RelayFirewall:
-    """The relay does it: connections end or stall as they would, but by its hand."""
+    """A firewall that is simulated by the relay: it closes or delays connections."""
 
     name = "a relay"
 
@@ -37,21 +37,21 @@ class RelayFirewall:
         self._relay = relay
 
     def refuse(self) -> None:
-        """Cut what is open and take nothing more."""
+        """Close all connections and refuse new ones."""
         self._relay.refuse()
 
     def swallow(self) -> None:
-        """Hold back every byte."""
+        """Delay all data."""
         self._relay.swallow()
 
     def open(self) -> None:
-        """Go on."""
+        """Forward data and accept connections again."""
         self._relay.pass_on()
         self._relay.accept()
 
 
 class KernelFirewall:
-    """Rules of iptables for packets on the loopback interface, to and from the relay's port: the drill's own."""
+    """iptables rules for packets on the loopback interface, to and from the relay's port."""
 
     name = "iptables"
 
@@ -62,23 +62,23 @@ class KernelFirewall:
         self._rules: list[tuple[str, ...]] = []
 
     def refuse(self) -> None:
-        """Reset what is open with its next packet, and what comes."""
+        """Answer packets with a TCP reset, which ends open connections too."""
         self._add(*self._to, "-j", "REJECT", "--reject-with", "tcp-reset")
 
     def swallow(self) -> None:
-        """Drop packets both ways: TCP sends them again, once and again."""
+        """Drop packets in both directions. TCP retransmits them."""
         self._add(*self._to, "-j", "DROP")
         self._add(*self._from, "-j", "DROP")
 
     def open(self) -> None:
-        """Remove our rules."""
+        """Remove the rules of this object."""
         while self._rules:
             self._run("--delete", *self._rules[-1])
             self._rules.pop()
 
     @property
     def is_permitted(self) -> bool:
-        """Whether a rule can be made, tried with one that changes nothing."""
+        """Whether this process may add a rule, tested with one that has no effect."""
         if not self._program:
             return False
         try:
@@ -93,7 +93,7 @@ class KernelFirewall:
         self._rules.append(rule)
 
     def _run(self, *command: str) -> None:
-        # Others may hold the lock of the tables for a moment.
+        # Wait for the lock of the tables, which another process may hold.
         subprocess.run([self._program, "--wait", WAIT_SECONDS, *command], check=True, capture_output=True)
 
 
@@ -102,6 +102,6 @@ def _find() -> str:
 
 
 def firewall_before(relay: Relay) -> Firewall:
-    """Return the best there is for the port of a relay."""
+    """Return an iptables firewall for the port of the relay, or the relay itself if that is not permitted."""
     kernel = KernelFirewall(relay.port)
     return kernel if kernel.is_permitted else RelayFirewall(relay)

@@ -1,4 +1,4 @@
-"""What a client must see of an outage, and what it must not."""
+"""A client during a database outage, and checks of the responses that it must get."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POST = {"title": "Hello", "content": "My first post."}
 
 
 class Visitor:
-    """A user who was signed in, and had written a post, before things went wrong."""
+    """A user who has signed in and created a post before the outage."""
 
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
@@ -35,7 +35,7 @@ class Visitor:
         return self.arena.call("GET", f"/posts/{self.post_id}")
 
     def look(self) -> Reply:
-        """Read oneself."""
+        """Read the own account."""
         return self.arena.call("GET", "/auth/me", token=self.token)
 
     def write(self) -> Reply:
@@ -47,17 +47,17 @@ class Visitor:
         return self.arena.call("PATCH", f"/posts/{self.post_id}", token=self.token, body={"title": "Changed"})
 
     def log_in(self) -> Reply:
-        """Begin another session."""
+        """Log in."""
         return self.member.try_to_log_in()
 
     @property
     def ways(self) -> list[Callable[[], Reply]]:
-        """Everything that needs the database."""
+        """All requests of this class; each needs the database."""
         return [self.read, self.look, self.write, self.edit, self.log_in]
 
 
 def assert_refused(replies: list[Reply], within: float = REFUSED_WITHIN_SECONDS) -> None:
-    """Check that each was told of the outage, in time."""
+    """Check that each response is 503 database_unavailable and arrived in time."""
     for reply in replies:
         assert reply.outcome == (503, "database_unavailable"), reply.content
         assert reply.headers["retry-after"] == "1"
@@ -65,13 +65,13 @@ def assert_refused(replies: list[Reply], within: float = REFUSED_WITHIN_SECONDS)
 
 
 def assert_served(replies: list[Reply]) -> None:
-    """Check that each got what it asked for."""
+    """Check that each response is successful."""
     failed = [reply.content for reply in replies if reply.status not in (200, 201)]
     assert not failed, failed
 
 
 def assert_alive_but_unready(arena: Arena) -> None:
-    """Check what probes are told during an outage."""
+    """Check the responses of the probes during an outage."""
     health, ready = arena.call("GET", "/health"), arena.call("GET", "/health/ready")
     assert (health.status, health.json) == (200, {"status": "healthy"})
     assert health.seconds < HEALTHY_WITHIN_SECONDS
@@ -82,7 +82,7 @@ def assert_alive_but_unready(arena: Arena) -> None:
 
 
 def assert_ready(arena: Arena) -> None:
-    """Check what probes are told when all is well."""
+    """Check that readiness is 200."""
     reply = arena.call("GET", "/health/ready")
     assert (reply.status, reply.json["status"]) == (200, "ready")
 
@@ -98,13 +98,13 @@ def wait_until_served(act: Callable[[], Reply]) -> Reply:
 
 
 def fill_pools(visitor: Visitor) -> None:
-    """Let every worker open several connections, so that some wait in its pool."""
+    """Make every worker open several connections, so that its pool contains idle ones."""
     assert_served(race(*[visitor.look, visitor.write] * 8))
 
 
 @contextmanager
 def held(arena: Arena, statement: str, **parameters: Any) -> Iterator[None]:
-    """Hold the locks that `statement` takes, in a transaction of somebody else's."""
+    """Hold the locks of `statement` in a separate transaction during the block."""
     with arena.engine.connect() as connection:
         connection.execute(text(statement), parameters)
         try:
@@ -114,15 +114,15 @@ def held(arena: Arena, statement: str, **parameters: Any) -> Iterator[None]:
 
 
 def held_post(visitor: Visitor) -> Any:
-    """Hold the row of the visitor's post."""
+    """Lock the row of the visitor's post during the block."""
     return held(visitor.arena, "SELECT id FROM posts WHERE id = :id FOR UPDATE", id=visitor.post_id)
 
 
 def each(visitor: Visitor, times: int = 1) -> list[Reply]:
-    """Do everything, one after the other."""
+    """Send all requests, one after the other."""
     return [way() for way in visitor.ways * times]
 
 
 def all_at_once(visitor: Visitor, times: int = 1) -> list[Reply]:
-    """Do everything at one moment."""
+    """Send all requests at the same time."""
     return race(*(partial(way) for way in visitor.ways * times))

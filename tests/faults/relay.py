@@ -1,4 +1,4 @@
-"""A network between the application and PostgreSQL that can refuse, stall, cut, and lose the answer to a COMMIT."""
+"""A TCP proxy before PostgreSQL that can refuse, delay and close connections, and drop the response to a COMMIT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMIT = b"COMMIT\0"
 
 
 class Relay:
-    """Passes connections on to `target_port`; a context manager. It sees plain text only: loopback has no TLS."""
+    """Forwards connections to `target_port`. A context manager. Does not support TLS."""
 
     def __init__(self, target_port: int) -> None:
         self._target = (LOOPBACK, target_port)
@@ -37,7 +37,7 @@ class Relay:
         self._flowing.set()
 
     def accept(self) -> None:
-        """Take connections, again after `refuse`: same port."""
+        """Accept connections. After `refuse`, on the same port as before."""
         if self._listener is not None:
             return
         listener = socket.create_server((LOOPBACK, self.port), backlog=128)
@@ -45,7 +45,7 @@ class Relay:
         threading.Thread(target=self._serve, args=[listener], daemon=True).start()
 
     def refuse(self) -> None:
-        """Cut what is open and refuse what comes, as a firewall that rejects."""
+        """Close all connections and refuse new ones, like a firewall that rejects packets."""
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -54,11 +54,11 @@ class Relay:
         self.cut()
 
     def swallow(self) -> None:
-        """Hold every byte back and close nothing, as a firewall that drops: TCP will deliver them in the end."""
+        """Delay all data and close nothing, like a firewall that drops packets, which TCP retransmits later."""
         self._flowing.clear()
 
     def pass_on(self) -> None:
-        """Let what was held back go on, and all that follows."""
+        """Forward the delayed data, and all further data."""
         self._flowing.set()
 
     def cut(self) -> None:
@@ -69,12 +69,12 @@ class Relay:
             pair.close()
 
     def lose_commits(self, count: int) -> None:
-        """Cut the next connections just where the server has answered COMMIT and the client has not heard it."""
+        """For the next `count` COMMITs, close the connection before the server's response reaches the client."""
         with self._lock:
             self._answers_to_lose += count
 
     def take_commit(self) -> bool:
-        """Whether the answer to this COMMIT is to be lost."""
+        """Return whether the response to this COMMIT is to be dropped."""
         with self._lock:
             if not self._answers_to_lose:
                 return False
@@ -83,11 +83,11 @@ class Relay:
             return True
 
     def wait(self) -> None:
-        """Wait while bytes are held back."""
+        """Wait while data is delayed."""
         self._flowing.wait()
 
     def forget(self, pair: Pair) -> None:
-        """Take a closed pair off the list."""
+        """Remove a closed pair."""
         with self._lock:
             self._pairs.discard(pair)
 
@@ -110,38 +110,38 @@ class Relay:
 
 
 class Pair:
-    """A client's connection and the one to the server that belongs to it."""
+    """A connection of a client and the corresponding connection to the server."""
 
     def __init__(self, relay: Relay, client: socket.socket, server: socket.socket) -> None:
         self._relay, self._client, self._server = relay, client, server
         self._loses_answer = False
 
     def start(self) -> None:
-        """Pump in both directions, each in a thread."""
-        for pump in (self._pump_questions, self._pump_answers):
-            threading.Thread(target=self._run, args=[pump], daemon=True).start()
+        """Forward data in both directions, each in a thread."""
+        for forward in (self._forward_requests, self._forward_responses):
+            threading.Thread(target=self._run, args=[forward], daemon=True).start()
 
     def close(self) -> None:
-        """Let both sides see the end, which ends both pumps."""
+        """Close both connections, which ends both threads."""
         for end in (self._client, self._server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
         self._relay.forget(self)
 
-    def _run(self, pump: Callable[[], None]) -> None:
+    def _run(self, forward: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
-            pump()
+            forward()
         self.close()
 
-    def _pump_questions(self) -> None:
+    def _forward_requests(self) -> None:
         while data := self._client.recv(CHUNK_BYTES):
             self._relay.wait()
             if COMMIT in data:
                 self._loses_answer = self._relay.take_commit()
             self._server.sendall(data)
 
-    def _pump_answers(self) -> None:
+    def _forward_responses(self) -> None:
         while data := self._server.recv(CHUNK_BYTES):
             self._relay.wait()
             if self._loses_answer:

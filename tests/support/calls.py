@@ -1,4 +1,4 @@
-"""One call of each kind to every route, for the tests that hold all routes to a rule."""
+"""Calls to every route with every expected status, for the tests that check all routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOBODY = 2**63 - 1
 
 @dataclass
 class World:
-    """The cast, and what it owns: what the placeholders in a call's path and body stand for."""
+    """The users of the tests and their resources, which replace the placeholders of calls."""
 
     app: Flask
     client: FlaskClient
@@ -44,7 +44,7 @@ class World:
         }
 
     def call(self, call: Call) -> TestResponse:
-        """Make a call, as whom it says."""
+        """Send a call as its user."""
         headers = {name: value.format(**self.names) for name, value in call.headers.items()}
         if call.who:
             person: Person = getattr(self, call.who)
@@ -58,7 +58,7 @@ class World:
 
 @dataclass(frozen=True)
 class Call:
-    """A call and the status that answers it. `{names}` in it are the world's."""
+    """A request and the expected status. `World.call` replaces the `{placeholders}` in it."""
 
     operation: str
     status: int
@@ -86,7 +86,7 @@ DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
 LOGIN = {"email": "alice@example.com", "password": PASSWORD}
 PASSWORDS = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
 PROFILE = {"name": "Alicia", "bio": "Now with a bio."}
-# Closed, the service would refuse what a test asks next: the tests of maintenance do that.
+# Maintenance stays off, because the service would refuse later requests. The tests of maintenance switch it on.
 CONTEXT = {"maintenance": False, "message": "Back at noon.", "retry_after": 600}
 STALE = {"If-Match": '"stale"'}
 KEY = {"Idempotency-Key": "key-1"}

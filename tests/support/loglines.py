@@ -1,4 +1,4 @@
-"""Reads the log as an operator would: the lines that the application's own formatters write."""
+"""Captures log lines as the formatters of the application write them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.observability.logs import JsonFormatter
 
 @contextmanager
 def logged(formatter: logging.Formatter | None = None, level: int = logging.DEBUG) -> Iterator[io.StringIO]:
-    """Collect what is logged inside, as JSON unless told otherwise."""
+    """Collect the log lines of the block, as JSON unless another formatter is given."""
     log = logging.getLogger("gatepost")
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

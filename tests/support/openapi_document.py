@@ -1,4 +1,4 @@
-"""Holds answers to the OpenAPI document: their status, headers and body must be what it says of the route."""
+"""Checks responses against the OpenAPI document: status, headers and body must match the operation."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ HERE = "urn:document"
 
 
 class Document:
-    """An OpenAPI document, as a client reads it."""
+    """An OpenAPI document."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self.content = content
         self._paths = [
             (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path)
-            # A path without parameters goes before one that would match it too.
+            # A path without parameters has precedence over a template that also matches.
             for path in sorted(content["paths"], key=lambda path: ("{" in path, path))
         ]
 
     @cached_property
     def registry(self) -> Registry[Any]:
-        """Where validators find what the document refers to."""
+        """The registry in which validators resolve references into the document."""
         resource: Resource[Any] = DRAFT202012.create_resource(self.content)
         registry: Registry[Any] = Registry().with_resource(HERE, resource)
         return registry
 
     @property
     def operations(self) -> dict[str, tuple[str, str, dict[str, Any]]]:
-        """Method, path and description of each operation, by its id."""
+        """Method, path and definition of each operation, by operationId."""
         return {
             operation["operationId"]: (method.upper(), path, operation)
             for path, item in self.content["paths"].items()
@@ -60,13 +60,13 @@ class Document:
         return None
 
     def errors(self, schema: Any, value: Any) -> list[str]:
-        """Say where `value` is not what `schema`, from this document, allows."""
+        """Return the validation errors of `value` for `schema`, which may refer to this document."""
         anchored = _anchored(schema)
         validator = OAS31Validator(anchored, registry=self.registry, format_checker=oas31_format_checker)
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
     def check(self, response: TestResponse) -> None:
-        """Fail unless the document foresees this answer to its request."""
+        """Fail unless the document describes this response to its request."""
         method = "GET" if response.request.method == "HEAD" else response.request.method
         operation = self.find_operation(method, response.request.path)
         if operation is None:
@@ -104,7 +104,7 @@ class Document:
 
 
 def _anchored(part: Any) -> Any:
-    """The same schema, with references that lead into the document from anywhere."""
+    """Return the schema with absolute references to the document."""
     if isinstance(part, dict):
         return {
             key: HERE + value if key == "$ref" and isinstance(value, str) else _anchored(value)

@@ -1,4 +1,4 @@
-"""Looks at the database beside the application, and changes it behind the application's back."""
+"""Reads and changes rows directly in the database, without the application's services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts what the application asks of its database, so that a list can't quietly become one query a row."""
+"""Records the SQL statements of the application, so that a test can count the queries of a list."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from app.database import db
 
 @contextmanager
 def counted(app: Flask) -> Iterator[list[str]]:
-    """Collect the SQL that runs inside, on every connection of the application.
+    """Collect the SQL statements of the block, on every connection of the application.
 
-    But for the state of the service: that is asked for now and then, whatever is called.
+    Leaves out the queries for the maintenance mode, which is reloaded at times that do not depend on the request.
     """
     seen: list[str] = []
 

@@ -1,11 +1,11 @@
-// The client: every operation of the API by method and path, with tokens, retries and problems taken care of.
+// The client: calls every operation of the API by method and path. Manages tokens, retries and errors.
 
 import { isProblem, NetworkError } from "./errors.js";
 import { List } from "./lists.js";
-import { abortable, DEFAULT_RETRIES, pauseBefore, sleep, type RetryPolicy } from "./retry.js";
+import { abortable, DEFAULT_RETRIES, retryDelay, sleep, type RetryPolicy } from "./retry.js";
 import { AuthResource, PostsResource, UsersResource } from "./resources.js";
-import { SessionKeeper, type SessionState, type Tokens } from "./session.js";
-import { alone, browserStore, browserTabs, hasBrowserStorage, memoryStore } from "./store.js";
+import { SessionManager, type SessionState, type Tokens } from "./session.js";
+import { singleTab, browserStore, browserTabs, hasBrowserStorage, memoryStore } from "./store.js";
 import type { SessionRecord, SessionStore, Tabs } from "./store.js";
 import { contentOf, csrfHeader, etagOf, newIdempotencyKey, send, type Fetch, type Request } from "./transport.js";
 import type {
@@ -13,7 +13,7 @@ import type {
   CallOptions,
   CommonOptions,
   ItemOf,
-  KeyedPath,
+  IdempotentPath,
   ListPath,
   Method,
   OperationAt,
@@ -24,41 +24,41 @@ import type {
 } from "./types.js";
 
 export interface ClientOptions {
-  /** Where the API is: scheme, host, port and prefix, without `/api/v1`. */
+  /** The address of the API: scheme, host, port and prefix, without `/api/v1`. */
   readonly baseUrl: string;
   /**
-   * How the refresh token travels: in JSON, and then it is kept in `store`, or in a cookie that scripts can't read.
-   * A cookie needs a service that shares the page's site.
+   * How the refresh token is transmitted: in the body, and stored in `store`, or in a cookie that scripts cannot read.
+   * A cookie requires that the page and the API are on the same site.
    */
   readonly transport?: "body" | "cookie";
-  /** Where the session outlives the page: localStorage in a browser, memory elsewhere. */
+  /** Where the session is stored: by default in localStorage in a browser, in memory elsewhere. */
   readonly store?: SessionStore;
-  /** How those who share `store` take turns: Web Locks and BroadcastChannel in a browser. */
+  /** How the tabs that share `store` coordinate: by default with Web Locks and BroadcastChannel in a browser. */
   readonly tabs?: Tabs;
   readonly retry?: Partial<RetryPolicy>;
-  /** After how long a request is given up. */
+  /** The time after which a request fails with NetworkError; 20,000 by default. */
   readonly timeoutMs?: number;
-  /** Called before the wait for another try, so that a page can tell its reader. */
+  /** Called before each wait for a retry, for example to show a message. */
   readonly onWait?: (wait: { readonly error: Error; readonly ms: number; readonly attempt: number }) => void;
   readonly fetch?: Fetch;
 }
 
-/** How a call presents itself: by the access token if there is one, or by nothing but cookies. */
-export interface Presentation {
+/** What authenticates a request: the access token, if there is one, or cookies. */
+export interface Credentials {
   readonly token: boolean;
   readonly cookies: boolean;
   readonly csrfToken?: string | undefined;
 }
 
-const BY_TOKEN: Presentation = { token: true, cookies: false };
+const BY_TOKEN: Credentials = { token: true, cookies: false };
 const DEFAULT_TIMEOUT_MS = 20_000;
-// Twice this is less than the 10 seconds for which the service still takes a refresh token that it has replaced.
+// A retry must arrive within the 10 seconds for which the service accepts a replaced refresh token, so twice this is less.
 const REFRESH_TIMEOUT_MS = 4_000;
 const AUTH = "/api/v1/auth";
-// The compiler holds this list to the document.
-const KEYED: Record<KeyedPath, true> = { "/api/v1/posts": true, "/api/v1/users": true };
+// The operations that accept an Idempotency-Key. The compiler checks this list against the OpenAPI document.
+const IDEMPOTENT: Record<IdempotentPath, true> = { "/api/v1/posts": true, "/api/v1/users": true };
 
-interface LooseOptions extends CommonOptions {
+interface UntypedOptions extends CommonOptions {
   readonly params?: object | undefined;
   readonly query?: object | undefined;
   readonly body?: unknown;
@@ -69,9 +69,9 @@ export class Gatepost {
   readonly auth: AuthResource;
   readonly posts: PostsResource;
   readonly users: UsersResource;
-  /** Whether the refresh token travels as a cookie. */
+  /** Whether the refresh token is transmitted in a cookie. */
   readonly usesCookies: boolean;
-  readonly #session: SessionKeeper;
+  readonly #session: SessionManager;
   readonly #tabs: Tabs;
   readonly #baseUrl: string;
   readonly #fetch: Fetch;
@@ -89,29 +89,29 @@ export class Gatepost {
     const name = `gatepost:${this.#baseUrl}`;
     const isPage = options.store === undefined && hasBrowserStorage();
     const store = options.store ?? (isPage ? browserStore(name) : memoryStore());
-    this.#tabs = options.tabs ?? (isPage ? browserTabs(name) : alone);
-    this.#session = new SessionKeeper(store, this.#tabs, (record) => this.#exchange(record));
+    this.#tabs = options.tabs ?? (isPage ? browserTabs(name) : singleTab);
+    this.#session = new SessionManager(store, this.#tabs, (record) => this.#exchange(record));
     this.auth = new AuthResource(this, this.#session);
     this.posts = new PostsResource(this);
     this.users = new UsersResource(this);
   }
 
-  /** Who is signed in. The same object until that changes. */
+  /** The state of the session. The same object until it changes. */
   get session(): SessionState {
     return this.#session.state;
   }
 
-  /** Be told when `session` changes, in this tab or another; returns how to stop that. */
+  /** Call `listener` after each change of `session`, in this tab or another. Returns a function that unsubscribes it. */
   onSessionChange(listener: () => void): () => void {
     return this.#session.subscribe(listener);
   }
 
-  /** Stop listening to other tabs. */
+  /** Stop receiving messages of other tabs. */
   close(): void {
     this.#tabs.close();
   }
 
-  /** Call one operation of the document, by method and path. */
+  /** Call an operation of the OpenAPI document by method and path. Rejects with ProblemError or NetworkError. */
   async call<M extends Method, P extends PathWith<M>>(
     method: M,
     path: P,
@@ -120,14 +120,14 @@ export class Gatepost {
     return (await this.perform(method, path, options ?? {})) as Answer<ResultOf<OperationAt<M, P>>>;
   }
 
-  /** Walk a list of the document, by path. */
+  /** Return a list of the OpenAPI document by path. Its pages are fetched when they are needed. */
   list<P extends ListPath>(
     path: P,
     options: Omit<CallOptions<"get", P>, "query" | "known" | "ifMatch" | "idempotencyKey"> & {
       query?: Omit<QueryOf<OperationAt<"get", P>>, "page"> | undefined;
     },
   ): List<ItemOf<P>> {
-    const { query, ...others } = options as LooseOptions & { query?: { cursor?: string } };
+    const { query, ...others } = options as UntypedOptions & { query?: { cursor?: string } };
     return new List<ItemOf<P>>(async (cursor) => {
       const { data } = await this.perform("get", path, { ...others, query: { ...query, cursor } });
       const { items, pagination } = data as {
@@ -138,15 +138,15 @@ export class Gatepost {
     }, query?.cursor);
   }
 
-  /** @internal What `call` does, for those who know their types. */
+  /** @internal The same as `call`, without types. */
   async perform(
     method: string,
     path: string,
-    options: LooseOptions,
-    presentation: Presentation = BY_TOKEN,
+    options: UntypedOptions,
+    credentials: Credentials = BY_TOKEN,
   ): Promise<Answer<unknown>> {
-    const headers: Record<string, string> = csrfHeader(presentation.csrfToken);
-    if (method === "post" && path in KEYED) {
+    const headers: Record<string, string> = csrfHeader(credentials.csrfToken);
+    if (method === "post" && path in IDEMPOTENT) {
       headers["Idempotency-Key"] = options.idempotencyKey ?? newIdempotencyKey();
     }
     if (options.ifMatch !== undefined) {
@@ -162,12 +162,12 @@ export class Gatepost {
       params: options.params as Record<string, unknown> | undefined,
       query: options.query as Record<string, unknown> | undefined,
       body: options.body,
-      withCookies: presentation.cookies,
+      withCookies: credentials.cookies,
       signal: options.signal,
     };
     const mayRepeat = method !== "post" || "Idempotency-Key" in headers;
     const response = await this.#repeat(mayRepeat, options.signal, () =>
-      presentation.token ? this.#sendAsCaller(request) : this.#send(request),
+      credentials.token ? this.#sendAsCaller(request) : this.#send(request),
     );
     if (response.status === 304 && options.known) {
       return options.known;
@@ -187,7 +187,7 @@ export class Gatepost {
       try {
         return await work();
       } catch (error) {
-        const ms = mayRepeat ? pauseBefore(attempt, error, this.#retry) : null;
+        const ms = mayRepeat ? retryDelay(attempt, error, this.#retry) : null;
         if (ms === null) {
           throw error;
         }
@@ -210,7 +210,7 @@ export class Gatepost {
         throw error;
       }
       const next = await abortable(this.#session.renew(token), request.signal);
-      // Somebody else may have signed in meanwhile: what one person asked for must not be done as another.
+      // Another user may have signed in meanwhile. The request must not be sent with that user's token.
       if (next === null || this.#session.account() !== account) {
         throw error;
       }
@@ -236,7 +236,7 @@ export class Gatepost {
         if (!(error instanceof NetworkError)) {
           throw error;
         }
-        // Perhaps only the answer was lost. A token that was just replaced is good for a moment: use that moment.
+        // Only the response may have been lost. The service accepts the replaced token for 10 seconds, so retry at once.
         return attempt();
       }
     });

@@ -1,17 +1,17 @@
-// What can go wrong, as errors that a program can tell apart.
+// The errors that the client throws.
 
 import type { FieldErrors, Problem, ProblemCode } from "./types.js";
 
-/** The API said no, and why (RFC 9457). Tell problems apart by `code`; `errors` is there for `validation_error`. */
+/** An error response of the API (RFC 9457). `code` identifies the problem; only `validation_error` has `errors`. */
 export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
   override readonly name = "ProblemError";
   readonly code: C;
   readonly status: number;
   readonly title: string;
-  /** For the service's operators to find the request in their logs. */
+  /** Identifies the request in the logs of the service. */
   readonly requestId: string;
   readonly errors: C extends "validation_error" ? FieldErrors : undefined;
-  /** When to try again, in seconds, where the answer said so. */
+  /** The seconds to wait before a retry, from Retry-After; null without that header. */
   readonly retryAfter: number | null;
 
   constructor(problem: Problem, retryAfter: number | null = null) {
@@ -25,37 +25,37 @@ export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
   }
 }
 
-/** Every problem there is, discriminated by `code`. */
+/** All problems, as a union that is discriminated by `code`. */
 export type AnyProblem = { [C in ProblemCode]: ProblemError<C> }[ProblemCode];
 
-/** Whether `error` is a problem, with one of these codes if any are given. */
+/** Return whether `error` is a problem and, if `codes` are given, has one of them. */
 export function isProblem(error: unknown): error is AnyProblem;
 export function isProblem<C extends ProblemCode>(error: unknown, ...codes: C[]): error is ProblemError<C>;
 export function isProblem(error: unknown, ...codes: ProblemCode[]): boolean {
   return error instanceof ProblemError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** No answer came: offline, the server is down, it took too long, or CORS forbids to read the answer. */
+/** No response: the network or the server is unreachable, the timeout has passed, or CORS forbids reading the response. */
 export class NetworkError extends Error {
   override readonly name = "NetworkError";
 }
 
-/** An answer that is not the API's: of a proxy, say, or of a wrong address. */
+/** A response that does not come from the API, but from a proxy or from the server of a wrong address. */
 export class UnexpectedAnswerError extends Error {
   override readonly name = "UnexpectedAnswerError";
   readonly status: number;
   readonly retryAfter: number | null;
 
   constructor(status: number, retryAfter: number | null = null) {
-    super(`The answer, of status ${status}, is not one of the API.`);
+    super(`The response with status ${status} does not come from the API.`);
     this.status = status;
     this.retryAfter = retryAfter;
   }
 }
 
 /**
- * The texts of a `validation_error` by the path of the field, such as `title` or `items.0.name`.
- * Empty for any other error, so that a form can show what concerns its fields and leave the rest.
+ * Return the messages of a `validation_error` by the path of the field, such as `title` or `items.0.name`.
+ * Returns an empty object for any other error.
  */
 export function fieldErrors(error: unknown): Record<string, string[]> {
   const found: Record<string, string[]> = {};

@@ -19,7 +19,7 @@ export interface paths {
          *
          *     A key is in it before the first token is signed with it. Fetch the set again for a token whose `kid` it lacks.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_key_set"];
         put?: never;
@@ -41,7 +41,7 @@ export interface paths {
          * List what happened to everyone's accounts and sessions, deleted ones included
          * @description List what happened to everyone's accounts and sessions, deleted ones included.
          *
-         *     Who may call: The access token of an administrator.
+         *     Access: The access token of an administrator.
          */
         get: operations["list_events"];
         put?: never;
@@ -63,7 +63,7 @@ export interface paths {
          * List what happened to one's account and sessions, failed attempts to sign in included
          * @description List what happened to one's account and sessions, failed attempts to sign in included.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         get: operations["list_own_events"];
         put?: never;
@@ -87,7 +87,7 @@ export interface paths {
          * Sign in with email and password; while the service is being maintained, administrators alone can
          * @description Sign in with email and password; while the service is being maintained, administrators alone can.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         post: operations["log_in"];
         delete?: never;
@@ -109,7 +109,7 @@ export interface paths {
          * End the session of an access or a refresh token
          * @description End the session of an access or a refresh token.
          *
-         *     Who may call: An access or a refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
+         *     Access: An access or a refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
         post: operations["log_out"];
         delete?: never;
@@ -129,7 +129,7 @@ export interface paths {
          * Read oneself
          * @description Read oneself.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         get: operations["get_me"];
         put?: never;
@@ -153,7 +153,7 @@ export interface paths {
          * Change one's password, and end one's other sessions
          * @description Change one's password, and end one's other sessions.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         post: operations["change_password"];
         delete?: never;
@@ -175,7 +175,7 @@ export interface paths {
          * Exchange a refresh token for a new pair
          * @description Exchange a refresh token for a new pair. The old one stays good for a moment; used later it ends the session.
          *
-         *     Who may call: A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
+         *     Access: A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
         post: operations["refresh"];
         delete?: never;
@@ -197,7 +197,7 @@ export interface paths {
          * Make an account and sign in
          * @description Make an account and sign in.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         post: operations["register"];
         delete?: never;
@@ -217,7 +217,7 @@ export interface paths {
          * List one's live sessions
          * @description List one's live sessions.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         get: operations["list_sessions"];
         put?: never;
@@ -226,7 +226,7 @@ export interface paths {
          * End one's other sessions, and the current one too on demand
          * @description End one's other sessions, and the current one too on demand.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         delete: operations["end_sessions"];
         options?: never;
@@ -248,7 +248,7 @@ export interface paths {
          * End one of one's sessions
          * @description End one of one's sessions.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         delete: operations["end_session"];
         options?: never;
@@ -267,7 +267,7 @@ export interface paths {
          * List published posts, or one's own drafts
          * @description List published posts, or one's own drafts.
          *
-         *     Who may call: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the answer may hold more.
          */
         get: operations["list_posts"];
         put?: never;
@@ -275,7 +275,7 @@ export interface paths {
          * Write a post, published at once unless its status is 'draft'
          * @description Write a post, published at once unless its status is 'draft'.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         post: operations["create_post"];
         delete?: never;
@@ -295,14 +295,14 @@ export interface paths {
          * Read a post; a draft only as its author or an administrator
          * @description Read a post; a draft only as its author or an administrator.
          *
-         *     Who may call: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the answer may hold more.
          */
         get: operations["get_post"];
         /**
          * Replace a post
          * @description Replace a post.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         put: operations["replace_post"];
         post?: never;
@@ -310,7 +310,7 @@ export interface paths {
          * Delete a post
          * @description Delete a post.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         delete: operations["delete_post"];
         options?: never;
@@ -319,7 +319,7 @@ export interface paths {
          * Change some members of a post
          * @description Change some members of a post.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         patch: operations["update_post"];
         trace?: never;
@@ -332,10 +332,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the state of the service
-         * @description Read the state of the service.
+         * Get the state of maintenance mode
+         * @description Get the state of maintenance mode.
          *
-         *     Who may call: The access token of an administrator.
+         *     Access: The access token of an administrator.
          */
         get: operations["get_context"];
         put?: never;
@@ -344,10 +344,10 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Begin or end maintenance: within a second every worker refuses other routes, or serves them again
-         * @description Begin or end maintenance: within a second every worker refuses other routes, or serves them again.
+         * Turn maintenance mode on or off
+         * @description Turn maintenance mode on or off. It takes effect on every worker within a second.
          *
-         *     Who may call: The access token of an administrator.
+         *     Access: The access token of an administrator.
          */
         patch: operations["update_context"];
         trace?: never;
@@ -363,7 +363,7 @@ export interface paths {
          * List users; an administrator sees private members too
          * @description List users; an administrator sees private members too.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         get: operations["list_users"];
         put?: never;
@@ -371,7 +371,7 @@ export interface paths {
          * Make an account for somebody
          * @description Make an account for somebody.
          *
-         *     Who may call: The access token of an administrator.
+         *     Access: The access token of an administrator.
          */
         post: operations["create_user"];
         delete?: never;
@@ -391,14 +391,14 @@ export interface paths {
          * Read a user; more of it for the user and for administrators
          * @description Read a user; more of it for the user and for administrators.
          *
-         *     Who may call: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the answer may hold more.
          */
         get: operations["get_user"];
         /**
          * Replace a profile
          * @description Replace a profile.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         put: operations["replace_user"];
         post?: never;
@@ -406,7 +406,7 @@ export interface paths {
          * Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator
          * @description Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         delete: operations["delete_user"];
         options?: never;
@@ -415,7 +415,7 @@ export interface paths {
          * Change some members of a profile
          * @description Change some members of a profile.
          *
-         *     Who may call: An access token.
+         *     Access: An access token.
          */
         patch: operations["update_user"];
         trace?: never;
@@ -431,7 +431,7 @@ export interface paths {
          * Download everything stored about oneself, as one JSON document
          * @description Download everything stored about oneself, as one JSON document.
          *
-         *     Who may call: The access token of a login, not of a refresh.
+         *     Access: The access token of a login, not of a refresh.
          */
         get: operations["export_user"];
         put?: never;
@@ -453,7 +453,7 @@ export interface paths {
          * List one author's published posts; drafts too for the author
          * @description List one author's published posts; drafts too for the author.
          *
-         *     Who may call: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the answer may hold more.
          */
         get: operations["list_posts_of"];
         put?: never;
@@ -472,10 +472,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Show this document to a person, who can sign in there and try it
-         * @description Show this document to a person, who can sign in there and try it.
+         * Get the page that shows this document, with a sign-in form and a way to try each operation
+         * @description Get the page that shows this document, with a sign-in form and a way to try each operation.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_docs"];
         put?: never;
@@ -494,10 +494,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Give the style sheet of the page at /docs
-         * @description Give the style sheet of the page at /docs.
+         * Get the style sheet of the page at /docs
+         * @description Get the style sheet of the page at /docs.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_docs_style"];
         put?: never;
@@ -516,10 +516,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Give the script of the page at /docs
-         * @description Give the script of the page at /docs.
+         * Get the script of the page at /docs
+         * @description Get the script of the page at /docs.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_docs_script"];
         put?: never;
@@ -538,10 +538,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Give the script of Swagger UI, which the page at /docs uses
-         * @description Give the script of Swagger UI, which the page at /docs uses.
+         * Get the script of Swagger UI for the page at /docs
+         * @description Get the script of Swagger UI for the page at /docs.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_swagger_ui_script"];
         put?: never;
@@ -560,10 +560,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Give the style sheet of Swagger UI, which the page at /docs uses
-         * @description Give the style sheet of Swagger UI, which the page at /docs uses.
+         * Get the style sheet of Swagger UI for the page at /docs
+         * @description Get the style sheet of Swagger UI for the page at /docs.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_swagger_ui_style"];
         put?: never;
@@ -582,10 +582,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tell that the process answers
-         * @description Tell that the process answers. Touches nothing else.
+         * Check that the process answers
+         * @description Check that the process answers. Accesses neither the database nor Redis.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_health"];
         put?: never;
@@ -604,10 +604,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tell whether requests may be sent here: 200, or 503 in the same shape
-         * @description Tell whether requests may be sent here: 200, or 503 in the same shape.
+         * Check whether this replica can serve requests
+         * @description Check whether this replica can serve requests. The status is 200, or 503 with the same members.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_readiness"];
         put?: never;
@@ -626,10 +626,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Give the numbers of all workers to Prometheus
-         * @description Give the numbers of all workers to Prometheus.
+         * Get the metrics of all workers of this replica, for Prometheus
+         * @description Get the metrics of all workers of this replica, for Prometheus.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -648,10 +648,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Describe every route of this service, as an OpenAPI 3.1 document
-         * @description Describe every route of this service, as an OpenAPI 3.1 document.
+         * Get the OpenAPI 3.1 document of this service
+         * @description Get the OpenAPI 3.1 document of this service.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_openapi"];
         put?: never;
@@ -673,7 +673,7 @@ export interface paths {
          * Explain a problem: when it comes and what a client should do
          * @description Explain a problem: when it comes and what a client should do.
          *
-         *     Who may call: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are not looked at.
          */
         get: operations["get_problem"];
         put?: never;
@@ -688,29 +688,29 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description Why a request was refused, or failed (RFC 9457). */
+        /** @description The reason why a request failed (RFC 9457). */
         Problem: {
             /**
              * Format: uri-reference
-             * @description A page that explains the problem to a person.
+             * @description The URL of a page that explains the problem.
              */
             type: string;
             title: string;
             status: number;
             /**
-             * @description What a program should look at.
+             * @description Identifies the kind of problem, for programs.
              * @enum {string}
              */
             code: "malformed_request" | "authentication_required" | "token_expired" | "token_invalid" | "token_revoked" | "fresh_token_required" | "invalid_credentials" | "forbidden" | "email_not_verified" | "not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "email_taken" | "last_admin" | "conflict" | "idempotency_in_progress" | "link_expired" | "precondition_failed" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal_error" | "maintenance" | "database_unavailable" | "bad_gateway" | "overloaded" | "gateway_timeout";
             detail: string;
-            /** @description The X-Request-ID of the answer. */
+            /** @description The X-Request-ID of the response. */
             request_id: string;
         };
-        /** @description Which fields of a request can't be taken, and why. */
+        /** @description The invalid fields of a request and their errors. */
         ValidationProblem: {
             /**
              * Format: uri-reference
-             * @description A page that explains the problem to a person.
+             * @description The URL of a page that explains the problem.
              */
             type: string;
             title: string;
@@ -719,11 +719,11 @@ export interface components {
             /** @constant */
             code: "validation_error";
             detail: string;
-            /** @description The X-Request-ID of the answer. */
+            /** @description The X-Request-ID of the response. */
             request_id: string;
             errors: components["schemas"]["FieldErrors"];
         };
-        /** @description By the name of the field as sent, or its index in a list: what is wrong, nested as sent. */
+        /** @description The errors by field name, or by index in a list, nested like the request. */
         FieldErrors: {
             [key: string]: string[] | components["schemas"]["FieldErrors"];
         };
@@ -822,12 +822,12 @@ export interface components {
             /** @example 20 */
             limit: number;
             /**
-             * @description For `cursor`, to go on; null at the end.
+             * @description The `cursor` of the next page, or null on the last page.
              * @example bm90IGEgcmVhbCBjdXJzb3I
              */
             next_cursor: string | null;
             /**
-             * @description For `cursor`, to go back; null at the start.
+             * @description The `cursor` of the previous page, or null on the first page.
              * @example null
              */
             prev_cursor: string | null;
@@ -1158,16 +1158,16 @@ export interface components {
             /** @enum {string} */
             status?: "draft" | "published";
         };
-        /** @description The context as administrators see it. */
+        /** @description The service context, as administrators see it. */
         Context: {
             maintenance: boolean;
             /**
-             * @description What clients are told.
+             * @description The `detail` of the 503 responses.
              * @example Back at noon.
              */
             message: string;
             /**
-             * @description Seconds.
+             * @description The Retry-After of the 503 responses, in seconds.
              * @example 600
              */
             retry_after: number;
@@ -1177,13 +1177,13 @@ export interface components {
              */
             updated_at: string | null;
         };
-        /** @description What of the context may be changed. */
+        /** @description The members of the service context that can be changed. */
         ContextChanges: {
             maintenance?: boolean;
             /** @example Back at noon. */
             message?: string;
             /**
-             * @description Seconds.
+             * @description The Retry-After of the 503 responses, in seconds.
              * @example 600
              */
             retry_after?: number;
@@ -1205,7 +1205,7 @@ export interface components {
              */
             created_at: string;
         };
-        /** @description Which one depends on the caller. */
+        /** @description The schema depends on the caller. */
         User: components["schemas"]["PublicUser"] | components["schemas"]["PrivateUser"];
         UserPage: {
             items: components["schemas"]["User"][];
@@ -1260,23 +1260,23 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description That the process answers. */
+        /** @description The process is running and answers requests. */
         Health: {
             /** @enum {string} */
             status: "healthy";
         };
-        /** @description Whether requests may be sent here, and why not. */
+        /** @description Whether this replica can serve requests, and the result of each check. */
         Readiness: {
             /** @enum {string} */
-            status: "ready" | "unready" | "draining";
+            status: "ready" | "unready";
             /** @enum {string} */
             database: "ok" | "unavailable";
             /** @enum {string} */
             migrations: "ok" | "ahead" | "pending" | "unknown";
-            /** @description Whether other routes are closed; that is no unreadiness. */
+            /** @description Whether maintenance mode is on. It does not affect `status`. */
             maintenance: boolean;
             /**
-             * @description Where it is configured; limits go on without it.
+             * @description Present if REDIS_URL is set. It does not affect `status`.
              * @enum {string}
              */
             redis?: "ok" | "unavailable";
@@ -1649,7 +1649,7 @@ export interface components {
                 "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                 "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
                 "Cache-Control": components["headers"]["Cache-Control"];
-                /** @description Seconds to wait before trying again. */
+                /** @description Seconds to wait before the next attempt. */
                 "Retry-After"?: number;
                 [name: string]: unknown;
             };
@@ -1683,40 +1683,40 @@ export interface components {
         };
     };
     parameters: {
-        /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+        /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
         "If-Match": string;
-        /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+        /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
         "If-None-Match": string;
-        /** @description Visible ASCII. For 24 hours the same key, caller and body give the first answer again. */
+        /** @description Visible ASCII. For 24 hours, a request with the same key, caller and body gets the same response. */
         "Idempotency-Key": string;
-        /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+        /** @description The `csrf_token` of the response that set the cookie. Without it the cookie is ignored. */
         "X-CSRF-TOKEN": string;
     };
     requestBodies: never;
     headers: {
-        /** @description Names this request in the logs: the id that the caller sent, if it is fit for that, or a new one. */
+        /** @description The id of this request in the logs: the one that the client sent, if it is valid, or else a new one. */
         "X-Request-ID": string;
-        /** @description The version of what is shown: for If-None-Match, and of a single resource for If-Match. */
+        /** @description The version of the representation, for If-None-Match and, for a single resource, If-Match. */
         ETag: string;
-        /** @description Where the new resource is. */
+        /** @description The URL of the new resource. */
         Location: string;
-        /** @description The neighbouring pages as `next` and `prev`, with numbered pages also `first` and `last` (RFC 8288). */
+        /** @description The pages `next` and `prev`, and with `page` also `first` and `last` (RFC 8288). */
         Link: string;
-        /** @description How many requests the window allows. Absent where limits are off. */
+        /** @description The number of requests allowed in the window. Absent if rate limits are off. */
         "X-RateLimit-Limit": number;
-        /** @description How many of them are left. */
+        /** @description The number of requests left in the window. */
         "X-RateLimit-Remaining": number;
-        /** @description Seconds until the window opens anew. */
+        /** @description Seconds until the window ends. */
         "X-RateLimit-Reset": number;
-        /** @description There when this is the first answer to the Idempotency-Key, given again. */
+        /** @description Present if this is the stored response to an earlier request with the same Idempotency-Key. */
         "Idempotency-Replayed": "true";
-        /** @description The scheme to use, and what is wrong with the token that came (RFC 6750 section 3). */
+        /** @description The authentication scheme and, if a token was sent, the error in it (RFC 6750 section 3). */
         "WWW-Authenticate": string;
-        /** @description Seconds to wait before trying again. */
+        /** @description Seconds to wait before the next attempt. */
         "Retry-After": number;
-        /** @description Whether a cache may keep the answer. */
+        /** @description Whether a cache may store the response. */
         "Cache-Control": "no-store";
-        /** @description The media type to send. */
+        /** @description The media type of request bodies. */
         Accept: "application/json";
     };
     pathItems: never;
@@ -1727,7 +1727,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -1745,7 +1745,7 @@ export interface operations {
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
                     /** @description Always `*`: pages of every origin may read the public keys. */
                     "Access-Control-Allow-Origin"?: string;
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "public, max-age=300";
                     [name: string]: unknown;
                 };
@@ -1768,7 +1768,7 @@ export interface operations {
                     "application/json": components["schemas"]["KeySet"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1778,7 +1778,7 @@ export interface operations {
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
                     /** @description Always `*`: pages of every origin may read the public keys. */
                     "Access-Control-Allow-Origin"?: string;
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "public, max-age=300";
                     [name: string]: unknown;
                 };
@@ -1848,7 +1848,7 @@ export interface operations {
                 actor_id?: number;
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -1856,7 +1856,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1897,7 +1897,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditEventPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1972,7 +1972,7 @@ export interface operations {
                 sort?: "created_at" | "-created_at";
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -1980,7 +1980,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2018,7 +2018,7 @@ export interface operations {
                     "application/json": components["schemas"]["OwnEventPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2095,7 +2095,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2182,7 +2182,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+                /** @description The `csrf_token` of the response that set the cookie. Without it the cookie is ignored. */
                 "X-CSRF-TOKEN"?: components["parameters"]["X-CSRF-TOKEN"];
             };
             path?: never;
@@ -2199,7 +2199,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2263,7 +2263,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -2271,7 +2271,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2299,7 +2299,7 @@ export interface operations {
                     "application/json": components["schemas"]["PrivateUser"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2374,7 +2374,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2436,7 +2436,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The `csrf_token` that came with the cookie; the cookie counts only with it. */
+                /** @description The `csrf_token` of the response that set the cookie. Without it the cookie is ignored. */
                 "X-CSRF-TOKEN"?: components["parameters"]["X-CSRF-TOKEN"];
             };
             path?: never;
@@ -2454,7 +2454,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2644,7 +2644,7 @@ export interface operations {
                 sort?: "created_at" | "-created_at";
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -2652,7 +2652,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2688,7 +2688,7 @@ export interface operations {
                     "application/json": components["schemas"]["SessionPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2752,7 +2752,7 @@ export interface operations {
                 include_current?: boolean;
             };
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path?: never;
@@ -2760,7 +2760,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2825,18 +2825,18 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the session. */
+                /** @description The id of the session. */
                 session_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2919,7 +2919,7 @@ export interface operations {
                 author_id?: number;
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -2927,7 +2927,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2936,7 +2936,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -2968,7 +2968,7 @@ export interface operations {
                     "application/json": components["schemas"]["PostPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2977,7 +2977,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -3030,7 +3030,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Visible ASCII. For 24 hours the same key, caller and body give the first answer again. */
+                /** @description Visible ASCII. For 24 hours, a request with the same key, caller and body gets the same response. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -3049,7 +3049,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new resource; Location says where it is. */
+            /** @description The new resource. Its URL is in Location. */
             201: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3137,18 +3137,18 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
-                /** @description Id of the post. */
+                /** @description The id of the post. */
                 post_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3156,7 +3156,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -3179,7 +3179,7 @@ export interface operations {
                     "application/json": components["schemas"]["Post"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3187,7 +3187,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -3241,11 +3241,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the post. */
+                /** @description The id of the post. */
                 post_id: number;
             };
             cookie?: never;
@@ -3263,7 +3263,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3346,18 +3346,18 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the post. */
+                /** @description The id of the post. */
                 post_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3422,11 +3422,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the post. */
+                /** @description The id of the post. */
                 post_id: number;
             };
             cookie?: never;
@@ -3444,7 +3444,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3527,7 +3527,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -3535,7 +3535,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3558,7 +3558,7 @@ export interface operations {
                     "application/json": components["schemas"]["Context"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3619,7 +3619,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path?: never;
@@ -3638,7 +3638,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3724,7 +3724,7 @@ export interface operations {
                 sort?: "created_at" | "-created_at" | "name" | "-name";
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -3732,7 +3732,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3765,7 +3765,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3826,7 +3826,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Visible ASCII. For 24 hours the same key, caller and body give the first answer again. */
+                /** @description Visible ASCII. For 24 hours, a request with the same key, caller and body gets the same response. */
                 "Idempotency-Key"?: components["parameters"]["Idempotency-Key"];
             };
             path?: never;
@@ -3846,7 +3846,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new resource; Location says where it is. */
+            /** @description The new resource. Its URL is in Location. */
             201: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3889,7 +3889,7 @@ export interface operations {
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
                     "Cache-Control": components["headers"]["Cache-Control"];
-                    /** @description Seconds to wait before trying again. */
+                    /** @description Seconds to wait before the next attempt. */
                     "Retry-After"?: number;
                     [name: string]: unknown;
                 };
@@ -3953,18 +3953,18 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3972,7 +3972,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -3988,7 +3988,7 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3996,7 +3996,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -4050,11 +4050,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
@@ -4073,7 +4073,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4155,18 +4155,18 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done. */
+            /** @description Success, without a body. */
             204: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4251,11 +4251,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The entity tag last read: when the resource has another one by now, the answer is 412. */
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
                 "If-Match"?: components["parameters"]["If-Match"];
             };
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
@@ -4274,7 +4274,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4357,14 +4357,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4477,18 +4477,18 @@ export interface operations {
                 sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
             };
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
-                /** @description Id of the user. */
+                /** @description The id of the user. */
                 user_id: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the list. */
+            /** @description One page of the list. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4497,7 +4497,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -4529,7 +4529,7 @@ export interface operations {
                     "application/json": components["schemas"]["PostPage"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4538,7 +4538,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-store" | "no-cache";
                     [name: string]: unknown;
                 };
@@ -4593,7 +4593,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -4601,7 +4601,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page for a person. */
+            /** @description The page. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4609,7 +4609,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4617,7 +4617,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4625,7 +4625,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4676,7 +4676,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -4684,7 +4684,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The page's own style. */
+            /** @description The page's style sheet. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4692,7 +4692,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4700,7 +4700,7 @@ export interface operations {
                     "text/css": string;
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4708,7 +4708,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4759,7 +4759,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -4767,7 +4767,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The page's own script. */
+            /** @description The page's script. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4775,7 +4775,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4783,7 +4783,7 @@ export interface operations {
                     "text/javascript": string;
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4791,7 +4791,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4842,7 +4842,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -4858,7 +4858,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4866,7 +4866,7 @@ export interface operations {
                     "text/javascript": string;
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4874,7 +4874,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4925,7 +4925,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -4933,7 +4933,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Swagger UI's style. */
+            /** @description Swagger UI's style sheet. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4941,7 +4941,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -4949,7 +4949,7 @@ export interface operations {
                     "text/css": string;
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4957,7 +4957,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -5013,7 +5013,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5132,7 +5132,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5227,7 +5227,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description What was asked for. */
+            /** @description Success. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5373,7 +5373,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Entity tags already held: when the present one is among them, the answer is 304 without a body. */
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path?: never;
@@ -5381,7 +5381,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What was asked for. */
+            /** @description Success. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5389,7 +5389,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -5413,7 +5413,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenApi"];
                 };
             };
-            /** @description What If-None-Match holds is still good. */
+            /** @description The resource has not changed since the version in If-None-Match. */
             304: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5421,7 +5421,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "no-cache";
                     [name: string]: unknown;
                 };
@@ -5487,7 +5487,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may keep the answer. */
+                    /** @description Whether a cache may store the response. */
                     "Cache-Control": "max-age=3600";
                     [name: string]: unknown;
                 };

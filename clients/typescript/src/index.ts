@@ -1,4 +1,4 @@
-// A client of the Gatepost API for browsers and Node.
+// The public interface of the client of the Gatepost API for browsers and Node.
 
 export { Gatepost, type ClientOptions } from "./client.js";
 export {

@@ -1,17 +1,17 @@
-// Lists as async iterators: they follow the cursors, a page at a time.
+// Lists as async iterators, which fetch one page at a time by its cursor.
 
 /** One page of a list. */
 export interface Page<T> {
   readonly items: T[];
-  /** For `cursor`, to go on; null at the end. */
+  /** The cursor of the next page; null on the last page. */
   readonly nextCursor: string | null;
-  /** For `cursor`, to go back; null at the start. */
+  /** The cursor of the previous page; null on the first page. */
   readonly prevCursor: string | null;
 }
 
 /**
- * A list that is fetched as it is walked: `for await (const post of client.posts.list()) …`.
- * Nothing is asked for before the first step, and nothing more once the loop is left.
+ * A list whose pages are fetched during iteration: `for await (const post of client.posts.list()) …`.
+ * The first page is fetched at the first step; no page is fetched after the loop has ended.
  */
 export class List<T> implements AsyncIterable<T> {
   readonly #fetchPage: (cursor: string | undefined) => Promise<Page<T>>;
@@ -28,7 +28,7 @@ export class List<T> implements AsyncIterable<T> {
     }
   }
 
-  /** Walk page by page. */
+  /** Iterate over the pages. */
   async *pages(): AsyncGenerator<Page<T>, void, undefined> {
     let cursor: string | null | undefined = this.#start;
     do {
@@ -38,12 +38,12 @@ export class List<T> implements AsyncIterable<T> {
     } while (cursor !== null);
   }
 
-  /** Fetch one page: the first, or the one at a cursor that another page gave. */
+  /** Fetch one page: the first, or the one of a cursor from another page. */
   page(cursor: string | undefined = this.#start): Promise<Page<T>> {
     return this.#fetchPage(cursor);
   }
 
-  /** Collect the items, `atMost` that many. */
+  /** Return the items as an array, at most `atMost`. */
   async toArray(atMost = Infinity): Promise<T[]> {
     const items: T[] = [];
     if (atMost > 0) {

@@ -1,10 +1,10 @@
-// The operations by name. Whatever has none here can be reached with `call` and `list`.
+// Methods for the most common operations. All other operations can be called with `call` and `list`.
 
-import type { Gatepost, Presentation } from "./client.js";
+import type { Gatepost, Credentials } from "./client.js";
 import { isProblem } from "./errors.js";
 import type { List } from "./lists.js";
 import { abortable } from "./retry.js";
-import type { SessionKeeper, Tokens } from "./session.js";
+import type { SessionManager, Tokens } from "./session.js";
 import type {
   Answer,
   CommonOptions,
@@ -30,17 +30,17 @@ type Listing<Q> = Signal & { query?: Omit<Q, "page"> | undefined };
 
 const AUTH = "/api/v1/auth";
 
-/** Signing in and out, and the sessions of whoever is signed in. */
+/** Sign-up, sign-in and sign-out, and the user's own sessions. */
 export class AuthResource {
   readonly #client: Gatepost;
-  readonly #session: SessionKeeper;
+  readonly #session: SessionManager;
 
-  constructor(client: Gatepost, session: SessionKeeper) {
+  constructor(client: Gatepost, session: SessionManager) {
     this.#client = client;
     this.#session = session;
   }
 
-  /** Make an account and sign in. */
+  /** Create an account and sign in. */
   register(body: Schemas["Registration"], options: Signal = {}): Promise<PrivateUser> {
     return this.#signIn("register", body, options);
   }
@@ -60,14 +60,14 @@ export class AuthResource {
     return answer.user;
   }
 
-  /** End the session, here and in every tab; here even if the service can't be told, which is then thrown. */
+  /** End the session in every tab. If the service cannot be reached, sign out locally and throw the error. */
   async logout(options: Signal = {}): Promise<void> {
-    // The cookie is shown instead of the token: the service takes one credential at a time.
-    const presentation: Presentation = this.#client.usesCookies
+    // With cookies the access token is not sent, because the service accepts only one credential.
+    const credentials: Credentials = this.#client.usesCookies
       ? { token: false, cookies: true, csrfToken: this.#session.csrfToken }
       : { token: true, cookies: false };
     try {
-      await this.#client.perform("post", `${AUTH}/logout`, options, presentation);
+      await this.#client.perform("post", `${AUTH}/logout`, options, credentials);
     } catch (error) {
       if (!isProblem(error) || error.status !== 401) {
         throw error;
@@ -77,38 +77,38 @@ export class AuthResource {
     }
   }
 
-  /** Exchange the tokens before they expire, for instance after the role or the verified address has changed. */
+  /** Renew the tokens before they expire, for example after the user's role has changed. */
   async renew(options: Signal = {}): Promise<void> {
     await abortable(this.#session.renew(this.#session.accessToken), options.signal);
   }
 
-  /** Read oneself. */
+  /** Get the signed-in user. */
   me(options: Reading<PrivateUser> = {}): Promise<Answer<PrivateUser>> {
     return this.#client.call("get", `${AUTH}/me`, options);
   }
 
-  /** One's live sessions, the current one marked. */
+  /** List the user's active sessions; `current` marks this one. */
   sessions(options: Listing<QueryOf<OperationAt<"get", "/api/v1/auth/sessions">>> = {}): List<Session> {
     return this.#client.list(`${AUTH}/sessions`, options);
   }
 
-  /** End one of one's sessions. */
+  /** End one of the user's sessions. */
   async endSession(id: number, options: Signal = {}): Promise<void> {
     await this.#client.call("delete", `${AUTH}/sessions/{session_id}`, { ...options, params: { session_id: id } });
   }
 
-  /** End all of one's sessions but this one. */
+  /** End all sessions of the user except this one. */
   async endOtherSessions(options: Signal = {}): Promise<void> {
     await this.#client.call("delete", `${AUTH}/sessions`, options);
   }
 
-  /** Change one's password, which ends one's other sessions. */
+  /** Change the user's password, which ends the other sessions. */
   async changePassword(body: Schemas["PasswordChange"], options: Signal = {}): Promise<void> {
     await this.#client.call("post", `${AUTH}/password`, { ...options, body });
   }
 }
 
-/** Posts. An answer to a read can be given as `ifMatch` of the write that follows it. */
+/** Posts. Pass the result of a read as `ifMatch` of a write to prevent lost updates. */
 export class PostsResource {
   readonly #client: Gatepost;
 
@@ -116,7 +116,7 @@ export class PostsResource {
     this.#client = client;
   }
 
-  /** Published posts, newest first; one's own drafts with `query: { status: "draft" }`. */
+  /** List published posts, newest first, or the user's drafts with `query: { status: "draft" }`. */
   list(options: Listing<QueryOf<OperationAt<"get", "/api/v1/posts">>> = {}): List<Post> {
     return this.#client.list("/api/v1/posts", options);
   }
@@ -129,7 +129,7 @@ export class PostsResource {
     return this.#client.call("post", "/api/v1/posts", { ...options, body });
   }
 
-  /** Change some members. */
+  /** Change the given members. */
   update(id: number, body: PostChanges, options: Conditional = {}): Promise<Answer<Post>> {
     return this.#client.call("patch", "/api/v1/posts/{post_id}", { ...options, body, params: { post_id: id } });
   }
@@ -159,12 +159,12 @@ export class UsersResource {
     return this.#client.call("get", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
   }
 
-  /** Make an account for somebody else, as an administrator. */
+  /** Create an account for another user. Requires an administrator. */
   create(body: NewUser, options: Creating = {}): Promise<Answer<User>> {
     return this.#client.call("post", "/api/v1/users", { ...options, body });
   }
 
-  /** Change some members. */
+  /** Change the given members. */
   update(id: number, body: ProfileChanges, options: Conditional = {}): Promise<Answer<User>> {
     return this.#client.call("patch", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
   }
@@ -173,12 +173,12 @@ export class UsersResource {
     return this.#client.call("put", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
   }
 
-  /** Delete an account with all that is its own; one's own needs a token from a login. */
+  /** Delete an account and everything that belongs to it. To delete the own account requires a recent login. */
   async delete(id: number, options: Conditional = {}): Promise<void> {
     await this.#client.call("delete", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
   }
 
-  /** An author's published posts; drafts too for the author. */
+  /** List an author's published posts, or the user's own drafts with `query: { status: "draft" }`. */
   posts(
     id: number,
     options: Listing<QueryOf<OperationAt<"get", "/api/v1/users/{user_id}/posts">>> = {},

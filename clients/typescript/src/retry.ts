@@ -1,31 +1,31 @@
-// When a refused request is sent again, and how long to wait before.
+// Which failed requests are retried, and after what delay.
 
 import { isProblem, ProblemError, UnexpectedAnswerError } from "./errors.js";
 
 export interface RetryPolicy {
-  /** How often a request is sent again; 0 for never. */
+  /** The maximum number of retries of a request; 0 disables them. */
   readonly retries: number;
-  /** A longer wait than this is not waited for: the error says how long it would be. */
+  /** The longest delay before a retry. If Retry-After is longer, the error is thrown instead. */
   readonly maxWaitMs: number;
 }
 
 export const DEFAULT_RETRIES: RetryPolicy = { retries: 3, maxWaitMs: 10_000 };
 
-const FIRST_PAUSE_MS = 500;
-const SPREAD_MS = 250;
+const FIRST_DELAY_MS = 500;
+const MAX_JITTER_MS = 250;
 
-/** How long to wait before sending again what failed with `error` for the `attempt`th time (from 1); null: don't. */
-export function pauseBefore(attempt: number, error: unknown, policy: RetryPolicy): number | null {
-  if (attempt > policy.retries || !mayPass(error)) {
+/** Return the delay in ms before the retry after failure number `attempt` (from 1), or null for no retry. */
+export function retryDelay(attempt: number, error: unknown, policy: RetryPolicy): number | null {
+  if (attempt > policy.retries || !isTemporary(error)) {
     return null;
   }
-  const told = error.retryAfter;
-  const wait = told === null ? FIRST_PAUSE_MS * 2 ** (attempt - 1) : told * 1000;
-  // Spread a little, or all who were refused together would come back together.
-  return wait > policy.maxWaitMs ? null : wait + Math.random() * SPREAD_MS;
+  const seconds = error.retryAfter;
+  const wait = seconds === null ? FIRST_DELAY_MS * 2 ** (attempt - 1) : seconds * 1000;
+  // Random jitter, so that clients that were refused together do not retry together.
+  return wait > policy.maxWaitMs ? null : wait + Math.random() * MAX_JITTER_MS;
 }
 
-function mayPass(error: unknown): error is ProblemError | UnexpectedAnswerError {
+function isTemporary(error: unknown): error is ProblemError | UnexpectedAnswerError {
   if (isProblem(error, "idempotency_in_progress")) {
     return true;
   }
@@ -35,7 +35,7 @@ function mayPass(error: unknown): error is ProblemError | UnexpectedAnswerError 
   );
 }
 
-/** Retry-After in seconds: it may be a number of them or a date (RFC 9110 section 10.2.3). */
+/** Return the seconds of a Retry-After header, which is a number or a date (RFC 9110 section 10.2.3), or null. */
 export function parseRetryAfter(value: string | null, now = Date.now()): number | null {
   if (value === null) {
     return null;
@@ -47,7 +47,7 @@ export function parseRetryAfter(value: string | null, now = Date.now()): number 
   return Number.isNaN(date) ? null : Math.max(0, Math.ceil((date - now) / 1000));
 }
 
-/** Wait, unless `signal` ends it with an error. */
+/** Wait. Rejects with the reason of `signal` when it aborts. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = () => {
@@ -66,7 +66,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** The outcome of `work`, which goes on for others, or the reason of `signal` if that comes first. */
+/** Return the outcome of `work`, or reject with the reason of `signal` when it aborts. Does not stop `work`. */
 export function abortable<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) {
     return work;

@@ -1,21 +1,21 @@
-// The session: who is signed in, the access token in memory, and one refresh for all who need it.
+// The session: the signed-in user, the access token in memory, and a refresh that all concurrent requests share.
 
 import { ProblemError } from "./errors.js";
 import type { SessionRecord, SessionStore, Tabs } from "./store.js";
 import type { Schemas } from "./types.js";
 
-/** Who is signed in, or why nobody is: `ended` when the service no longer takes the session's tokens. */
+/** Whether a user is signed in. The reason is `ended` if the service has refused the tokens of the session. */
 export type SessionState =
   | { readonly status: "signed_in"; readonly account: number }
-  | { readonly status: "signed_out"; readonly why: "never" | "signed_out" | "ended"; readonly problem?: Ending };
+  | { readonly status: "signed_out"; readonly reason: "never" | "signed_out" | "ended"; readonly problem?: Ending };
 
-/** What the service said when it ended a session. */
+/** The problem with which the service refused the tokens of a session. */
 export interface Ending {
   readonly code: string;
   readonly detail: string;
 }
 
-/** The answer to a login, registration or refresh; what a cookie carries is not in it. */
+/** The response to a login, registration or refresh. Without the refresh token if that is in a cookie. */
 export type Tokens = Pick<Schemas["RefreshedTokens"], "access_token"> & {
   readonly refresh_token?: string;
   readonly csrf_token?: string;
@@ -27,18 +27,18 @@ interface Message {
   readonly state: SessionState;
 }
 
-/** How long a tab that sees the outcome of another's refresh in the store waits for the access token to arrive too. */
+/** How long a tab that finds another tab's refresh in the store waits for the message with the access token. */
 const MESSAGE_MS = 100;
 
-const NEVER: SessionState = { status: "signed_out", why: "never" };
+const NEVER: SessionState = { status: "signed_out", reason: "never" };
 
-export class SessionKeeper {
+export class SessionManager {
   #record: SessionRecord | null = null;
   #accessToken: string | null = null;
   #state: SessionState = NEVER;
   #renewing: Promise<string | null> | null = null;
-  /** When the record was last taken from the store, where another tab had put it. */
-  #takenAt = -Infinity;
+  /** When a record that another tab had written was last read from the store. */
+  #readAt = -Infinity;
   readonly #listeners = new Set<() => void>();
   readonly #store: SessionStore;
   readonly #tabs: Tabs;
@@ -49,8 +49,8 @@ export class SessionKeeper {
     this.#tabs = tabs;
     this.#exchange = exchange;
     this.#readStore();
-    this.#takenAt = -Infinity; // by a page that is gone
-    tabs.listen((message) => this.#hear(message as Message));
+    this.#readAt = -Infinity; // the record of a former page: no message will follow
+    tabs.listen((message) => this.#receive(message as Message));
   }
 
   get state(): SessionState {
@@ -65,7 +65,7 @@ export class SessionKeeper {
     return this.#record?.csrfToken;
   }
 
-  /** The id of the user who is signed in, as the newest record has it. */
+  /** Return the id of the signed-in user in the newest record. */
   account(): number | null {
     this.#readStore();
     return this.#record?.account ?? null;
@@ -76,47 +76,47 @@ export class SessionKeeper {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Begin a session with the answer to a login. */
+  /** Start a session with the response to a login. */
   begin(account: number, tokens: Tokens): void {
     this.#write(account, tokens, { status: "signed_in", account });
   }
 
-  /** Forget the session, in every tab. */
-  end(why: "signed_out" | "ended", problem?: Ending): void {
-    this.#write(null, null, { status: "signed_out", why, ...(problem && { problem }) });
+  /** End the session in every tab. */
+  end(reason: "signed_out" | "ended", problem?: Ending): void {
+    this.#write(null, null, { status: "signed_out", reason, ...(problem && { problem }) });
   }
 
   /**
-   * Return an access token other than `spent`, or null when nobody is signed in. However many ask at once, in however
-   * many tabs, one refresh serves them all. When the service refuses it, the session has ended and its problem is thrown.
+   * Return an access token other than `expired`, or null if no user is signed in. Concurrent calls, in all tabs, share
+   * one refresh. If the service refuses it, the session ends and the problem is thrown.
    */
-  renew(spent: string | null): Promise<string | null> {
-    if (this.#accessToken !== null && this.#accessToken !== spent) {
+  renew(expired: string | null): Promise<string | null> {
+    if (this.#accessToken !== null && this.#accessToken !== expired) {
       return Promise.resolve(this.#accessToken);
     }
-    this.#renewing ??= this.#tabs.takeTurns(() => this.#renewInTurn(spent)).finally(() => {
+    this.#renewing ??= this.#tabs.withLock(() => this.#renewInTurn(expired)).finally(() => {
       this.#renewing = null;
     });
     return this.#renewing;
   }
 
-  async #renewInTurn(spent: string | null): Promise<string | null> {
-    // Another tab may have been here while this one waited.
+  async #renewInTurn(expired: string | null): Promise<string | null> {
+    // Another tab may have refreshed while this one waited for the lock.
     this.#readStore();
-    await this.#hearOthers();
+    await this.#waitForMessage();
     const known = this.#readStore();
-    if (known?.account == null || (this.#accessToken !== null && this.#accessToken !== spent)) {
+    if (known?.account == null || (this.#accessToken !== null && this.#accessToken !== expired)) {
       return this.#accessToken;
     }
     try {
       return this.#renewed(known, await this.#exchange(known));
     } catch (error) {
       if (!(error instanceof ProblemError) || error.status !== 401) {
-        throw error; // no answer, or "try again later": still signed in
+        throw error; // no response or a temporary failure: still signed in
       }
       const newer = this.#readStore();
       if (newer !== known) {
-        // A tab that takes no turns was faster, and our token was too old by then.
+        // Without locks, another tab has refreshed first, and our token was too old.
         return newer?.account === known.account ? this.#renewed(newer, await this.#exchange(newer)) : this.#accessToken;
       }
       this.end("ended", { code: error.code, detail: error.message });
@@ -124,9 +124,9 @@ export class SessionKeeper {
     }
   }
 
-  /** Wait for the message of a tab that has just refreshed. */
-  async #hearOthers(): Promise<void> {
-    const deadline = this.#takenAt + MESSAGE_MS;
+  /** Wait for the message of another tab that has just refreshed. */
+  async #waitForMessage(): Promise<void> {
+    const deadline = this.#readAt + MESSAGE_MS;
     while (this.#accessToken === null && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -134,39 +134,39 @@ export class SessionKeeper {
 
   #renewed(known: SessionRecord, tokens: Tokens): string | null {
     if (this.#readStore()?.account !== known.account) {
-      return this.#accessToken; // signed out meanwhile: the answer came too late
+      return this.#accessToken; // signed out in the meantime
     }
     this.#write(known.account, tokens, this.#state);
     return this.#accessToken;
   }
 
-  /** Take the stored record where it is newer than ours: then another tab wrote it, and our access token is older. */
+  /** Adopt the stored record if it is newer. Another tab has written it then, and our access token is outdated. */
   #readStore(): SessionRecord | null {
     const stored = this.#store.read();
     if (stored && stored.version > (this.#record?.version ?? 0)) {
       this.#adopt(stored, null, stateOf(stored));
-      this.#takenAt = performance.now();
+      this.#readAt = performance.now();
     }
     return this.#record;
   }
 
   #write(account: number | null, tokens: Tokens | null, state: SessionState): void {
     const before = Math.max(this.#record?.version ?? 0, this.#store.read()?.version ?? 0);
-    // Tabs share the machine's clock, so a later sign-in has a greater version than any earlier one.
+    // All tabs use the same clock, so a later sign-in has a greater version than an earlier one.
     const version = Math.max(before + 1, Date.now());
     const record = { version, account, refreshToken: tokens?.refresh_token, csrfToken: tokens?.csrf_token };
     this.#store.write(record);
     const accessToken = tokens?.access_token ?? null;
-    this.#tabs.tell({ record, accessToken, state } satisfies Message);
+    this.#tabs.broadcast({ record, accessToken, state } satisfies Message);
     this.#adopt(record, accessToken, state);
   }
 
-  #hear(message: Message): void {
+  #receive(message: Message): void {
     const ours = this.#record?.version ?? 0;
     if (message.record.version > ours) {
       this.#adopt(message.record, message.accessToken, message.state);
     } else if (message.record.version === ours) {
-      // The store was faster than the message, which knows more.
+      // The record was read from the store before the message arrived. Only the message contains the access token.
       this.#adopt(message.record, this.#accessToken ?? message.accessToken, message.state);
     }
   }
@@ -183,6 +183,6 @@ export class SessionKeeper {
 
 function stateOf(record: SessionRecord): SessionState {
   return record.account === null
-    ? { status: "signed_out", why: "signed_out" }
+    ? { status: "signed_out", reason: "signed_out" }
     : { status: "signed_in", account: record.account };
 }

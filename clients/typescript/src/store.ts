@@ -1,22 +1,22 @@
-// What outlives a page: where it is kept, and how the tabs of one browser agree on it.
+// Where the session is stored, and how the tabs of a browser coordinate.
 
-/** All that is remembered of a sign-in. Of two records the one with the greater version is the newer. */
+/** The stored session. Of two records, the one with the greater version is the newer. */
 export interface SessionRecord {
   readonly version: number;
-  /** The id of the user who is signed in; null after the end of a session. */
+  /** The id of the signed-in user; null after the end of a session. */
   readonly account: number | null;
-  /** Absent where the browser keeps it in a cookie that scripts can't read. */
+  /** Absent if the browser stores it in a cookie that scripts cannot read. */
   readonly refreshToken?: string | undefined;
   readonly csrfToken?: string | undefined;
 }
 
-/** Where the record is kept. Access tokens are not in it: they stay in memory. */
+/** Stores the record. Access tokens are not stored; they stay in memory. */
 export interface SessionStore {
   read(): SessionRecord | null;
   write(record: SessionRecord): void;
 }
 
-/** Forgets everything with the process or page: for Node, and for browsers that allow no storage. */
+/** A store in memory, for Node and for browsers without storage. Its content is lost with the process or page. */
 export function memoryStore(): SessionStore {
   let kept: SessionRecord | null = null;
   return {
@@ -44,7 +44,7 @@ function parse(text: string | null): SessionRecord | null {
   }
 }
 
-/** Whether this is a page that may store something. */
+/** Return whether this is a page that may use localStorage. */
 export function hasBrowserStorage(): boolean {
   try {
     return typeof document !== "undefined" && globalThis.localStorage !== undefined;
@@ -53,31 +53,31 @@ export function hasBrowserStorage(): boolean {
   }
 }
 
-/** How the tabs of one browser take turns and tell each other. */
+/** How the tabs of a browser coordinate: a lock and messages. */
 export interface Tabs {
-  /** Run `work` while no other tab runs any. */
-  takeTurns<T>(work: () => Promise<T>): Promise<T>;
-  tell(message: unknown): void;
+  /** Run `work` while no other tab does. */
+  withLock<T>(work: () => Promise<T>): Promise<T>;
+  broadcast(message: unknown): void;
   listen(listener: (message: unknown) => void): void;
   close(): void;
 }
 
-/** A tab of its own: nobody to wait for, nobody to tell. */
-export const alone: Tabs = {
-  takeTurns: (work) => work(),
-  tell: () => undefined,
+/** For a client that shares its store with no other tab: no lock and no messages. */
+export const singleTab: Tabs = {
+  withLock: (work) => work(),
+  broadcast: () => undefined,
   listen: () => undefined,
   close: () => undefined,
 };
 
-/** Web Locks and BroadcastChannel, each where there is one. */
+/** Web Locks and BroadcastChannel, each if the browser has it. */
 export function browserTabs(name: string): Tabs {
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(name);
   const locks = typeof navigator === "undefined" ? undefined : (navigator.locks as LockManager | undefined);
   return {
-    // Without locks two tabs may refresh at once: the server then gives both the same new generation.
-    takeTurns: (work) => (locks ? locks.request(name, work) : work()) as ReturnType<typeof work>,
-    tell: (message) => channel?.postMessage(message),
+    // Without locks two tabs may refresh at the same time. The service gives both the same new generation then.
+    withLock: (work) => (locks ? locks.request(name, work) : work()) as ReturnType<typeof work>,
+    broadcast: (message) => channel?.postMessage(message),
     listen: (listener) => channel?.addEventListener("message", (event) => listener(event.data)),
     close: () => channel?.close(),
   };

@@ -1,4 +1,4 @@
-// One request and its answer, with nothing remembered: URLs, headers, JSON, and failures as errors.
+// Sends one request and reads its response: URLs, headers, JSON and errors. Stateless.
 
 import { NetworkError, ProblemError, UnexpectedAnswerError } from "./errors.js";
 import { parseRetryAfter } from "./retry.js";
@@ -8,7 +8,7 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface Request {
   readonly method: string;
-  /** A template of the document, such as `/api/v1/posts/{post_id}`. */
+  /** A path template of the OpenAPI document, such as `/api/v1/posts/{post_id}`. */
   readonly path: string;
   readonly params?: Record<string, unknown> | undefined;
   readonly query?: Record<string, unknown> | undefined;
@@ -18,7 +18,7 @@ export interface Request {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Send a request and return its response when it is a success or a 304. */
+/** Send a request and return a successful response or a 304. Rejects with an error otherwise. */
 export async function send(fetch: Fetch, baseUrl: string, request: Request, timeoutMs: number): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json, application/problem+json", ...request.headers };
   const init: RequestInit = { method: request.method.toUpperCase(), headers, cache: "no-store" };
@@ -26,7 +26,7 @@ export async function send(fetch: Fetch, baseUrl: string, request: Request, time
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(request.body);
   }
-  // Nothing but the token says who is calling, unless the refresh token travels as a cookie.
+  // Cookies are only sent if the refresh token is in one. The access token authenticates all other requests.
   init.credentials = request.withCookies ? "include" : "omit";
   const timeout = AbortSignal.timeout(timeoutMs);
   init.signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout;
@@ -43,9 +43,9 @@ export async function send(fetch: Fetch, baseUrl: string, request: Request, time
 }
 
 function asNetworkError(error: unknown): unknown {
-  // fetch says TypeError for all that keeps an answer from coming, and the deadline TimeoutError.
-  const isFetchs = error instanceof TypeError || (error instanceof DOMException && error.name === "TimeoutError");
-  return isFetchs ? new NetworkError("The service can't be reached.", { cause: error }) : error;
+  // fetch throws TypeError for every failure without a response, and the timeout signal throws TimeoutError.
+  const isNetworkFailure = error instanceof TypeError || (error instanceof DOMException && error.name === "TimeoutError");
+  return isNetworkFailure ? new NetworkError("The service cannot be reached.", { cause: error }) : error;
 }
 
 function urlOf(request: Request): string {
@@ -79,7 +79,7 @@ async function errorOf(response: Response): Promise<Error> {
   return new UnexpectedAnswerError(response.status, retryAfter);
 }
 
-/** The content of an answer: JSON parsed, other text as it is, undefined for none. */
+/** Return the content of a response: parsed JSON, other content as text, undefined for a 204. */
 export async function contentOf(response: Response): Promise<unknown> {
   if (response.status === 204) {
     return undefined;
@@ -87,7 +87,7 @@ export async function contentOf(response: Response): Promise<unknown> {
   try {
     return await (mediaType(response) === "application/json" ? response.json() : response.text());
   } catch (error) {
-    throw asNetworkError(error); // it broke off
+    throw asNetworkError(error); // the connection was lost
   }
 }
 
@@ -98,7 +98,7 @@ function mediaType(response: Response): string | undefined {
 export function etagOf(tag: Tag): string {
   const etag = typeof tag === "string" ? tag : tag.etag;
   if (etag === null) {
-    throw new RangeError("This answer has no entity tag to match.");
+    throw new RangeError("This response has no ETag.");
   }
   return etag;
 }
@@ -107,7 +107,7 @@ export function csrfHeader(token: string | undefined): Record<string, string> {
   return token === undefined ? {} : { "X-CSRF-TOKEN": token };
 }
 
-/** A key that nobody else makes; `crypto.randomUUID` is missing in pages that came over plain HTTP. */
+/** Return a random key. `crypto.randomUUID` is not available in pages that were loaded over plain HTTP. */
 export function newIdempotencyKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,4 @@
-// What the generated types say of one operation: its parameters, body and answer, by method and path.
+// Types of one operation, derived from the generated types: parameters, body and response, by method and path.
 
 import type { components, paths } from "./generated.js";
 
@@ -21,7 +21,7 @@ export type Session = Schemas["Session"];
 
 export type Method = "get" | "put" | "post" | "patch" | "delete";
 
-/** The paths that offer a method. */
+/** The paths that support a method. */
 export type PathWith<M extends Method> = {
   [P in keyof paths]: paths[P][M] extends object ? P : never;
 }[keyof paths];
@@ -36,7 +36,7 @@ type Json<Content> = Content extends { "application/json": infer T }
 
 type Responses<O> = O extends { responses: infer R } ? R : never;
 
-/** What an operation answers when all is well: the JSON of a 200 or 201, text, or undefined for a 204. */
+/** The content of an operation's successful response: JSON or text of a 200 or 201, or undefined for a 204. */
 export type ResultOf<O> = {
   [S in keyof Responses<O>]: S extends 200 | 201
     ? Responses<O>[S] extends { content: infer C }
@@ -57,8 +57,8 @@ export type BodyOf<O> = O extends { requestBody?: infer B }
     : never
   : never;
 
-/** The POST paths under which a retry can be told from a second wish. */
-export type KeyedPath = {
+/** The paths whose POST accepts an Idempotency-Key. */
+export type IdempotentPath = {
   [P in keyof paths]: paths[P]["post"] extends { parameters: { header?: infer H } }
     ? [NonNullable<H>] extends [never]
       ? never
@@ -68,7 +68,7 @@ export type KeyedPath = {
     : never;
 }[keyof paths];
 
-/** The paths whose GET answers the list envelope. */
+/** The paths whose GET returns a list with pagination. */
 export type ListPath = {
   [P in PathWith<"get">]: ResultOf<OperationAt<"get", P>> extends { items: unknown[] } ? P : never;
 }[PathWith<"get">];
@@ -84,14 +84,14 @@ type BodyOption<O> = [BodyOf<O>] extends [never]
     ? { body: BodyOf<O> }
     : { body?: BodyOf<O> };
 
-/** An answer with its entity tag, or the tag alone. */
+/** A response with its ETag, or the ETag itself. */
 export type Tag = string | { readonly etag: string | null };
 
 export interface CommonOptions {
   signal?: AbortSignal | undefined;
-  /** Only if the resource is still the one with this tag; 412 `precondition_failed` otherwise. */
+  /** Sent as If-Match: if the resource has changed since, the request fails with `precondition_failed`. */
   ifMatch?: Tag | undefined;
-  /** Of a creation: the same key, body and caller give the first answer again. The client makes one if this is absent. */
+  /** For operations that create something: a repeated request with the same key has no further effect. Random by default. */
   idempotencyKey?: string | undefined;
 }
 
@@ -99,20 +99,20 @@ export type CallOptions<M extends Method, P extends keyof paths> = CommonOptions
   PathOption<OperationAt<M, P>> &
   QueryOption<OperationAt<M, P>> &
   BodyOption<OperationAt<M, P>> & {
-    /** A former answer of this very GET: it is given again, the same object, if the resource has not changed. */
+    /** A former response to the same GET. It is returned again, as the same object, if the resource has not changed. */
     known?: Answer<ResultOf<OperationAt<M, P>>> | undefined;
   };
 
-/** May the options be left out altogether? */
+/** Makes the options optional if none of them is required. */
 export type OptionalIfEmpty<T> = Record<never, never> extends T ? [options?: T] : [options: T];
 
-/** What came back. */
+/** A successful response. */
 export interface Answer<T> {
   readonly data: T;
   readonly status: number;
   readonly etag: string | null;
   readonly location: string | null;
-  /** Whether this is the first answer to an Idempotency-Key, given again. */
+  /** Whether this is the stored response to an earlier request with the same Idempotency-Key. */
   readonly replayed: boolean;
   readonly requestId: string | null;
 }

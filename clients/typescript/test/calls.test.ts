@@ -1,12 +1,12 @@
-// The operations by name, against the real service: what goes there and what comes back.
+// The methods of the client against the real service: requests and results.
 
 import { expect, expectTypeOf, test } from "vitest";
 import { fieldErrors, isProblem, List, NetworkError, UnexpectedAnswerError, type FieldErrors, type Post } from "../src/index.js";
 import { baseUrl, failure, newClient, newPerson, PASSWORD, problemResponse, signedUp, watchedFetch } from "./support.js";
 
-test("somebody signs up, signs out and signs in", async () => {
+test("a user signs up, signs out and signs in", async () => {
   const client = newClient();
-  expect(client.session).toEqual({ status: "signed_out", why: "never" });
+  expect(client.session).toEqual({ status: "signed_out", reason: "never" });
   const person = newPerson();
   const user = await client.auth.register(person);
   expect(user).toMatchObject({ name: "Alice", email: person.email, role: "user" });
@@ -14,7 +14,7 @@ test("somebody signs up, signs out and signs in", async () => {
   expect((await client.auth.me()).data).toEqual(user);
 
   await client.auth.logout();
-  expect(client.session).toEqual({ status: "signed_out", why: "signed_out" });
+  expect(client.session).toEqual({ status: "signed_out", reason: "signed_out" });
   const refused = await failure(client.auth.me());
   expect(isProblem(refused, "authentication_required")).toBe(true);
 
@@ -22,14 +22,14 @@ test("somebody signs up, signs out and signs in", async () => {
   expect((await client.auth.me()).data.id).toBe(user.id);
 });
 
-test("a wrong password is a problem and signs nobody in", async () => {
+test("a wrong password is a problem and starts no session", async () => {
   const client = newClient();
   const error = await failure(client.auth.login({ email: "nobody@example.com", password: "wrong password" }));
   expect(isProblem(error, "invalid_credentials")).toBe(true);
   expect(client.session.status).toBe("signed_out");
 });
 
-test("fields that can't be taken are named", async () => {
+test("a validation error names the invalid fields", async () => {
   const client = newClient();
   const error = await failure(client.auth.register({ email: "no address", name: "A", password: "short" }));
   expect(Object.keys(fieldErrors(error)).sort()).toEqual(["email", "name", "password"]);
@@ -46,7 +46,7 @@ test("fields that can't be taken are named", async () => {
   }
 });
 
-test("nested errors have paths, and other errors no fields", async () => {
+test("nested errors have paths, and other errors have no fields", async () => {
   const nested = { items: { "0": { name: ["Must not be empty."] } }, title: ["Unknown field."] };
   const response = problemResponse(422, "validation_error");
   const body = { ...((await response.json()) as object), errors: nested };
@@ -56,7 +56,7 @@ test("nested errors have paths, and other errors no fields", async () => {
   expect(fieldErrors(new Error("other"))).toEqual({});
 });
 
-test("a post is written, read, changed under its tag and deleted", async () => {
+test("a post is created, read, changed with If-Match and deleted", async () => {
   const client = await signedUp();
   const written = await client.posts.create({ title: "Hello", content: "My first post." });
   expect(written.status).toBe(201);
@@ -81,7 +81,7 @@ test("a post is written, read, changed under its tag and deleted", async () => {
   expect(isProblem(await failure(client.posts.get(id)), "not_found")).toBe(true);
 });
 
-test("what has not changed is not sent again", async () => {
+test("an unchanged resource is not transferred again", async () => {
   const { fetch, calls } = watchedFetch();
   const client = await signedUp({ fetch });
   const { data } = await client.posts.create({ title: "Still", content: "the same" });
@@ -92,7 +92,7 @@ test("what has not changed is not sent again", async () => {
   expect((await client.posts.get(data.id, { known: first })).data.content).toBe("another");
 });
 
-test("a list is walked over its cursors", async () => {
+test("a list is read page by page", async () => {
   const { fetch, to } = watchedFetch();
   const client = await signedUp({ fetch });
   const state = client.session;
@@ -143,15 +143,15 @@ test("any operation of the document can be called by its path", async () => {
   expect((await client.call("get", "/metrics")).data).toContain("# HELP");
   const numbered = await client.call("get", "/api/v1/posts", { query: { page: 1, limit: 5 } });
   expect(numbered.data.pagination).toHaveProperty("total");
-  // @ts-expect-error There is no such path,
+  // @ts-expect-error The path does not exist.
   expect(isProblem(await failure(client.call("get", "/api/v1/nowhere")), "not_found")).toBe(true);
-  // @ts-expect-error this one needs an id,
+  // @ts-expect-error The id is missing.
   await expect(client.call("get", "/api/v1/posts/{post_id}")).rejects.toThrow(RangeError);
-  // @ts-expect-error and nothing can be deleted here.
+  // @ts-expect-error The path has no DELETE.
   expect(isProblem(await failure(client.call("delete", "/api/v1/posts", {})), "method_not_allowed")).toBe(true);
 });
 
-test("a call can be called off", async () => {
+test("a call can be aborted", async () => {
   const client = await signedUp();
   await expect(client.posts.get(1, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
   const controller = new AbortController();
@@ -160,7 +160,7 @@ test("a call can be called off", async () => {
   expect(await call).toEqual(new Error("left the page"));
 });
 
-test("no answer, a late one and one of something else are told apart", async () => {
+test("a network error, a timeout and a response of another server are distinguished", async () => {
   expect(await failure(newClient({ baseUrl: "http://127.0.0.1:1" }).posts.get(1))).toBeInstanceOf(NetworkError);
   const slow = watchedFetch((_, go) => new Promise<void>((done) => setTimeout(done, 300)).then(go));
   expect(await failure(newClient({ fetch: slow.fetch, timeoutMs: 50 }).posts.get(1))).toBeInstanceOf(NetworkError);
@@ -170,6 +170,6 @@ test("no answer, a late one and one of something else are told apart", async () 
   expect(error).toMatchObject({ status: 502 });
 });
 
-test("a slash at the end of the address does no harm", async () => {
+test("the base address may end with a slash", async () => {
   expect((await newClient({ baseUrl: `${baseUrl}/` }).call("get", "/health")).status).toBe(200);
 });

@@ -1,4 +1,4 @@
-// The package: generated types as the document has them, and an archive that can be installed and used.
+// The package: its generated types match the OpenAPI document, and its archive can be installed and used.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("the generated types are those of docs/openapi.json", () => {
+test("the generated types match docs/openapi.json", () => {
   const output = join(folder, "generated.ts");
   const { scripts } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8")) as { scripts: { generate: string } };
   const [command = "", ...args] = scripts.generate.replace("src/generated.ts", output).split(" ");
@@ -31,7 +31,7 @@ test("the generated types are those of docs/openapi.json", () => {
   expect(readFileSync(output, "utf8"), "run `make openapi`").toBe(readFileSync(join(PACKAGE, GENERATED), "utf8"));
 });
 
-test("what is packed can be installed, imported and typed", () => {
+test("the packed archive can be installed, imported and type-checked", () => {
   run("npm", ["pack", "--silent", "--pack-destination", folder], PACKAGE);
   const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "";
   const listed = run("tar", ["-tzf", join(folder, archive)], folder).split("\n").filter(Boolean);
@@ -41,7 +41,7 @@ test("what is packed can be installed, imported and typed", () => {
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "user", type: "module", private: true }));
   run("npm", ["install", "--offline", "--silent", "--no-audit", "--no-fund", join(folder, archive)], folder);
-  // No dependencies of its own.
+  // The package has no dependencies.
   expect(readdirSync(join(folder, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["@gatepost"]);
   const script = `
     import { Gatepost } from "@gatepost/client";
@@ -54,7 +54,7 @@ test("what is packed can be installed, imported and typed", () => {
     join(folder, "use.ts"),
     `import { Gatepost, type Post } from "@gatepost/client";
      export const posts: Promise<Post[]> = new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "title" } }).toArray();
-     // @ts-expect-error There is no such order.
+     // @ts-expect-error The sort key does not exist.
      new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "colour" } });
     `,
   );

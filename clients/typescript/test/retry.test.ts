@@ -1,21 +1,21 @@
-// What is sent again, how often, and after what pause.
+// Retries: which requests are retried, how often, and after what delay.
 
 import { expect, test } from "vitest";
 import { isProblem, UnexpectedAnswerError } from "../src/index.js";
-import { parseRetryAfter, sleep as pause } from "../src/retry.js";
+import { parseRetryAfter, sleep } from "../src/retry.js";
 import { ADMIN } from "./server.js";
 import { failure, newClient, newPerson, problemResponse, signedUp, watchedFetch } from "./support.js";
 
 const POSTS = "/api/v1/posts";
 const BODY = { title: "Once", content: "and only once" };
 
-/** A fetch that refuses the first `times` calls to the posts. */
+/** Return a fetch that refuses the first `times` requests for posts. */
 function refusing(times: number, refuse: () => Response) {
   let left = times;
   return watchedFetch(async (call, go) => (call.path.startsWith(POSTS) && left-- > 0 ? refuse() : go()));
 }
 
-test("maintenance is waited for, as long as the service says", async () => {
+test("during maintenance the client waits as long as Retry-After says", async () => {
   const admin = newClient();
   await admin.auth.login(ADMIN);
   const waits: number[] = [];
@@ -23,7 +23,7 @@ test("maintenance is waited for, as long as the service says", async () => {
   await admin.call("patch", "/api/v1/service-context", { body: { maintenance: true, retry_after: 2 } });
   const began = performance.now();
   const call = client.posts.list().page();
-  await pause(200);
+  await sleep(200);
   await admin.call("patch", "/api/v1/service-context", { body: { maintenance: false } });
   expect((await call).items).toBeDefined();
   expect(performance.now() - began).toBeGreaterThanOrEqual(2000);
@@ -33,7 +33,7 @@ test("maintenance is waited for, as long as the service says", async () => {
 test.each([
   ["rate_limited", 429],
   ["overloaded", 503],
-])("%s is tried again, writes too", async (code, status) => {
+])("%s is retried, for writes too", async (code, status) => {
   const { fetch, to } = refusing(2, () => problemResponse(status, code, { "Retry-After": "0" }));
   const client = await signedUp({ fetch });
   const written = await client.posts.create(BODY);
@@ -44,7 +44,7 @@ test.each([
   expect((await client.posts.get(written.data.id)).data.title).toBe("Once");
 });
 
-test("it gives up in the end, and at once where the wait would be too long", async () => {
+test("the number of retries is limited, and there is none if the delay would be too long", async () => {
   const always = refusing(100, () => problemResponse(503, "overloaded", { "Retry-After": "0" }));
   expect(isProblem(await failure(newClient(always).posts.get(1)), "overloaded")).toBe(true);
   expect(always.calls).toHaveLength(4);
@@ -57,7 +57,7 @@ test("it gives up in the end, and at once where the wait would be too long", asy
   expect(never.calls).toHaveLength(1);
 });
 
-test("without Retry-After, as from a proxy, the pauses grow", async () => {
+test("without Retry-After the delays grow", async () => {
   const { fetch, calls } = refusing(100, () => new Response("busy", { status: 503 }));
   const waits: number[] = [];
   const client = newClient({ fetch, retry: { retries: 2 }, onWait: ({ ms }) => waits.push(ms) });
@@ -67,7 +67,7 @@ test("without Retry-After, as from a proxy, the pauses grow", async () => {
   expect(waits[1]).toBeGreaterThanOrEqual(1000);
 });
 
-test("other refusals are not tried again, nor is a POST that can't be told from a second one", async () => {
+test("other errors are not retried, nor is a POST without Idempotency-Key", async () => {
   const gone = refusing(100, () => problemResponse(404, "not_found"));
   await failure(newClient(gone).posts.get(1));
   expect(gone.calls).toHaveLength(1);
@@ -76,7 +76,7 @@ test("other refusals are not tried again, nor is a POST that can't be told from 
   expect(calls).toHaveLength(1);
 });
 
-test("a creation whose answer was lost is not done twice under its key", async () => {
+test("a POST whose response was lost is not executed twice with the same key", async () => {
   let isLost = false;
   const { fetch } = watchedFetch(async (call, go) => {
     const response = await go();
@@ -97,14 +97,14 @@ test("a creation whose answer was lost is not done twice under its key", async (
   expect(isProblem(other, "idempotency_key_reused")).toBe(true);
 });
 
-test("a request that still runs under the same key is waited for", async () => {
+test("the client waits for a running request with the same key", async () => {
   const { fetch, to } = refusing(1, () => problemResponse(409, "idempotency_in_progress", { "Retry-After": "0" }));
   const client = await signedUp({ fetch });
   expect((await client.posts.create(BODY)).status).toBe(201);
   expect(to(POSTS)).toHaveLength(2);
 });
 
-test("a wait can be called off", async () => {
+test("a wait can be aborted", async () => {
   const { fetch } = refusing(100, () => problemResponse(503, "overloaded", { "Retry-After": "9" }));
   const controller = new AbortController();
   const call = failure(newClient({ fetch }).posts.get(1, { signal: controller.signal }));

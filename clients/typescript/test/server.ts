@@ -1,4 +1,4 @@
-// Starts the real service for the tests: gunicorn on a free port of this machine, with a new SQLite database.
+// Starts the service for the tests: gunicorn on a free local port, with a new SQLite database.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import type { TestProject } from "vitest/node";
 
 export const ADMIN = { email: "carol@example.com", password: "correct horse battery" };
-/** How long an access token lives here. */
+/** The lifetime of access tokens in these tests. */
 export const ACCESS_SECONDS = 3;
 const ROOT = resolve(import.meta.dirname, "../../..");
 const START_MS = 60_000;
@@ -31,7 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     JWT_SECRET_KEY: randomBytes(48).toString("base64url"),
     RATELIMIT_ENABLED: "false",
     REFRESH_GRACE_SECONDS: "2",
-    HASTY_ACCESS_SECONDS: String(ACCESS_SECONDS),
+    ACCESS_TOKEN_SECONDS: String(ACCESS_SECONDS),
     WEB_CONCURRENCY: "2",
     BIND: `127.0.0.1:${port}`,
   };
@@ -41,11 +41,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   flask(["db", "upgrade"]);
   flask(["users", "create-admin", "--email", ADMIN.email, "--name", "Carol"], `${ADMIN.password}\n`);
   const log: Buffer[] = [];
-  const server = spawn(python, ["-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.hasty:app"], { cwd: ROOT, env });
+  const server = spawn(python, ["-m", "gunicorn", "-c", "gunicorn.conf.py", "tests.support.short_tokens:app"], { cwd: ROOT, env });
   server.stdout.on("data", (data: Buffer) => log.push(data));
   server.stderr.on("data", (data: Buffer) => log.push(data));
   try {
-    await answers(`${baseUrl}/health`, server);
+    await waitUntilHealthy(`${baseUrl}/health`, server);
   } catch (error) {
     server.kill("SIGKILL");
     console.error(Buffer.concat(log).toString().slice(-4000));
@@ -61,7 +61,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 function findPython(): string {
   const python = process.env.GATEPOST_PYTHON ?? join(ROOT, ".venv", "bin", "python");
   if (!existsSync(python)) {
-    throw new Error(`${python} is missing: run \`make venv\` in the repository's folder first.`);
+    throw new Error(`${python} is missing. Run \`make venv\` in the repository first.`);
   }
   return python;
 }
@@ -74,10 +74,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function answers(url: string, server: ChildProcess): Promise<void> {
+async function waitUntilHealthy(url: string, server: ChildProcess): Promise<void> {
   for (const deadline = Date.now() + START_MS; Date.now() < deadline; ) {
     if (server.exitCode !== null) {
-      throw new Error(`The server ended with ${server.exitCode}.`);
+      throw new Error(`The server exited with ${server.exitCode}.`);
     }
     const response = await fetch(url).catch(() => null);
     if (response?.ok) {

@@ -1,4 +1,4 @@
-// Tokens that expire, tabs that refresh at once, and sessions that end elsewhere.
+// Sessions: expired tokens, tabs that refresh at the same time, and sessions that are ended on another device.
 
 import { afterEach, expect, test } from "vitest";
 import { browserStore, browserTabs, Gatepost, isProblem, memoryStore, NetworkError } from "../src/index.js";
@@ -12,17 +12,17 @@ let browsers = 0;
 
 afterEach(() => open.splice(0).forEach((client) => client.close()));
 
-/** Let every access token expire. */
+/** Wait until every access token has expired. */
 function expiry(): Promise<void> {
   return sleep(ACCESS_SECONDS * 1000 + 200);
 }
 
-/** A queue for each name, as the Web Locks of a browser have it; Node 20 has none. */
+/** Return a replacement for Web Locks, which Node 20 does not have. */
 function locks(): (tabs: Tabs) => Tabs {
   let last: Promise<unknown> = Promise.resolve();
   return (tabs) => ({
     ...tabs,
-    takeTurns: (work) => {
+    withLock: (work) => {
       const turn = last.then(work, work);
       last = turn;
       return turn;
@@ -30,12 +30,12 @@ function locks(): (tabs: Tabs) => Tabs {
   });
 }
 
-/** Tabs of one browser: a store and a channel in common, and turns to take unless it is an old one. */
+/** Return a function that opens tabs of one browser: they share a store, messages and, with `hasLocks`, a lock. */
 function browser(options: { hasLocks: boolean }): () => ReturnType<typeof tab> {
   const store = memoryStore();
   const name = `browser-${++browsers}`;
-  const inTurn = options.hasLocks ? locks() : (tabs: Tabs) => tabs;
-  return () => tab(store, inTurn(browserTabs(name)));
+  const withLocks = options.hasLocks ? locks() : (tabs: Tabs) => tabs;
+  return () => tab(store, withLocks(browserTabs(name)));
 }
 
 function tab(store: SessionStore, tabs: Tabs) {
@@ -45,7 +45,7 @@ function tab(store: SessionStore, tabs: Tabs) {
   return { client, refreshes: () => to(REFRESH).length };
 }
 
-test("an expired token is renewed once, for all calls that meet it", async () => {
+test("concurrent calls with an expired token share one refresh", async () => {
   const { fetch, to } = watchedFetch();
   const client = await signedUp({ fetch });
   await expiry();
@@ -55,7 +55,7 @@ test("an expired token is renewed once, for all calls that meet it", async () =>
   expect(to(REFRESH).map((call) => call.status)).toEqual([200]);
 });
 
-test("a page that is opened again goes on where it was, and the store holds no access token", async () => {
+test("a reopened page continues the session, and the store contains no access token", async () => {
   const store = memoryStore();
   const before = await signedUp({ store });
   const { fetch, to } = watchedFetch();
@@ -66,7 +66,7 @@ test("a page that is opened again goes on where it was, and the store holds no a
   expect(Object.keys(store.read() ?? {}).sort()).toEqual(["account", "csrfToken", "refreshToken", "version"]);
 });
 
-test.each([{ hasLocks: true }, { hasLocks: false }])("two tabs refresh at once and stay signed in: %o", async (kind) => {
+test.each([{ hasLocks: true }, { hasLocks: false }])("two tabs refresh at the same time and stay signed in: %o", async (kind) => {
   const newTab = browser(kind);
   const [first, second] = [newTab(), newTab()];
   await first.client.auth.register(newPerson());
@@ -74,13 +74,13 @@ test.each([{ hasLocks: true }, { hasLocks: false }])("two tabs refresh at once a
   await expiry();
   await Promise.all([first, second, first, second].map(({ client }) => client.auth.me()));
   expect(first.client.session.status).toBe("signed_in");
-  // Where they can take turns, what one has fetched serves the other.
+  // With locks, one tab uses the tokens that the other has fetched.
   const refreshes = first.refreshes() + second.refreshes();
   expect(refreshes).toBeLessThanOrEqual(kind.hasLocks ? 1 : 2);
   expect(refreshes).toBeGreaterThanOrEqual(1);
 });
 
-test("a hundred refreshes of two tabs at once end no session", async () => {
+test("a hundred concurrent refreshes of two tabs do not end the session", async () => {
   const newTab = browser({ hasLocks: false });
   const [first, second] = [newTab(), newTab()];
   await first.client.auth.register(newPerson());
@@ -105,7 +105,7 @@ test("signing out signs out every tab", async () => {
   expect(isProblem(await failure(second.client.auth.me()), "authentication_required")).toBe(true);
 });
 
-test("a session that is ended elsewhere is told, to every tab", async () => {
+test("every tab notices that the session was ended on another device", async () => {
   const person = newPerson();
   const newTab = browser({ hasLocks: true });
   const [here, too] = [newTab(), newTab()];
@@ -116,13 +116,13 @@ test("a session that is ended elsewhere is told, to every tab", async () => {
   expect((await there.auth.sessions().toArray()).map((session) => session.current)).toEqual([true]);
 
   expect(isProblem(await failure(here.client.auth.me()), "token_revoked")).toBe(true);
-  expect(here.client.session).toMatchObject({ status: "signed_out", why: "ended", problem: { code: "token_revoked" } });
+  expect(here.client.session).toMatchObject({ status: "signed_out", reason: "ended", problem: { code: "token_revoked" } });
   await expect.poll(() => too.client.session).toEqual(here.client.session);
-  // What anyone may read can be read again.
+  // Public resources can still be read.
   expect((await here.client.posts.list().page()).items).toBeDefined();
 });
 
-test("a stolen refresh token that is replayed ends the session with its reason", async () => {
+test("the replay of a stolen refresh token ends the session and is reported as the reason", async () => {
   const store = memoryStore();
   const client = await signedUp({ store });
   const stolen = store.read()?.refreshToken;
@@ -131,17 +131,17 @@ test("a stolen refresh token that is replayed ends the session with its reason",
   const answer = await fetch(baseUrl + REFRESH, { method: "POST", headers: { Authorization: `Bearer ${stolen}` } });
   expect(answer.status).toBe(401);
   await failure(client.auth.me());
-  expect(client.session).toMatchObject({ status: "signed_out", why: "ended", problem: { code: "token_revoked" } });
+  expect(client.session).toMatchObject({ status: "signed_out", reason: "ended", problem: { code: "token_revoked" } });
   expect(store.read()?.refreshToken).toBeUndefined();
 });
 
-test("a refresh that gets no answer, or one to wait, ends nothing", async () => {
-  let mood: "down" | "busy" | "well" = "down";
+test("a refresh without a response or with a temporary failure does not end the session", async () => {
+  let service: "down" | "busy" | "up" = "down";
   const { fetch } = watchedFetch(async (call, go) => {
-    if (call.path === REFRESH && mood === "down") {
+    if (call.path === REFRESH && service === "down") {
       throw new TypeError("fetch failed");
     }
-    return call.path === REFRESH && mood === "busy"
+    return call.path === REFRESH && service === "busy"
       ? problemResponse(503, "database_unavailable", { "Retry-After": "60" })
       : go();
   });
@@ -149,14 +149,14 @@ test("a refresh that gets no answer, or one to wait, ends nothing", async () => 
   await signedUp({ store });
   const client = newClient({ store, fetch });
   expect(await failure(client.auth.me())).toBeInstanceOf(NetworkError);
-  mood = "busy";
+  service = "busy";
   expect(isProblem(await failure(client.auth.me()), "database_unavailable")).toBe(true);
   expect(client.session.status).toBe("signed_in");
-  mood = "well";
+  service = "up";
   expect((await client.auth.me()).status).toBe(200);
 });
 
-test("a refresh whose answer is lost is repeated at once", async () => {
+test("a refresh whose response is lost is repeated immediately", async () => {
   let isLost = false;
   const { fetch } = watchedFetch(async (call, go) => {
     const response = await go();
@@ -173,7 +173,7 @@ test("a refresh whose answer is lost is repeated at once", async () => {
   expect((await client.auth.me()).status).toBe(200);
 });
 
-test("what one person asked for is not done as another who signs in meanwhile", async () => {
+test("a request is not repeated as another user who has signed in meanwhile", async () => {
   const store = memoryStore();
   const other = newClient({ store });
   const { fetch, to } = watchedFetch(async (call, go) => {
@@ -186,13 +186,13 @@ test("what one person asked for is not done as another who signs in meanwhile", 
   const client = newClient({ store, fetch });
   await client.auth.register(newPerson());
   await expiry();
-  const error = await failure(client.posts.create({ title: "Mine", content: "and nobody else's" }));
+  const error = await failure(client.posts.create({ title: "Mine", content: "My post." }));
   expect(isProblem(error, "token_expired")).toBe(true);
   expect(to("/api/v1/posts").map((call) => call.status)).toEqual([401]);
   expect((await client.auth.me()).data).toEqual((await other.auth.me()).data);
 });
 
-test("a cookie carries the refresh token where the page shares the service's site", async () => {
+test("with the cookie transport the refresh token is in a cookie", async () => {
   const sent: { path: string; init: RequestInit }[] = [];
   const answer = { access_token: "a", csrf_token: "c", token_type: "Bearer", user: { id: 7 } };
   const client = newClient({
@@ -221,7 +221,7 @@ test("a cookie carries the refresh token where the page shares the service's sit
   expect(logout).not.toHaveProperty("Authorization");
 });
 
-test("a store with something else in it is an empty one", () => {
+test("invalid content of the store is ignored", () => {
   const kept = new Map<string, string>();
   const storage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, text: string) => void kept.set(key, text) };
   const store = browserStore("name", storage as unknown as Storage);

@@ -1,4 +1,4 @@
-// What the tests share: new people, and a fetch that can be watched and disturbed.
+// Helpers of the tests: clients, new users, and a fetch that records requests and can replace responses.
 
 import { inject } from "vitest";
 import { Gatepost, type ClientOptions } from "../src/index.js";
@@ -17,7 +17,7 @@ export function newPerson(): { email: string; name: string; password: string } {
   return { email: `person-${process.pid}-${Date.now()}-${people}@example.com`, name: "Alice", password: PASSWORD };
 }
 
-/** A client of somebody who has just signed up. */
+/** Return a client with a new user who is signed in. */
 export async function signedUp(options: Partial<ClientOptions> = {}): Promise<Gatepost> {
   const client = newClient(options);
   await client.auth.register(newPerson());
@@ -31,7 +31,7 @@ export interface Call {
   readonly status: number;
 }
 
-/** A fetch that calls the real service and notes each call; `disturb` may answer or fail in its place, or after it. */
+/** Return a fetch that calls the service and records each request. `disturb` may replace the response or throw. */
 export function watchedFetch(disturb?: (call: Omit<Call, "status">, go: () => Promise<Response>) => Promise<Response>): {
   fetch: Fetch;
   calls: Call[];
@@ -52,7 +52,7 @@ export function watchedFetch(disturb?: (call: Omit<Call, "status">, go: () => Pr
   return { fetch: watched, calls, to: (path) => calls.filter((call) => call.path === path) };
 }
 
-/** A problem as the service writes it. */
+/** Return an error response in the format of the service. */
 export function problemResponse(status: number, code: string, headers: Record<string, string> = {}): Response {
   const problem = { type: `/problems/${code}`, title: code, status, code, detail: "Not now.", request_id: "r" };
   return new Response(JSON.stringify(problem), {
@@ -65,11 +65,11 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }
 
-/** What a promise is rejected with. */
+/** Return the reason with which a promise is rejected. */
 export async function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => {
-      throw new Error("It did not fail.");
+      throw new Error("The promise was not rejected.");
     },
     (error: unknown) => error,
   );

@@ -1,4 +1,4 @@
-// Which page is shown, and what surrounds all of them.
+// The frame of all pages, and the selection of the page for the current route.
 
 import { useEffect, useRef, type ReactNode } from "react";
 import { Banner, Notices } from "./parts/messages";
@@ -8,7 +8,7 @@ import { DraftsPage } from "./pages/drafts";
 import { FeedPage } from "./pages/feed";
 import { PostPage } from "./pages/post";
 import { ProfilePage } from "./pages/profile";
-import { SignInPage, SignUpPage, useWayBack } from "./pages/sign-in";
+import { SignInPage, SignUpPage, useEndedSessionRedirect } from "./pages/sign-in";
 import { api, me, useSession } from "./state/api";
 import { attempts } from "./state/connection";
 import { drafts, feed } from "./state/posts";
@@ -31,12 +31,12 @@ export function App(): ReactNode {
   const place = JSON.stringify(route);
   const shown = useRef("");
   const scrolled = useRef(new Map<string, number>());
-  useWhoIsSignedIn();
-  useWayBack();
+  useSignedInUser();
+  useEndedSessionRedirect();
   useEffect(() => {
     document.title = `${TITLES[route.page]} · Gatepost`;
     if (shown.current !== "") {
-      // A new page begins at its top, for keyboards and screen readers too; one seen before, where it was left.
+      // Restore the scroll position of a page that was visited before. Move the focus for keyboards and screen readers.
       scrollTo(0, scrolled.current.get(place) ?? 0);
       main.current?.focus({ preventScroll: true });
     }
@@ -71,9 +71,9 @@ function Page({ route }: { route: Route }): ReactNode {
     case "post":
       return <PostPage key={route.id} id={route.id} />;
     case "sign-up":
-      return isSignedIn ? <Onward /> : <SignUpPage />;
+      return isSignedIn ? <RedirectToPosts /> : <SignUpPage />;
     case "sign-in":
-      return isSignedIn ? <Onward /> : <SignInPage />;
+      return isSignedIn ? <RedirectToPosts /> : <SignInPage />;
     case "drafts":
       return isSignedIn ? <DraftsPage /> : <SignInPage />;
     case "devices":
@@ -83,7 +83,7 @@ function Page({ route }: { route: Route }): ReactNode {
     case "missing":
       return (
         <>
-          <h1>There is no such page</h1>
+          <h1>Page not found</h1>
           <p>
             <a href="#/">Go to the posts</a>
           </p>
@@ -92,14 +92,14 @@ function Page({ route }: { route: Route }): ReactNode {
   }
 }
 
-/** From the form to the posts. */
-function Onward(): ReactNode {
+/** Go to the list of posts after signing in. */
+function RedirectToPosts(): ReactNode {
   useEffect(() => go(""), []);
   return null;
 }
 
-/** Keep `me` and the lists those of whoever is signed in. */
-function useWhoIsSignedIn(): void {
+/** Update `me` and the lists when another user signs in. */
+function useSignedInUser(): void {
   const session = useSession();
   const account = session.status === "signed_in" ? session.account : null;
   useEffect(() => {
@@ -113,7 +113,7 @@ function useWhoIsSignedIn(): void {
     const load = () =>
       api.auth.me({ signal: controller.signal }).then(
         ({ data }) => me.set(data),
-        () => undefined, // the banner, or the end of the session, says why
+        () => undefined, // the banner or the sign-in page reports the reason
       );
     if (me.get() === null) {
       void load();

@@ -1,3 +1,5 @@
+// Starts the app.
+
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";

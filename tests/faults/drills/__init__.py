@@ -1,4 +1,4 @@
-"""Fault drills: break what Gatepost relies on while clients write, and compare what they were told with what is there.
+"""Fault drills: cause faults while clients write, and compare the acknowledged writes with the database.
 
-`python -m tests.faults.drills` runs them and prints their figures; docs/reliability.md holds those of a long run.
+`python -m tests.faults.drills` runs them and prints their figures; docs/reliability.md contains those of a long run.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.drills [names] [--long]`: run drills and print their figures as a table."""
+"""Runs drills and prints their figures as a table: `python -m tests.faults.drills [names] [--long]`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADINGS = (
 
 
 def row_of(figures: Figures) -> list[str]:
-    """The cells of a drill's line."""
+    """Return the cells of a drill's row."""
     verdict = figures.verdict
     counts = (
         len(figures.outcomes),
@@ -40,12 +40,12 @@ def row_of(figures: Figures) -> list[str]:
 
 
 def print_row(cells: list[str] | tuple[str, ...]) -> None:
-    """Print a line of the table."""
+    """Print a row of the table."""
     print("|", " | ".join(cells), "|", flush=True)
 
 
-def tell_details(figures: Figures) -> None:
-    """Say on standard error what has no place in the table."""
+def print_details(figures: Figures) -> None:
+    """Print the details that are not in the table to standard error."""
     verdict = figures.verdict
     print(f"  health {dict(figures.health)} ready {dict(figures.ready_labels)} {figures.remark}", file=sys.stderr)
     for what in (*verdict.lost, *verdict.half_done, *verdict.doubled)[:10]:
@@ -55,7 +55,7 @@ def tell_details(figures: Figures) -> None:
 
 
 def main() -> int:
-    """Run the drills that were named, or all of them; 1 if a write was lost, half done or done twice."""
+    """Run the named drills, or all. Return 1 if a write was lost, half-done or doubled."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(DRILLS))
     parser.add_argument("--long", action="store_true", help="more kills and longer faults: about ten minutes")
@@ -74,7 +74,7 @@ def main() -> int:
                 print(f"  left out: {reason}", file=sys.stderr)
                 continue
             print_row(row_of(figures))
-            tell_details(figures)
+            print_details(figures)
             verdict = figures.verdict
             broken += len(verdict.lost) + len(verdict.half_done) + len(verdict.doubled) + figures.surprises
     print(f"\n{time.monotonic() - began:.0f} s; load {os.getloadavg()[0]:.1f} at the end", file=sys.stderr)

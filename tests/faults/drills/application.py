@@ -1,4 +1,4 @@
-"""Faults of the application's own processes: SIGKILL, SIGTERM and SIGHUP under load."""
+"""Signals to the processes of the application under load: SIGKILL, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def workers_killed(stage: Stage) -> Figures:
         for _ in range(times):
             kill_worker(drill)
             time.sleep(pause)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("workers killed -9", "PostgreSQL", f"one every {pause:g} s, {times} in all")
 
 
 def sqlite_killed(stage: Stage) -> Figures:
-    """SIGKILL every process that has the file open, at any moment; every tenth time the master with them."""
+    """SIGKILL all workers at random moments; every tenth time the master too."""
     server, times = stage.sqlite_server, stage.pick(5, 100)
     with Drill(server, engine_of(stage.sqlite_url)) as drill:
         for count in range(1, times + 1):
@@ -52,22 +52,22 @@ def sqlite_killed(stage: Stage) -> Figures:
 
 
 def reloaded(stage: Stage) -> Figures:
-    """SIGHUP again and again under load."""
+    """Send SIGHUP repeatedly under load."""
     requests, pause, times = stage.pick(300, 10_000), stage.pick(1.5, 4), 0
     with Drill(stage.server, stage.engine) as drill:
         while len(drill.outcomes) < requests:
             stage.server.signal(signal.SIGHUP)
             times += 1
             time.sleep(pause)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("reloaded", "PostgreSQL", f"SIGHUP every {pause:g} s, {times} times")
 
 
 def rolled(stage: Stage) -> Figures:
-    """SIGHUP to one of two replicas behind nginx, and to the other when the first has new workers, again and again.
+    """Send SIGHUP to two replicas behind nginx in turn, to the second one when the first has new workers.
 
-    Half of the writers keep their connections to nginx, which keeps its own to the replicas.
+    Half of the writers use keep-alive connections to nginx, which has keep-alive connections to the replicas.
     """
     requests, times = stage.pick(300, 10_000), 0
     environment = {"TRUSTED_PROXIES": "1", "JWT_SECRET_KEY": secrets.token_urlsafe(48)}
@@ -84,8 +84,8 @@ def rolled(stage: Stage) -> Figures:
                 drill.wait(partial(_are_replaced, replica, old))
                 times += 1
             time.sleep(stage.pick(0, 1))
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     done = f"two replicas behind nginx, SIGHUP to one, then the other, {times} times"
     return drill.figures("rolled", "PostgreSQL", done)
 
@@ -95,7 +95,7 @@ def _are_replaced(replica: GatepostServer, old: set[int]) -> bool:
 
 
 def terminated(stage: Stage) -> Figures:
-    """SIGTERM under load: requests in flight are finished."""
+    """SIGTERM under load: requests in flight must be completed."""
     times = stage.pick(1, 5)
     with stage.lend(stage.url) as server, Drill(server, stage.engine) as drill:
         for _ in range(times):

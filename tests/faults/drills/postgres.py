@@ -1,4 +1,4 @@
-"""PostgreSQL killed, restarted, frozen, cut off, locked and full."""
+"""Faults of PostgreSQL: killed, restarted, frozen, unreachable, locked, out of connections."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.faults.outage import held
 NAME = "PostgreSQL"
 TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatepost'"
 LOCK = "LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"
-# Between two faults, and longer than probes need to notice one.
+# The time between two faults, and an outage that is long enough for the probes to notice it.
 WORK_SECONDS, OUTAGE_SECONDS = 0.3, 2.2
 
 
 def killed(stage: Stage) -> Figures:
-    """SIGKILL the postmaster, some times with a wait before the restart."""
+    """SIGKILL the postmaster; at some times wait before the restart."""
     times = stage.pick(2, 30)
     with Drill(stage.server, stage.engine) as drill:
         for count in range(times):
             with drill.outage():
                 stage.postgres.kill()
-                # Every tenth stays away for long enough to be noticed.
+                # Every tenth outage is long enough for the probes to notice it.
                 time.sleep(OUTAGE_SECONDS if count % 10 == 0 else 0)
                 stage.postgres.start()
             time.sleep(WORK_SECONDS)
@@ -44,51 +44,51 @@ def _restarted(stage: Stage, mode: str) -> Figures:
 
 
 def restarted_fast(stage: Stage) -> Figures:
-    """Restart it as an operator would."""
+    """Restart in fast mode."""
     return _restarted(stage, "fast")
 
 
 def restarted_immediate(stage: Stage) -> Figures:
-    """Restart it without a checkpoint."""
+    """Restart in immediate mode, without a checkpoint."""
     return _restarted(stage, "immediate")
 
 
-def _broken(
-    stage: Stage, name: str, break_it: Callable[[], None], mend_it: Callable[[], None], *, firewall: str = ""
+def _outage(
+    stage: Stage, name: str, begin: Callable[[], None], end: Callable[[], None], *, firewall: str = ""
 ) -> Figures:
-    """Break something for a while."""
+    """Begin a fault, and end it after some seconds."""
     seconds = stage.pick(NOTICED_SECONDS, 10)
     with Drill(stage.relayed if firewall else stage.server, stage.engine) as drill:
         time.sleep(WORK_SECONDS)
         with drill.outage():
             try:
-                break_it()
+                begin()
                 time.sleep(seconds)
             finally:
-                mend_it()
+                end()
         time.sleep(WORK_SECONDS)
     return drill.figures(name, NAME, f"for {seconds:g} s{firewall}")
 
 
 def frozen(stage: Stage) -> Figures:
-    """SIGSTOP every process of it."""
-    return _broken(stage, "frozen", stage.postgres.freeze, stage.postgres.thaw)
+    """SIGSTOP every process of the server."""
+    return _outage(stage, "frozen", stage.postgres.freeze, stage.postgres.thaw)
 
 
 def refused(stage: Stage) -> Figures:
-    """Let a firewall reject everything."""
+    """Reject all packets to the server."""
     wall = stage.firewall
-    return _broken(stage, "refused", wall.refuse, wall.open, firewall=f", by {wall.name}")
+    return _outage(stage, "refused", wall.refuse, wall.open, firewall=f", by {wall.name}")
 
 
 def swallowed(stage: Stage) -> Figures:
-    """Let a firewall drop everything."""
+    """Drop all packets to and from the server."""
     wall = stage.firewall
-    return _broken(stage, "black-holed", wall.swallow, wall.open, firewall=f", by {wall.name}")
+    return _outage(stage, "black-holed", wall.swallow, wall.open, firewall=f", by {wall.name}")
 
 
 def terminated(stage: Stage) -> Figures:
-    """End all of the application's connections again and again."""
+    """Terminate all connections of the application repeatedly."""
     seconds = stage.pick(1.5, 10)
     with Drill(stage.server, stage.engine) as drill:
         ends, count = time.monotonic() + seconds, 0
@@ -96,26 +96,26 @@ def terminated(stage: Stage) -> Figures:
             with stage.engine.connect() as connection:
                 count += connection.execute(text(TERMINATE)).scalar_one()
             time.sleep(0.2)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     done = f"every 200 ms for {seconds:g} s: {count} in all"
     return drill.figures("connections terminated", NAME, done)
 
 
 def locked(stage: Stage) -> Figures:
-    """Hold a lock that all reads and writes of posts need."""
+    """Hold a lock that conflicts with all reads and writes of posts."""
     seconds = stage.pick(1.5, 10)
     arena = Arena(stage.server, stage.engine)
     with Drill(stage.server, stage.engine) as drill:
         with held(arena, LOCK):
             time.sleep(seconds)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("locked", NAME, f"all posts, by another's transaction for {seconds:g} s")
 
 
 def pool_exhausted(stage: Stage) -> Figures:
-    """Let each worker have one connection, and hold that one up."""
+    """Give each worker one connection, and block it with a lock."""
     seconds = stage.pick(1.5, 10)
     with (
         stage.lend(stage.url, DB_POOL_SIZE="1") as server,
@@ -123,20 +123,20 @@ def pool_exhausted(stage: Stage) -> Figures:
     ):
         with held(Arena(server, stage.engine), LOCK):
             time.sleep(seconds)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("pool exhausted", NAME, f"one connection a worker, held up for {seconds:g} s; 8 writers")
 
 
 def commit_answer_lost(stage: Stage) -> Figures:
-    """Cut the connection between COMMIT and its answer: the application can't know, and clients try again."""
+    """Close the connection before the response to COMMIT, so that the outcome is unknown and clients retry."""
     times, before = stage.pick(10, 100), stage.relay.lost_answers
     with Drill(stage.relayed, stage.engine) as drill:
         for _ in range(times):
             stage.relay.lose_commits(1)
             time.sleep(0.15)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     lost = stage.relay.lost_answers - before
     return drill.figures("commit's answer lost", NAME, f"{lost} times", remark=f"{lost} of {times}")
 

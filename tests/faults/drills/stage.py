@@ -1,6 +1,6 @@
-"""Where drills take place: servers to break, an application on them, and one run with its figures.
+"""The environment of the drills: servers, applications, and the run of one drill with its figures.
 
-Owns what all drills share. Must not know any of them.
+Does not depend on any drill.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from tests.support.services.redis import RedisServer
 T = TypeVar("T")
 WRITERS = 4
 RECOVERY_SECONDS = 15.0
-# An outage that probes must have seen.
+# Probes must notice an outage of this length.
 NOTICED_SECONDS = 2.0
-# Writers log in as often as drills begin; all deadlines are the defaults.
+# Each drill logs its writers in. All deadlines have their defaults.
 ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000"}
-# For an nginx that no drill is to reach a limit of.
+# Limits of nginx that no drill reaches.
 NO_LIMITS = {"NGINX_RATE": "100000r/s", "NGINX_BURST": "10000", "NGINX_CONNECTIONS": "1000"}
-# Limits that are counted, and that no drill reaches.
+# Enabled rate limits that no drill reaches.
 LIMITS = {
     "RATELIMIT_ENABLED": "true",
     **{f"RATELIMIT_{name}": "1000000 per minute" for name in ("DEFAULT", "REGISTER", "LOGIN_ACCOUNT", "LOGIN_ADDRESS")},
@@ -49,7 +49,7 @@ LIMITS = {
 
 @dataclass
 class Figures:
-    """What a drill has shown. Times are the worst of all outages, in seconds; None where there was none to see."""
+    """The results of a drill. Times are in seconds, the longest of all outages; None if there was no outage."""
 
     name: str
     database: str
@@ -67,17 +67,17 @@ class Figures:
 
     @property
     def labels(self) -> Counter[str]:
-        """How often each answer was given to the writers."""
+        """The number of each response to the writers."""
         return Counter("2xx" if outcome.succeeded else outcome.label for outcome in self.outcomes)
 
     @property
     def slowest(self) -> float:
-        """The longest that a writer waited for any answer, or the end of its connection."""
+        """The longest time until a response, or until the end of the connection."""
         return max(outcome.seconds for outcome in self.outcomes)
 
 
 class Drill:
-    """Writers and pollers at work on a server while faults come and go; a context manager."""
+    """A run of a drill: writers and pollers use a server while faults occur. A context manager."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Drill:
     def __exit__(self, *exception: object) -> None:
         self._end()
         if exception[0] is None:
-            # While the server, which may be the drill's own, is still there.
+            # Now, because the drill may remove its server afterwards.
             self._verdict = check(self.engine, self.writers, self._journals)
             log = self.server.log_text()[self._log_start :]
             self._surprises = len(re.findall("unhandled exception|Traceback", log))
@@ -143,12 +143,12 @@ class Drill:
         """Every request of every writer."""
         return [outcome for writer in self.writers for outcome in list(writer.outcomes)]
 
-    def fail(self) -> None:
-        """Note that the fault begins now."""
+    def begin_fault(self) -> None:
+        """Record that the fault begins now."""
         self._down_at = time.monotonic()
 
-    def mend(self) -> None:
-        """Note that the fault is over now, and wait until the service is back."""
+    def end_fault(self) -> None:
+        """Record that the fault has ended now, and wait until the service is available."""
         up_at = time.monotonic()
         unready = self.ready.seconds_until("503", self._down_at, asked_since=False)
         if unready is not None:
@@ -164,7 +164,7 @@ class Drill:
 
     @staticmethod
     def wait(find: Callable[[], T | None]) -> T:
-        """Wait until there is something to find, and return it."""
+        """Wait until `find` returns a true value, and return that. Raises TimeoutError after RECOVERY_SECONDS."""
         ends = time.monotonic() + RECOVERY_SECONDS
         while not (found := find()):
             if time.monotonic() > ends:
@@ -174,13 +174,13 @@ class Drill:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """A fault that lasts as long as the block."""
-        self.fail()
+        """Record a fault that lasts as long as the block."""
+        self.begin_fault()
         yield
-        self.mend()
+        self.end_fault()
 
     def figures(self, name: str, database: str, done: str, remark: str = "") -> Figures:
-        """Sum up, after the end."""
+        """Return the figures. Call this after the end of the drill."""
         return Figures(
             name,
             database,
@@ -203,9 +203,9 @@ def _has_written(writer: Writer) -> bool:
 
 
 class Stage:
-    """The servers of a run of drills, started when one first asks; a context manager.
+    """The servers of all drills, each started at its first use. A context manager.
 
-    One application serves all drills of a kind in turn: none may make it necessary to restart it.
+    Several drills use the same application one after the other, so each must leave it working.
     """
 
     def __init__(self, *, is_long: bool) -> None:
@@ -217,94 +217,94 @@ class Stage:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Together: each takes its time to finish.
+        # At the same time, because each takes some seconds.
         with self._stack, ThreadPoolExecutor() as pool:
             for end in [pool.submit(server.close) for server in self._servers]:
                 end.result()
 
     def pick(self, short: T, long: T) -> T:
-        """Choose by the form of this run."""
+        """Return `long` in a long run, otherwise `short`."""
         return long if self.is_long else short
 
     def serve(self, url: str, **environment: str) -> GatepostServer:
-        """Start an application."""
+        """Start an application that runs until the end of all drills."""
         server = GatepostServer({"DATABASE_URL": url, **ENVIRONMENT, **environment})
         self._servers.append(server)
         return server
 
     @contextmanager
     def lend(self, url: str, **environment: str) -> Iterator[GatepostServer]:
-        """Start an application for one drill."""
+        """Start an application for the length of the block."""
         with GatepostServer({"DATABASE_URL": url, **ENVIRONMENT, **environment}) as server:
             yield server
 
     @cached_property
     def folder(self) -> Path:
-        """A place for files."""
+        """A temporary folder."""
         return private_folder("drills")
 
     @cached_property
     def postgres(self) -> PostgresServer:
-        """A PostgreSQL whose commits reach the disk."""
+        """A PostgreSQL that flushes commits to disk."""
         return self._stack.enter_context(PostgresServer(durable=True))
 
     @cached_property
     def url(self) -> str:
-        """A migrated database in it."""
+        """The URL of a migrated PostgreSQL database."""
         url = self.postgres.create_database("gatepost")
         migrate(url)
         return url
 
     @cached_property
     def engine(self) -> Engine:
-        """The way to that database that no fault is on."""
+        """A direct connection to that database, without relay and firewall."""
         return engine_of(self.url)
 
     @cached_property
     def server(self) -> GatepostServer:
-        """An application on it."""
+        """An application that uses the PostgreSQL database."""
         return self.serve(self.url)
 
     @cached_property
     def relay(self) -> Relay:
-        """A network before it."""
+        """A relay before PostgreSQL."""
         return self._stack.enter_context(Relay(urlsplit(self.url).port or 5432))
 
     @cached_property
     def firewall(self) -> Firewall:
-        """A firewall before that."""
+        """A firewall before the relay."""
         return firewall_before(self.relay)
 
     @cached_property
     def relayed(self) -> GatepostServer:
-        """An application that reaches the database through the relay."""
+        """An application that connects to the database through the relay."""
         parts = urlsplit(self.url)
         netloc = f"{parts.username}:{parts.password}@{LOOPBACK}:{self.relay.port}"
         return self.serve(urlunsplit(parts._replace(netloc=netloc)))
 
     @cached_property
     def redis(self) -> RedisServer:
-        """A Redis that evicts nothing."""
+        """A Redis without eviction."""
         return self._stack.enter_context(RedisServer("--maxmemory-policy", "noeviction"))
 
     @cached_property
     def limited(self) -> GatepostServer:
-        """An application that counts its limits there."""
+        """An application that counts its rate limits in Redis."""
         return self.serve(self.url, REDIS_URL=self.redis.url, **LIMITS)
 
     @cached_property
     def sqlite_url(self) -> str:
-        """A migrated SQLite file."""
+        """The URL of a migrated SQLite database."""
         url = f"sqlite:///{self.folder / 'gatepost.db'}"
         migrate(url)
         return url
 
     @cached_property
     def sqlite_server(self) -> GatepostServer:
-        """An application on it."""
+        """An application that uses the SQLite database."""
         return self.serve(self.sqlite_url)
 
 
 def engine_of(url: str) -> Engine:
-    """Return the checker's way to a database."""
+    """Return an engine without a pool, for the check of a database."""
     return create_engine(url.replace("postgresql://", "postgresql+psycopg2://"), poolclass=NullPool)

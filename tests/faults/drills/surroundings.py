@@ -1,4 +1,4 @@
-"""Redis stopped, frozen and full; a disk that is full; clients that are slow."""
+"""Faults around the application: Redis killed, frozen or full, a full disk, slow clients."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ DISK_BYTES = 48 * 2**20
 
 
 def _without_redis(
-    stage: Stage, name: str, break_it: Callable[[RedisServer], None], mend_it: Callable[[RedisServer], None]
+    stage: Stage, name: str, begin: Callable[[RedisServer], None], end: Callable[[RedisServer], None]
 ) -> Figures:
-    """Break Redis for a while: it may be missed by no request, and make the service degraded, not unready."""
+    """Cause a fault of Redis. No request may fail, and readiness may report Redis as unavailable but must stay 200."""
     seconds = stage.pick(1, 10)
     with Drill(stage.limited, stage.engine) as drill:
         drill.wait(lambda: drill.ready.redis)
-        break_it(stage.redis)
+        begin(stage.redis)
         drill.wait(lambda: "unavailable" in drill.ready.redis)
         time.sleep(seconds)
-        mend_it(stage.redis)
-        # Noticed by itself, in every worker that the probes meet.
+        end(stage.redis)
+        # Each worker must notice by itself that Redis is available again.
         drill.wait(lambda: {(o.document or {}).get("redis") for o in drill.ready.outcomes[-20:]} == {"ok"})
-        drill.fail()
-        drill.mend()
-    remark = f"probes said of Redis: {', '.join(sorted(drill.ready.redis))}"
+        drill.begin_fault()
+        drill.end_fault()
+    remark = f"Redis according to readiness: {', '.join(sorted(drill.ready.redis))}"
     return drill.figures(f"Redis {name}", "PostgreSQL", f"for {seconds} s", remark)
 
 
 def redis_stopped(stage: Stage) -> Figures:
-    """SIGKILL it."""
+    """SIGKILL Redis."""
     return _without_redis(stage, "killed -9", RedisServer.kill, RedisServer.start)
 
 
 def redis_frozen(stage: Stage) -> Figures:
-    """SIGSTOP it."""
+    """SIGSTOP Redis."""
     return _without_redis(stage, "frozen", RedisServer.freeze, RedisServer.thaw)
 
 
-def _set_room(server: RedisServer, size: str) -> bool:
-    """Change how much Redis may hold; return whether it takes writes then."""
+def _set_max_memory(server: RedisServer, size: str) -> bool:
+    """Set maxmemory; return whether Redis then accepts writes."""
     with redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory", size)
         try:
@@ -67,24 +67,24 @@ def _set_room(server: RedisServer, size: str) -> bool:
 
 
 def _fill(server: RedisServer) -> None:
-    assert not _set_room(server, "1")
+    assert not _set_max_memory(server, "1")
 
 
 def _empty(server: RedisServer) -> None:
-    assert _set_room(server, "0")
+    assert _set_max_memory(server, "0")
 
 
 def redis_full(stage: Stage) -> Figures:
-    """Let it refuse all writes: maxmemory is reached, and nothing may be evicted."""
+    """Make Redis refuse all writes: maxmemory is reached, and its policy allows no eviction."""
     return _without_redis(stage, "full", _fill, _empty)
 
 
-class MayNotMount(ServiceMissing):
-    """Filling a disk takes one of our own, and that takes root's rights, or sudo's without a password."""
+class MountNotPermitted(ServiceMissing):
+    """A file system for the drill cannot be mounted: that requires root, or sudo without a password."""
 
 
 class Disk:
-    """A small file system to fill; a context manager. Raises MayNotMount."""
+    """A small file system that can be filled. A context manager. Raises MountNotPermitted."""
 
     def __init__(self, account: Account) -> None:
         self._parent = private_folder("disk")
@@ -94,7 +94,7 @@ class Disk:
         owner = self._parent.stat()
         options = f"size={DISK_BYTES},mode=700,uid={owner.st_uid},gid={owner.st_gid}"
         if not self._run("mount", "-t", "tmpfs", "-o", options, "tmpfs"):
-            raise MayNotMount("Only root, or who may use sudo without a password, can run the drill that fills a disk.")
+            raise MountNotPermitted("The drill that fills a disk requires root, or sudo without a password.")
 
     def _run(self, *command: str) -> bool:
         rights = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
@@ -115,17 +115,17 @@ class Disk:
         return self.folder / "ballast"
 
     def fill(self) -> None:
-        """Leave not one byte."""
+        """Fill the file system completely."""
         with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
             while file.write(b"x" * 4096):
                 pass
 
     def clear(self) -> None:
-        """Give the room back."""
+        """Free the space again."""
         self._ballast.unlink()
 
 
-def _without_room(stage: Stage, disk: Disk, url: str, database: str) -> Figures:
+def _fill_disk(stage: Stage, disk: Disk, url: str, database: str) -> Figures:
     seconds = stage.pick(1, 10)
     with stage.lend(url) as gatepost, Drill(gatepost, engine_of(url)) as drill:
         time.sleep(0.5)
@@ -133,21 +133,21 @@ def _without_room(stage: Stage, disk: Disk, url: str, database: str) -> Figures:
         drill.wait(lambda: not all(outcome.succeeded for outcome in drill.outcomes))
         time.sleep(seconds)
         disk.clear()
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("disk full", database, f"for {seconds} s")
 
 
 def sqlite_disk_full(stage: Stage) -> Figures:
-    """Fill the file system of the file and its log."""
+    """Fill the file system of the database and its WAL."""
     with Disk(Account()) as disk:
         url = f"sqlite:///{disk.folder / 'gatepost.db'}"
         migrate(url)
-        return _without_room(stage, disk, url, "SQLite")
+        return _fill_disk(stage, disk, url, "SQLite")
 
 
 def postgres_disk_full(stage: Stage) -> Figures:
-    """Fill the file system of its tables; its log, whose end would be that of the server, is on another."""
+    """Fill the file system of the tables. The WAL is on another one: PostgreSQL stops if it cannot write it."""
     with Disk(Account()) as disk:
         url = stage.postgres.create_database("cramped")
         connection = psycopg2.connect(stage.postgres.url)
@@ -157,7 +157,7 @@ def postgres_disk_full(stage: Stage) -> Figures:
                 cursor.execute("CREATE TABLESPACE small LOCATION %s", [str(disk.folder)])
                 cursor.execute("ALTER DATABASE cramped SET TABLESPACE small")
                 migrate(url)
-                return _without_room(stage, disk, url, "PostgreSQL")
+                return _fill_disk(stage, disk, url, "PostgreSQL")
             finally:
                 stage.postgres.drop_database("cramped")
                 cursor.execute("DROP TABLESPACE small")
@@ -165,7 +165,7 @@ def postgres_disk_full(stage: Stage) -> Figures:
 
 @contextmanager
 def slow_clients(port: int, token: str) -> Iterator[list[socket.socket]]:
-    """Let many clients send a byte of a post now and then, and as many read a list in the same way."""
+    """Run clients that send a post byte by byte, and as many that read a list slowly."""
     head = f"{API}/posts HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n"
     writing = f"POST {head}Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n".encode()
     reading = f"GET {head.replace('/posts ', '/posts?limit=100 ')}\r\n".encode()
@@ -180,13 +180,13 @@ def slow_clients(port: int, token: str) -> Iterator[list[socket.socket]]:
             client.setblocking(False)
             clients.append(client)
 
-        def dawdle() -> None:
+        def run_clients() -> None:
             while not finished.wait(SLOW_SECONDS):
                 for number, client in enumerate(clients):
                     with contextlib.suppress(OSError):
                         _ = client.recv(16) if number % 2 else client.send(b" ")
 
-        thread = threading.Thread(target=dawdle)
+        thread = threading.Thread(target=run_clients)
         thread.start()
         try:
             yield clients
@@ -196,7 +196,7 @@ def slow_clients(port: int, token: str) -> Iterator[list[socket.socket]]:
 
 
 def slow(stage: Stage) -> Figures:
-    """Slow readers and writers at nginx, as in production: they may hold no thread of the application."""
+    """Slow clients of nginx, as in production. They must not occupy threads of the application."""
     seconds = stage.pick(2, 15)
     with (
         NginxServer(f"{LOOPBACK}:{stage.server.port}", env=NO_LIMITS) as nginx,
@@ -204,8 +204,8 @@ def slow(stage: Stage) -> Figures:
     ):
         with slow_clients(nginx.port, drill.writers[0].headers["Authorization"]):
             time.sleep(seconds)
-        drill.fail()
-        drill.mend()
+        drill.begin_fault()
+        drill.end_fault()
     return drill.figures("slow clients", "PostgreSQL", f"{SLOW_CLIENTS} that read and {SLOW_CLIENTS} that write")
 
 

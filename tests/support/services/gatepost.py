@@ -1,4 +1,4 @@
-"""Gatepost as production runs it: under gunicorn with the project's gunicorn.conf.py, or under granian."""
+"""Gatepost as in production: under gunicorn with gunicorn.conf.py, or under granian."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STOP_SECONDS = 45
 
 
 class GatepostServer:
-    """A running Gatepost; a context manager. It gets only `env` and these defaults, no `.env`.
+    """A running Gatepost. A context manager. Its environment is `env` and some defaults; it reads no `.env`.
 
     With `server` "gunicorn", `options` are further options of gunicorn, which take precedence over its file. With
     "granian" the application is always run:app.
@@ -71,12 +71,12 @@ class GatepostServer:
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on."""
+        """The TCP port of the server."""
         return self._port
 
     @property
     def database_url(self) -> str:
-        """Where it keeps its data."""
+        """The URL of its database."""
         return self._env["DATABASE_URL"]
 
     @property
@@ -86,19 +86,19 @@ class GatepostServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server's first process is alive."""
+        """Whether the server's first process is running."""
         return self._process.is_running
 
     def worker_pids(self) -> list[int]:
-        """The process ids of the workers that live now."""
+        """Return the process ids of the workers."""
         return [child.pid for child in self._process.children() if not is_resource_tracker(child)]
 
     def log_text(self) -> str:
-        """All that master and workers have written so far."""
+        """Return the log of the master and the workers."""
         return self._process.log_text()
 
     def start(self) -> None:
-        """Start the server, again after stop or kill: same port, same settings."""
+        """Start the server. A restart keeps the port and the settings."""
         self._process.start(
             self._command(),
             self._is_ready,
@@ -129,15 +129,15 @@ class GatepostServer:
         self._process.kill()
 
     def freeze(self) -> None:
-        """SIGSTOP the master and its workers: connections stay open and nothing answers."""
+        """SIGSTOP the master and its workers. Connections stay open, but nothing responds."""
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """SIGCONT a frozen server."""
         self._process.thaw()
 
     def close(self) -> None:
-        """Stop the server for good and remove its files."""
+        """Stop the server and remove its files."""
         try:
             if self._process.is_running and self.stop() != 0:
                 raise ServiceFailed(f"Gatepost stopped with an error:\n{self._process.log_tail()}")
@@ -145,7 +145,7 @@ class GatepostServer:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_ready(self) -> bool:
-        """Whether all workers were forked and one of them answers."""
+        """Return whether all workers are running and one of them responds."""
         return len(self.worker_pids()) >= int(self._env["WEB_CONCURRENCY"]) and self._is_healthy()
 
     def _is_healthy(self) -> bool:
@@ -161,7 +161,7 @@ class GatepostServer:
 
 
 def is_resource_tracker(process: psutil.Process) -> bool:
-    """Whether a process is the helper of Python's multiprocessing, which serves no requests."""
+    """Return whether a process is the resource tracker of multiprocessing, which serves no requests."""
     try:
         return "multiprocessing.resource_tracker" in " ".join(process.cmdline())
     except psutil.NoSuchProcess:

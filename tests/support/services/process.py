@@ -1,4 +1,4 @@
-"""One child server process: started apart from the terminal, frozen, killed, and never orphaned."""
+"""Server processes for tests: start, stop, freeze and kill them, and stop them if the tests crash."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from tests.support.services import ServiceFailed
 
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.02
-# A Unix socket's path has at most 104 bytes on macOS, its own name included.
+# The path of a Unix socket, including its name, has at most 104 bytes on macOS.
 MAX_FOLDER_CHARACTERS = 60
 
 
 class Guard:
-    """A process that outlives this one just long enough to end the servers it left behind.
+    """A process that stops the remaining servers after this process has ended.
 
-    It notices by end of file on its standard input, which no way of dying can avoid. (The kernel's
-    parent-death signal would fire as soon as the *thread* that started a server ends.)
+    It detects the end of this process, even after SIGKILL, by the end of file on its standard input. The kernel's
+    parent-death signal is not suitable, because it is sent when the *thread* that started a server ends.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def watch(self, pid: int, stop_signal: signal.Signals) -> None:
-        """End `pid` and its children once this process is gone."""
-        self._say(f"watch {pid} {int(stop_signal)}")
+        """Stop `pid` and its children when this process has ended."""
+        self._send(f"watch {pid} {int(stop_signal)}")
 
     def forget(self, pid: int) -> None:
-        """The server is down already; its pid may be another's soon."""
-        self._say(f"forget {pid}")
+        """Do not stop `pid`: it has exited, and another process may get its pid."""
+        self._send(f"forget {pid}")
 
     def remove_later(self, folder: Path) -> None:
-        """Remove `folder`, if it is still there, once this process is gone."""
-        self._say(f"remove {folder}")
+        """Remove `folder`, if it still exists, when this process has ended."""
+        self._send(f"remove {folder}")
 
     def close(self) -> None:
-        """Have the guard do its work now, and wait for it."""
+        """Stop the servers and remove the folders now, and wait for the end of that."""
         if self._process is not None:
             self._process.communicate()
             self._process = None
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(Path(__file__).with_name("guard.py"))],
@@ -71,7 +71,7 @@ GUARD = Guard()
 
 
 def children_of(process: psutil.Process) -> list[psutil.Process]:
-    """All living descendants of `process`, none if it is gone itself."""
+    """Return all descendants of `process`; none if it has ended itself."""
     try:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -79,16 +79,16 @@ def children_of(process: psutil.Process) -> list[psutil.Process]:
 
 
 def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to those of `processes` that still live."""
+    """Send a signal to those of `processes` that still exist."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
 def wait_for_end(processes: Sequence[psutil.Process], timeout_seconds: float) -> None:
-    """Wait until none of `processes` runs, or the time is over.
+    """Wait until none of `processes` is running, for at most `timeout_seconds`.
 
-    An orphan may stay a zombie where process 1 is no real init; what it held is free all the same.
+    A zombie counts as ended: its resources are free. An orphan stays a zombie if process 1 is not an init.
     """
     deadline = time.monotonic() + timeout_seconds
     while any(map(is_alive, processes)) and time.monotonic() < deadline:
@@ -96,7 +96,7 @@ def wait_for_end(processes: Sequence[psutil.Process], timeout_seconds: float) ->
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether a process runs, or may do so again; a zombie will not."""
+    """Return whether a process is running or stopped, and not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -104,7 +104,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 class ServerProcess:
-    """A server and the children it forks, with its output in a file."""
+    """A server with its child processes. Its output goes to a log file."""
 
     def __init__(self, name: str, log_path: Path, stop_signal: signal.Signals) -> None:
         self.name = name
@@ -115,7 +115,7 @@ class ServerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process itself, not counting its children, is alive."""
+        """Whether the process itself is running, regardless of its children."""
         return self._popen is not None and self._popen.poll() is None
 
     @property
@@ -133,9 +133,9 @@ class ServerProcess:
         timeout_seconds: float,
         **options: Any,
     ) -> None:
-        """Start `command` and wait until `is_ready`; raises ServiceFailed with its log otherwise.
+        """Start `command` and wait until `is_ready`. `options` are passed to subprocess.Popen.
 
-        `options` go to subprocess.Popen.
+        Raises ServiceFailed with the end of the log if the command exits or is not ready in time.
         """
         wait_for_end(self._left_behind, timeout_seconds)
         with self.log_path.open("ab") as log:
@@ -156,9 +156,9 @@ class ServerProcess:
             time.sleep(POLL_SECONDS)
 
     def stop(self, number: signal.Signals, *, timeout_seconds: float) -> int:
-        """Ask the server to end, wait for it and its children, and return its exit code.
+        """Send the server a signal, wait for it and its children to end, and return its exit code.
 
-        Raises ServiceFailed, after killing it, when it takes longer than `timeout_seconds`.
+        After `timeout_seconds` kills it and raises ServiceFailed.
         """
         self.thaw()
         assert self._popen is not None
@@ -167,7 +167,7 @@ class ServerProcess:
         return self._wait(family, timeout_seconds)
 
     def wait(self, *, timeout_seconds: float) -> int:
-        """Wait for the end of a server that was told already, as `stop` does."""
+        """Wait like `stop` for a server that has already received a signal."""
         return self._wait(self.children(), timeout_seconds)
 
     def _wait(self, family: Sequence[psutil.Process], timeout_seconds: float) -> int:
@@ -182,7 +182,7 @@ class ServerProcess:
         return code
 
     def kill(self, *, with_children: bool = True) -> None:
-        """SIGKILL the server, as a crash or the kernel would, and by default its children."""
+        """SIGKILL the server and, by default, its children."""
         if self._popen is None:
             return
         family = self.children()
@@ -194,45 +194,45 @@ class ServerProcess:
         self._left_behind = family
 
     def children(self) -> list[psutil.Process]:
-        """The server's living descendants."""
+        """Return the descendants of the server."""
         if not self.is_running:
             return []
         return children_of(psutil.Process(self.pid))
 
     def freeze(self) -> None:
-        """SIGSTOP the server, then every child of it: connections stay open and nothing answers."""
+        """SIGSTOP the server, then its children. Connections stay open, but nothing responds."""
         process = psutil.Process(self.pid)
         process.suspend()
         send(children_of(process), signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen server go on; harmless for one that runs."""
+        """SIGCONT the server and its children. Has no effect on a running server."""
         if self.is_running:
             send([*self.children(), psutil.Process(self.pid)], signal.SIGCONT)
 
     def log_text(self) -> str:
-        """All that the server has written so far."""
+        """Return the log of the server."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def log_tail(self) -> str:
-        """The end of the log, for an error message."""
+        """Return the end of the log, for an error message."""
         return self.log_text()[-LOG_TAIL_CHARACTERS:]
 
 
 def private_folder(prefix: str) -> Path:
-    """A new temporary folder, this user's alone, removed at the tests' end at the latest."""
+    """Create a temporary folder that only this user can access. It is removed when the tests have ended."""
     folder = Path(tempfile.mkdtemp(prefix=f"gatepost-{prefix}-", dir=_short_folder()))
     GUARD.remove_later(folder)
     return folder
 
 
 def _short_folder() -> str | None:
-    """The usual place for temporary files, unless a Unix socket's path there would be too long."""
+    """Return /tmp if the path of a Unix socket in the usual folder would be too long, or None."""
     return "/tmp" if len(tempfile.gettempdir()) > MAX_FOLDER_CHARACTERS else None
 
 
 def bare_environment() -> dict[str, str]:
-    """What any program may know of this one's environment: nothing that configures Gatepost."""
+    """Return the environment variables that do not configure Gatepost."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     prefixes = ("COVERAGE_", "PYTHON")
     return {k: v for k, v in os.environ.items() if k in kept or k.startswith(prefixes)}

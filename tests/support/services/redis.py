@@ -1,4 +1,4 @@
-"""A private Redis for the tests, with nothing on disk."""
+"""A private Redis server for the tests, without persistence."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STOP_SECONDS = 10
 
 
 class RedisServer:
-    """A running redis-server; a context manager that leaves nothing behind.
+    """A running redis-server. A context manager, which removes the server and its files at the end.
 
-    Raises ServiceMissing when the program is not on this machine.
+    Raises ServiceMissing if the program is not installed.
     """
 
     def __init__(self, *options: str) -> None:
@@ -44,11 +44,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """The URL of its database 0."""
+        """The URL of database 0."""
         return f"redis://{LOOPBACK}:{self._port}/0"
 
     def start(self) -> None:
-        """Start the server, again and empty after stop or kill: same port."""
+        """Start the server. A restart keeps the port and loses the data."""
         self._process.start(
             self._command,
             self._answers,
@@ -58,27 +58,27 @@ class RedisServer:
         )
 
     def stop(self) -> None:
-        """Shut down; what it held is forgotten."""
+        """Shut down. The data is lost."""
         self._process.stop(signal.SIGTERM, timeout_seconds=STOP_SECONDS)
 
     def kill(self) -> None:
-        """SIGKILL the server, as a crash would."""
+        """SIGKILL the server, to simulate a crash."""
         self._process.kill()
 
     def freeze(self) -> None:
-        """Stop the server in its tracks; connections stay open."""
+        """SIGSTOP the server; connections stay open."""
         self._process.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """SIGCONT a frozen server."""
         self._process.thaw()
 
     def log_text(self) -> str:
-        """The server's log so far."""
+        """Return the log of the server."""
         return self._process.log_text()
 
     def close(self) -> None:
-        """Stop the server for good and remove its files."""
+        """Stop the server and remove its files."""
         if self._process.is_running:
             self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)

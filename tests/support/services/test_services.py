@@ -1,4 +1,4 @@
-"""The servers that other tests rely on: they keep, forget, freeze and end as they promise."""
+"""The servers for tests: persistence, freezing, restarts and cleanup."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.services.process import POLL_SECONDS
 from tests.support.services.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_SECONDS = 15
+TIMEOUT_SECONDS = 15
 
 
 @pytest.fixture(autouse=True)
 def plain_psycopg2() -> Iterator[None]:
-    """Let libpq wait by itself: the application's wait callback knows no connect_timeout of others."""
+    """Remove the application's wait callback, which does not support connect_timeout."""
     callback = extensions.get_wait_callback()
     extensions.set_wait_callback(None)
     yield
@@ -35,7 +35,7 @@ def plain_psycopg2() -> Iterator[None]:
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    """A private server, whatever TEST_DATABASE_URL says."""
+    """A private server, regardless of TEST_DATABASE_URL."""
     try:
         find_binaries()
     except ServiceMissing as missing:
@@ -55,7 +55,7 @@ def redis() -> Iterator[RedisServer]:
 
 
 def query(url: str, statement: str) -> object:
-    """The first value of the answer, from a connection of its own, committed."""
+    """Execute and commit a statement on a new connection; return the first value of the result."""
     connection = psycopg2.connect(url, connect_timeout=2)
     try:
         with connection, connection.cursor() as cursor:
@@ -66,7 +66,7 @@ def query(url: str, statement: str) -> object:
         connection.close()
 
 
-def test_postgres_keeps_commits_over_kill_and_stop(postgres: PostgresServer) -> None:
+def test_postgres_keeps_commits_after_kill_and_stop(postgres: PostgresServer) -> None:
     url = postgres.create_database("kept")
     query(url, "CREATE TABLE t (n int); INSERT INTO t VALUES (1) RETURNING n")
     postgres.kill()
@@ -79,7 +79,7 @@ def test_postgres_keeps_commits_over_kill_and_stop(postgres: PostgresServer) -> 
     assert query(url, "SELECT n FROM t") == 2
 
 
-def test_a_frozen_postgres_answers_nobody_and_thaws_whole(postgres: PostgresServer) -> None:
+def test_a_frozen_postgres_does_not_respond_until_it_is_thawed(postgres: PostgresServer) -> None:
     connection = psycopg2.connect(postgres.url)
     postgres.freeze()
     with pytest.raises(psycopg2.OperationalError, match="timeout"):
@@ -91,7 +91,7 @@ def test_a_frozen_postgres_answers_nobody_and_thaws_whole(postgres: PostgresServ
     connection.close()
 
 
-def test_a_dropped_database_is_gone_though_it_was_in_use(postgres: PostgresServer) -> None:
+def test_a_database_in_use_can_be_dropped(postgres: PostgresServer) -> None:
     url = postgres.create_database("doomed")
     connection = psycopg2.connect(url)
     postgres.drop_database("doomed")
@@ -100,19 +100,19 @@ def test_a_dropped_database_is_gone_though_it_was_in_use(postgres: PostgresServe
         query(url, "SELECT 1")
 
 
-def test_a_foreign_postgres_is_used_but_never_disturbed(postgres: PostgresServer) -> None:
-    foreign_url = postgres.url.replace("postgresql://", "postgresql+psycopg2://")
-    with PostgresServer(foreign_url) as foreign:
-        assert not foreign.owned
-        assert query(foreign.create_database("guest"), "SELECT 1") == 1
-        foreign.drop_database("guest")
-        for disturb in (foreign.stop, foreign.kill, foreign.freeze, foreign.start):
-            with pytest.raises(RuntimeError, match="must not disturb"):
-                disturb()
+def test_an_external_postgres_is_not_stopped_or_frozen(postgres: PostgresServer) -> None:
+    external_url = postgres.url.replace("postgresql://", "postgresql+psycopg2://")
+    with PostgresServer(external_url) as external:
+        assert not external.owned
+        assert query(external.create_database("guest"), "SELECT 1") == 1
+        external.drop_database("guest")
+        for method in (external.stop, external.kill, external.freeze, external.start):
+            with pytest.raises(RuntimeError, match="must not be stopped"):
+                method()
     assert postgres.process.is_running
 
 
-def test_redis_answers_again_after_stop_kill_and_freeze(redis: RedisServer) -> None:
+def test_redis_responds_after_stop_kill_and_freeze(redis: RedisServer) -> None:
     redis.stop()
     redis.start()
     redis.kill()
@@ -122,7 +122,7 @@ def test_redis_answers_again_after_stop_kill_and_freeze(redis: RedisServer) -> N
     assert "Ready to accept connections" in redis.log_text()
 
 
-def test_a_killed_test_run_leaves_no_server_and_no_files(tmp_path: Path) -> None:
+def test_a_killed_test_run_leaves_no_server_or_files(tmp_path: Path) -> None:
     code = """
 import time
 from tests.support.services.postgres import PostgresServer
@@ -142,7 +142,7 @@ time.sleep(60)
         pid, folder = run.stdout.readline().split()
         server = psutil.Process(int(pid))
         run.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while Path(folder).exists() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     assert not Path(folder).exists()

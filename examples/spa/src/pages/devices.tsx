@@ -1,4 +1,4 @@
-// Where one is signed in, and how to end that.
+// The user's sessions, each of which can be ended.
 
 import type { Session } from "@gatepost/client";
 import { type ReactNode } from "react";
@@ -21,10 +21,10 @@ export function DevicesPage(): ReactNode {
     set(before.filter((other) => other.id !== session.id));
     try {
       await (session.current ? api.auth.logout() : api.auth.endSession(session.id));
-      notify("The session is ended.");
+      notify("The session has ended.");
     } catch (failure) {
       set(before);
-      notify(`Not ended. ${textOf(failure)}`, true);
+      notify(`The session could not be ended. ${textOf(failure)}`, true);
     }
   }
 
@@ -33,17 +33,17 @@ export function DevicesPage(): ReactNode {
     set(before.filter((session) => session.current));
     try {
       await api.auth.endOtherSessions();
-      notify("You are signed out everywhere else.");
+      notify("You are signed out on all other devices.");
     } catch (failure) {
       set(before);
-      notify(`Not ended. ${textOf(failure)}`, true);
+      notify(`The session could not be ended. ${textOf(failure)}`, true);
     }
   }
 
   return (
     <>
       <h1>Devices</h1>
-      <p className="intro">Wherever you are signed in. If you don’t know one of these, end it and change your password.</p>
+      <p className="intro">The devices on which you are signed in. If you do not recognize one, end its session and change your password.</p>
       {error ? <ErrorMessage error={error} onRetry={reload} /> : null}
       {!sessions && !error && <p role="status">Loading…</p>}
       {sessions && (
@@ -72,14 +72,14 @@ export function DevicesPage(): ReactNode {
       )}
       {sessions && sessions.length > 1 && (
         <button type="button" className="danger-text" onClick={() => void endOthers()}>
-          Sign out everywhere else
+          Sign out on all other devices
         </button>
       )}
     </>
   );
 }
 
-/** What a person calls the program behind a User-Agent. */
+/** Return the browser and the operating system of a User-Agent. */
 function describe(userAgent: string): string {
   const browser = /(Firefox|Edg|OPR|Chrome|Safari)\//.exec(userAgent)?.[1];
   const system = /Android|iPhone|iPad|Windows|Macintosh|Linux/.exec(userAgent)?.[0];

@@ -1,3 +1,5 @@
+// The user's drafts.
+
 import { useEffect, type ReactNode } from "react";
 import { PostListView } from "../parts/post-list";
 import { drafts } from "../state/posts";
@@ -9,8 +11,8 @@ export function DraftsPage(): ReactNode {
   return (
     <>
       <h1>Drafts</h1>
-      <p className="intro">Only you see these. Open one to go on writing or to publish it.</p>
-      <PostListView feed={drafts} empty="No drafts. “Save as draft” keeps a post here until it is ready." />
+      <p className="intro">Only you can see your drafts. Open one to edit or publish it.</p>
+      <PostListView feed={drafts} empty="You have no drafts. Use “Save as draft” to keep a post here until it is ready." />
     </>
   );
 }

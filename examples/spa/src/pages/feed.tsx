@@ -1,3 +1,5 @@
+// The list of published posts, and the form for a new one.
+
 import { type NewPost } from "@gatepost/client";
 import { useState, type ReactNode } from "react";
 import { PostForm } from "../parts/post";
@@ -23,11 +25,11 @@ export function FeedPage(): ReactNode {
         <Composer />
       ) : (
         <p className="intro">
-          Anyone may read. <a href="#/sign-up">Sign up</a> or <a href="#/sign-in">sign in</a> to write.
+          Everyone can read posts. <a href="#/sign-up">Sign up</a> or <a href="#/sign-in">sign in</a> to write one.
         </p>
       )}
       {outgoing.length > 0 && (
-        <ul className="posts" aria-label="On their way">
+        <ul className="posts" aria-label="Not yet published">
           {outgoing.map((item) => (
             <li key={item.key}>
               <OutgoingCard item={item} />
@@ -35,12 +37,12 @@ export function FeedPage(): ReactNode {
           ))}
         </ul>
       )}
-      <PostListView feed={feed} empty="Nobody has written anything yet." />
+      <PostListView feed={feed} empty="There are no posts yet." />
     </>
   );
 }
 
-/** The form for a new post: closed when one is sent, open again with what was refused. */
+/** The form for a new post. It closes when the post is sent, and opens again with the text if the post is refused. */
 function Composer(): ReactNode {
   const [form, setForm] = useState<{ isOpen: boolean; initial?: NewPost; error?: unknown; round: number }>({
     isOpen: false,
@@ -51,11 +53,11 @@ function Composer(): ReactNode {
       <button
         type="button"
         className="write"
-        // Closed again: the keyboard goes on from here.
+        // Keep the keyboard focus here when the form closes.
         autoFocus={form.round > 0}
         onClick={() => setForm({ isOpen: true, round: form.round + 1 })}
       >
-        Write something…
+        Write a post…
       </button>
     );
   }
@@ -64,7 +66,7 @@ function Composer(): ReactNode {
     setForm(({ round }) => ({ isOpen: false, round }));
     try {
       const { status } = await send(post);
-      notify(status === "draft" ? "Kept among your drafts." : "Published.");
+      notify(status === "draft" ? "Saved as a draft." : "Published.");
     } catch (error) {
       if (isRefusal(error)) {
         setForm(({ round }) => ({ isOpen: true, initial: post, error, round: round + 1 }));

@@ -1,4 +1,4 @@
-// One post: read, edited with the change shown at once, and both versions shown when somebody else was faster.
+// One post: read, edit and delete it. A change is shown before the response arrives; after a conflict, both versions are.
 
 import { isProblem, type Answer, type Post, type PostChanges } from "@gatepost/client";
 import { useState, type ReactNode } from "react";
@@ -8,10 +8,10 @@ import { Byline, PostForm } from "../parts/post";
 import { api, useMe } from "../state/api";
 import { useLoad } from "../state/load";
 import { notify } from "../state/notices";
-import { drafts, feed, isRefusal, shelve } from "../state/posts";
+import { drafts, feed, isRefusal, updateLists } from "../state/posts";
 import { go } from "../state/router";
 
-/** What is being done with the post beside reading it. */
+/** What the user is doing with the post. */
 type Activity =
   | { readonly kind: "reading" }
   | { readonly kind: "editing"; readonly fields: PostChanges; readonly error?: unknown }
@@ -31,13 +31,13 @@ export function PostPage({ id }: { id: number }): ReactNode {
   }
   const mayWrite = user !== null && (user.id === answer.data.author.id || user.role === "admin");
 
-  /** Save `fields` over the version of `base`. They are shown at once, and taken back if they are refused. */
+  /** Save `fields` if the post is still the version `base`. Show them at once; open the form again if they are refused. */
   async function save(base: Answer<Post>, fields: PostChanges): Promise<void> {
     setActivity({ kind: "saving", fields });
     try {
       const saved = await api.posts.update(id, fields, { ifMatch: base });
       set(saved);
-      shelve(saved.data);
+      updateLists(saved.data);
       setActivity(READING);
       notify("Saved.");
     } catch (failure) {
@@ -51,20 +51,20 @@ export function PostPage({ id }: { id: number }): ReactNode {
     }
   }
 
-  /** Fetch the version that is there now, to be shown beside ours. */
+  /** Fetch the current version, to show it beside the user's. */
   async function compare(fields: PostChanges, failure: unknown): Promise<void> {
     try {
       const theirs = await api.posts.get(id);
       set(theirs);
       const isSame = Object.entries(fields).every(([name, value]) => theirs.data[name as keyof PostChanges] === value);
-      // It may be our own change: saved, but the answer was lost.
+      // The change may be the user's own, if it was saved and the response was lost.
       setActivity(isSame ? READING : { kind: "conflict", fields });
     } catch {
       setActivity({ kind: "unsaved", fields, error: failure });
     }
   }
 
-  /** Take the post out of the lists and delete it; put it back if that is refused. */
+  /** Remove the post from the lists and delete it. Restore it if deleting fails. */
   async function remove(base: Answer<Post>): Promise<void> {
     const restore = [feed.remove(id), drafts.remove(id)];
     go(base.data.status === "draft" ? "drafts" : "");
@@ -74,7 +74,7 @@ export function PostPage({ id }: { id: number }): ReactNode {
     } catch (failure) {
       restore.forEach((undo) => undo());
       const isStale = isProblem(failure, "precondition_failed");
-      notify(isStale ? "Not deleted: it was changed meanwhile. Look at it again." : `Not deleted. ${textOf(failure)}`, true);
+      notify(isStale ? "Not deleted, because the post has changed in the meantime. Open it again." : `Not deleted. ${textOf(failure)}`, true);
     }
   }
 
@@ -123,13 +123,13 @@ export function PostPage({ id }: { id: number }): ReactNode {
       {activity.kind === "saving" && <p role="status">Saving…</p>}
       {activity.kind === "unsaved" && (
         <div role="alert" className="problem">
-          <p>Not saved yet. {textOf(activity.error)}</p>
+          <p>Your change is not saved yet. {textOf(activity.error)}</p>
           <div className="actions">
             <button type="button" onClick={() => void save(answer, activity.fields)}>
               Save again
             </button>
             <button type="button" className="quiet" onClick={() => setActivity(READING)}>
-              Discard the change
+              Discard changes
             </button>
           </div>
         </div>
@@ -152,7 +152,7 @@ export function PostPage({ id }: { id: number }): ReactNode {
       {activity.kind === "deleting" && (
         <Confirm
           title="Delete this post?"
-          text={`“${shown.title}” will be gone for good.`}
+          text={`“${shown.title}” will be deleted permanently.`}
           confirm="Delete"
           onConfirm={() => void remove(answer)}
           onCancel={() => setActivity(READING)}
@@ -166,9 +166,9 @@ function Missing({ error, onRetry }: { error: unknown; onRetry: () => void }): R
   if (isProblem(error, "not_found")) {
     return (
       <>
-        <h1>This post is not there</h1>
+        <h1>Post not found</h1>
         <p>
-          It was deleted, or it is somebody’s draft. <a href="#/">Go to the posts</a>
+          The post was deleted, or it is another user’s draft. <a href="#/">Go to the posts</a>
         </p>
       </>
     );
@@ -187,22 +187,22 @@ interface ConflictProps {
 function Conflict({ theirs, mine, onKeepTheirs, onKeepMine, onEdit }: ConflictProps): ReactNode {
   return (
     <>
-      <h1>Somebody was faster</h1>
+      <h1>Conflicting changes</h1>
       <p role="alert" className="intro">
-        This post was changed while you were writing. Nothing is lost: choose which version to keep.
+        This post was changed while you were editing it. Choose which version to keep.
       </p>
       <div className="versions">
-        <Version label="The version that is saved" post={theirs}>
+        <Version label="Saved version" post={theirs}>
           <button type="button" onClick={onKeepTheirs}>
             Keep the saved version
           </button>
         </Version>
         <Version label="Your version" post={mine}>
           <button type="button" className="primary" onClick={onKeepMine}>
-            Save mine
+            Save my version
           </button>
           <button type="button" onClick={onEdit}>
-            Edit mine
+            Edit my version
           </button>
         </Version>
       </div>

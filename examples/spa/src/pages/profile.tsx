@@ -1,3 +1,5 @@
+// The profile and the password of the signed-in user.
+
 import { isProblem, type Answer, type PrivateUser } from "@gatepost/client";
 import { useState, type ReactNode } from "react";
 import { Field, Form } from "../parts/form";
@@ -18,7 +20,7 @@ export function ProfilePage(): ReactNode {
         throw failure;
       }
       set(await api.auth.me());
-      notify("Your profile was changed elsewhere meanwhile. Here it is as it is now.", true);
+      notify("Your profile was changed on another device. The form now shows the current version.", true);
       setRound((count) => count + 1);
       return;
     }
@@ -67,7 +69,7 @@ function PasswordForm({ email }: { email: string }): ReactNode {
         submit="Change password"
         onSubmit={async ({ current_password = "", new_password = "" }) => {
           await api.auth.changePassword({ current_password, new_password });
-          notify("Changed. You are signed out everywhere else.");
+          notify("Password changed. You are signed out on all other devices.");
           setRound((count) => count + 1);
         }}
       >
@@ -87,7 +89,7 @@ function PasswordForm({ email }: { email: string }): ReactNode {
               type="password"
               errors={errors}
               autoComplete="new-password"
-              hint="At least 8 characters. A few words are easy to keep in mind."
+              hint="At least 8 characters. Several words are easy to remember."
             />
           </>
         )}

@@ -1,3 +1,5 @@
+// The forms to sign in and to sign up.
+
 import { useEffect, type ReactNode } from "react";
 import { Field, Form } from "../parts/form";
 import { api, me, useSession } from "../state/api";
@@ -6,7 +8,7 @@ import { go, useRoute } from "../state/router";
 export function SignInPage(): ReactNode {
   const session = useSession();
   const route = useRoute();
-  const isEnded = session.status === "signed_out" && session.why === "ended";
+  const isEnded = session.status === "signed_out" && session.reason === "ended";
   return (
     <div className="narrow">
       <h1>Sign in</h1>
@@ -46,7 +48,7 @@ export function SignUpPage(): ReactNode {
       >
         {(errors) => (
           <>
-            <Field label="Name" name="name" errors={errors} autoComplete="name" hint="Shown beside what you write." />
+            <Field label="Name" name="name" errors={errors} autoComplete="name" hint="Shown with your posts." />
             <Field label="Email" name="email" type="email" errors={errors} autoComplete="username" />
             <Field
               label="Password"
@@ -54,7 +56,7 @@ export function SignUpPage(): ReactNode {
               type="password"
               errors={errors}
               autoComplete="new-password"
-              hint="At least 8 characters. A few words are easy to keep in mind."
+              hint="At least 8 characters. Several words are easy to remember."
             />
           </>
         )}
@@ -70,22 +72,22 @@ function Ended(): ReactNode {
   return (
     <div role="alert" className="problem">
       <p>
-        <strong>Your session has ended.</strong> It was ended on another device, or for safety because its token was used by
-        somebody else. Sign in again to go on. If it was not you who ended it, change your password.
+        <strong>Your session has ended.</strong> It was ended on another device, or because someone else may have used its
+        token. Sign in again to continue. If you did not end it yourself, change your password.
       </p>
     </div>
   );
 }
 
-/** Lead whoever was thrown out to where it is explained; those who signed out themselves stay where they are. */
-export function useWayBack(): void {
+/** Show the sign-in page, with an explanation, when the service ends the session. After a sign-out, keep the page. */
+export function useEndedSessionRedirect(): void {
   const session = useSession();
-  const isEnded = session.status === "signed_out" && session.why === "ended";
+  const isEnded = session.status === "signed_out" && session.reason === "ended";
   const { page } = useRoute();
   useEffect(() => {
     if (isEnded && page !== "sign-in" && page !== "sign-up") {
       go("sign-in");
     }
-    // Only when it happens: afterwards one may read on without signing in.
+    // Only once: the user may then continue to read without signing in.
   }, [isEnded]);
 }

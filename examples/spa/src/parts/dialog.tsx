@@ -1,3 +1,5 @@
+// A confirmation dialog.
+
 import { useEffect, useRef, type ReactNode } from "react";
 
 interface ConfirmProps {
@@ -8,7 +10,7 @@ interface ConfirmProps {
   readonly onCancel: () => void;
 }
 
-/** A question before something that can't be undone. The browser keeps the focus inside and closes it on Escape. */
+/** Asks before an action that cannot be undone. The browser keeps the focus inside, and closes the dialog on Escape. */
 export function Confirm({ title, text, confirm, onConfirm, onCancel }: ConfirmProps): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);

@@ -1,4 +1,4 @@
-// Forms whose fields show what the service says of them.
+// Forms that show the messages of a validation error beside their fields.
 
 import { fieldErrors, isProblem } from "@gatepost/client";
 import { useEffect, useId, useRef, useState, type FormEvent, type InputHTMLAttributes, type ReactNode } from "react";
@@ -7,11 +7,11 @@ import { ErrorMessage } from "./messages";
 type Values = Record<string, string>;
 
 interface FormProps {
-  /** Sends the fields by name; what it throws is shown. */
+  /** Send the values of the fields. The form shows the error that it throws. */
   readonly onSubmit: (values: Values) => Promise<void>;
   readonly submit: string;
   readonly busy?: string;
-  /** Of a former attempt. */
+  /** The error of an earlier attempt. */
   readonly error?: unknown;
   readonly children: (errors: Record<string, string[]>) => ReactNode;
   readonly actions?: ReactNode;
@@ -46,7 +46,7 @@ export function Form({ onSubmit, submit, busy = "Sending…", error: former, chi
   }
 
   return (
-    // The service judges the fields, and says more than a browser would.
+    // The service validates the fields; its messages are more exact than the browser's.
     <form ref={form} noValidate aria-label={label} aria-busy={isBusy} onSubmit={(event) => void handle(event)}>
       {!isOnFields && <ErrorMessage error={error} />}
       {children(errors)}

@@ -1,4 +1,4 @@
-// What is said about the connection, about what was done, and about what went wrong.
+// Messages: the state of the connection, confirmations and errors.
 
 import { isProblem, NetworkError } from "@gatepost/client";
 import type { ReactNode } from "react";
@@ -25,11 +25,11 @@ export function Banner(): ReactNode {
 function explain(connection: Connection): string {
   switch (connection.kind) {
     case "offline":
-      return "You are offline. What you see may be old, and what you write waits here.";
+      return "You are offline. The page may be outdated. What you write is kept until you are online again.";
     case "unreachable":
-      return "The service can’t be reached. This page keeps trying.";
+      return "The service cannot be reached. Retrying…";
     case "unavailable":
-      return `${connection.detail} This page keeps trying.`;
+      return `${connection.detail} Retrying…`;
     case "ok":
       return "";
   }
@@ -51,7 +51,7 @@ export function Notices(): ReactNode {
   );
 }
 
-/** An error that no field can show. */
+/** An error that does not belong to a field. */
 export function ErrorMessage({ error, onRetry }: { error: unknown; onRetry?: () => void }): ReactNode {
   if (error === null || error === undefined) {
     return null;
@@ -70,10 +70,7 @@ export function ErrorMessage({ error, onRetry }: { error: unknown; onRetry?: () 
 
 export function textOf(error: unknown): string {
   if (error instanceof NetworkError) {
-    return "The service can’t be reached. Nothing you wrote is lost: try again.";
-  }
-  if (isProblem(error, "rate_limited")) {
-    return `Too many attempts. Try again in ${error.retryAfter ?? 60} seconds.`;
+    return "The service cannot be reached. Your text is kept. Try again.";
   }
   return isProblem(error) ? error.message : "Something went wrong. Try again.";
 }

@@ -1,3 +1,5 @@
+// The header with the links to the pages, and the button to sign out.
+
 import type { ReactNode } from "react";
 import { api, useMe, useSession } from "../state/api";
 import { notify } from "../state/notices";
@@ -10,7 +12,7 @@ const ICONS = {
   profile: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8M4 20c1-4 4-5 8-5s7 1 8 5",
 };
 
-const MEMBERS_LINKS = [
+const LINKS = [
   ["feed", "", "Posts"],
   ["drafts", "drafts", "Drafts"],
   ["devices", "devices", "Devices"],
@@ -31,7 +33,7 @@ export function Navigation({ current }: { current: Route["page"] }): ReactNode {
       {isSignedIn ? (
         <>
           <nav aria-label="Pages">
-            {MEMBERS_LINKS.map(([page, path, label]) => (
+            {LINKS.map(([page, path, label]) => (
               <a key={page} href={`#/${path}`} aria-current={page === current ? "page" : undefined}>
                 <svg viewBox="0 0 24 24" aria-hidden="true">
                   <path d={ICONS[page]} />
@@ -40,7 +42,7 @@ export function Navigation({ current }: { current: Route["page"] }): ReactNode {
               </a>
             ))}
           </nav>
-          <div className="who">
+          <div className="account">
             {user && <span>{user.name}</span>}
             <button type="button" className="quiet" onClick={() => void signOut()}>
               Sign out
@@ -48,7 +50,7 @@ export function Navigation({ current }: { current: Route["page"] }): ReactNode {
           </div>
         </>
       ) : (
-        <div className="who">
+        <div className="account">
           <a href="#/sign-in">Sign in</a>
           <a className="button" href="#/sign-up">
             Sign up
@@ -64,7 +66,7 @@ async function signOut(): Promise<void> {
     await api.auth.logout();
     notify("You are signed out.");
   } catch {
-    notify("You are signed out here, but the service could not be told: end this session on another device.", true);
+    notify("You are signed out on this device, but the service could not be reached. End the session on another device.", true);
   }
   go("");
 }

@@ -1,4 +1,4 @@
-// A list of posts that grows when its end comes into sight.
+// A list of posts that loads the next page when its end becomes visible.
 
 import { useEffect, useRef, type ReactNode } from "react";
 import { attempts } from "../state/connection";
@@ -40,7 +40,7 @@ export function PostListView({ feed, empty }: { feed: Feed; empty: string }): Re
             </button>
           </>
         )}
-        {state === "idle" && next === null && <p>{items.length === 0 ? empty : "That is all."}</p>}
+        {state === "idle" && next === null && <p>{items.length === 0 ? empty : "No more posts."}</p>}
       </div>
     </>
   );

@@ -1,4 +1,4 @@
-// A post in a list, and the form to write one.
+// A post in a list, and the form to write or edit one.
 
 import type { NewPost, Post } from "@gatepost/client";
 import type { ReactNode } from "react";
@@ -8,7 +8,7 @@ const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short",
 const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const AGO = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
-/** When that was, in words if it was today. */
+/** A time: relative within the last 24 hours, otherwise a date. */
 export function Time({ at }: { at: string }): ReactNode {
   const date = new Date(at);
   const minutes = Math.round((Date.now() - date.getTime()) / 60_000);

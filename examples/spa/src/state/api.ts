@@ -1,4 +1,4 @@
-// The one client of this app, and who is signed in.
+// The API client of this app, and the signed-in user.
 
 import { Gatepost, type PrivateUser, type SessionState } from "@gatepost/client";
 import { useSyncExternalStore } from "react";
@@ -6,7 +6,7 @@ import { watchedFetch } from "./connection";
 import { Store, useStore } from "./store";
 
 const environment = import.meta.env as { VITE_API_URL?: string; VITE_TRANSPORT?: string };
-// By default the service that `make spa` starts, under the name by which this page was opened.
+// By default the service that `make spa` starts, with the host name of this page.
 const baseUrl = environment.VITE_API_URL || `${location.protocol}//${location.hostname}:8000`;
 
 export const api = new Gatepost({
@@ -22,7 +22,7 @@ export function useSession(): SessionState {
   );
 }
 
-/** Whoever is signed in, once known. */
+/** The signed-in user; null until loaded. */
 export const me = new Store<PrivateUser | null>(null);
 
 export const useMe = (): PrivateUser | null => useStore(me);

@@ -1,4 +1,4 @@
-// Whether the service can be reached, as far as the last request told, and when to try again.
+// The state of the connection, from the last request, and the moments to retry.
 
 import { Store, useStore } from "./store";
 
@@ -6,15 +6,15 @@ export type Connection =
   | { readonly kind: "ok" }
   | { readonly kind: "offline" }
   | { readonly kind: "unreachable" }
-  /** It answers, and says that it can't serve now. */
+  /** The service answers with 503. */
   | { readonly kind: "unavailable"; readonly detail: string };
 
 const PROBE_MS = 4_000;
-const BUSY = "The service can’t answer now.";
+const UNAVAILABLE = "The service is temporarily unavailable.";
 const OK: Connection = { kind: "ok" };
 
 export const connection = new Store<Connection>(navigator.onLine ? OK : { kind: "offline" });
-/** Counts the occasions to try again what failed. */
+/** Increased whenever failed requests should be retried. */
 export const attempts = new Store(0);
 
 export const useConnection = (): Connection => useStore(connection);
@@ -23,7 +23,7 @@ export const useAttempts = (): number => useStore(attempts);
 let probeUrl = "";
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** fetch, with its outcome noted. */
+/** Return a fetch that records its outcome in `connection`. */
 export function watchedFetch(baseUrl: string): (url: string, init: RequestInit) => Promise<Response> {
   probeUrl = `${baseUrl}/health/ready`;
   return async (url, init) => {
@@ -32,7 +32,7 @@ export function watchedFetch(baseUrl: string): (url: string, init: RequestInit) 
       note(response.status === 503 ? { kind: "unavailable", detail: await detailOf(response) } : OK);
       return response;
     } catch (error) {
-      // An abort is our own doing, and the deadline's is a TimeoutError.
+      // The app itself aborts requests with an AbortError; a timeout is a TimeoutError.
       if (!(error instanceof DOMException && error.name === "AbortError")) {
         note({ kind: navigator.onLine ? "unreachable" : "offline" });
       }
@@ -43,13 +43,13 @@ export function watchedFetch(baseUrl: string): (url: string, init: RequestInit) 
 
 async function detailOf(response: Response): Promise<string> {
   try {
-    return ((await response.clone().json()) as { detail?: string }).detail ?? BUSY;
+    return ((await response.clone().json()) as { detail?: string }).detail ?? UNAVAILABLE;
   } catch {
-    return BUSY; // from a proxy, not from the service
+    return UNAVAILABLE; // the response of a proxy
   }
 }
 
-/** Try again what failed. */
+/** Retry failed requests. */
 export function tryAgain(): void {
   attempts.update((count) => count + 1);
 }
@@ -67,7 +67,7 @@ function note(next: Connection): void {
   }
 }
 
-/** Ask whether it is well again, so that nobody has to press a button. */
+/** Check whether the service is available again, and repeat the check until it is. */
 async function probe(): Promise<void> {
   try {
     const response = await fetch(probeUrl, { cache: "no-store", credentials: "omit" });
@@ -77,7 +77,7 @@ async function probe(): Promise<void> {
       return;
     }
   } catch {
-    // as before
+    // still unavailable
   }
   timer = setTimeout(() => void probe(), PROBE_MS);
 }

@@ -1,4 +1,4 @@
-// Fetching what a page shows: called off when the page is left, tried again when the service is back.
+// Loads the data of a page. Aborts when the user leaves the page, and retries when the service is available again.
 
 import { useCallback, useEffect, useState } from "react";
 import { attempts } from "./connection";
@@ -8,7 +8,7 @@ export interface Loaded<T> {
   readonly error: unknown;
   readonly isLoading: boolean;
   readonly reload: () => void;
-  /** Show other data, as a change that is on its way. */
+  /** Show other data, such as a change whose response has not arrived. */
   readonly set: (data: T) => void;
 }
 
@@ -29,7 +29,7 @@ export function useLoad<T>(fetchData: (signal: AbortSignal) => Promise<T>, key: 
         !controller.signal.aborted && setState((before) => ({ ...before, error, isLoading: false })),
     );
     return () => controller.abort();
-    // What is fetched is told by the key; the function is new with each rendering.
+    // The key identifies the data. fetchData is a new function in each rendering.
   }, [key, round]);
   const hasFailed = state.error !== null;
   const reload = useCallback(() => setRound((count) => count + 1), []);

@@ -1,4 +1,4 @@
-// Short messages that come and go, read out by screen readers.
+// Short messages that disappear after some seconds. Screen readers read them out.
 
 import { Store } from "./store";
 
@@ -14,7 +14,7 @@ let last = 0;
 
 export function notify(text: string, isError = false): void {
   const notice = { id: ++last, text, isError };
-  // Good news make room for newer ones.
+  // A new message replaces confirmations, and all errors but the last.
   notices.update((shown) => [...shown.filter((other) => other.isError).slice(-1), notice]);
   setTimeout(() => dismiss(notice.id), SHOWN_MS);
 }

@@ -1,4 +1,4 @@
-// The lists of posts, and what was changed here and is not in them yet.
+// The lists of posts, and new posts that the service has not confirmed yet.
 
 import { newIdempotencyKey, type List, type NewPost, type Post } from "@gatepost/client";
 import { api } from "./api";
@@ -6,14 +6,14 @@ import { Store } from "./store";
 
 export interface PostList {
   readonly items: readonly Post[];
-  /** Where the next page begins; null at the end, undefined before the first. */
+  /** The cursor of the next page; null at the end, undefined before the first page. */
   readonly next: string | null | undefined;
   readonly state: "idle" | "loading" | "failed";
 }
 
 const EMPTY: PostList = { items: [], next: undefined, state: "idle" };
 
-/** A list that grows page by page and is kept while other pages are shown. */
+/** A list that is loaded page by page. It is kept while the app shows another page. */
 export class Feed {
   readonly store = new Store<PostList>(EMPTY);
   readonly #list: () => List<Post>;
@@ -23,7 +23,7 @@ export class Feed {
     this.#list = list;
   }
 
-  /** Fetch the next page, unless that is being done or there is none. */
+  /** Load the next page, unless it is loading or there is none. */
   async more(): Promise<void> {
     const { next, state } = this.store.get();
     if (state !== "loading" && next !== null) {
@@ -31,7 +31,7 @@ export class Feed {
     }
   }
 
-  /** Start anew; what was there is shown until something newer is. */
+  /** Load the first page again. The old items are shown until it arrives. */
   async reload(): Promise<void> {
     await this.#load(undefined);
   }
@@ -47,7 +47,7 @@ export class Feed {
         this.store.set({ items: merged(before, page.items), next: page.nextCursor, state: "idle" });
       }
     } catch {
-      // The banner, or the state of the session, says why.
+      // The banner or the sign-in page reports the reason.
       if (!signal.aborted) {
         this.store.update((before) => ({ ...before, state: "failed" }));
       }
@@ -59,16 +59,17 @@ export class Feed {
     this.store.set(EMPTY);
   }
 
-  /** Show a post as it is now, wherever it is in the list. */
+  /** Replace a post in the list by its current version. */
   replace(post: Post): void {
     this.store.update((before) => ({ ...before, items: before.items.map((item) => (item.id === post.id ? post : item)) }));
   }
 
-  /** Put a post in front, or take it out; returns how to undo that. */
+  /** Add a post at the front. */
   add(post: Post): void {
     this.store.update((before) => ({ ...before, items: [post, ...before.items.filter((item) => item.id !== post.id)] }));
   }
 
+  /** Remove a post. Returns a function that restores it. */
   remove(id: number): () => void {
     const index = this.store.get().items.findIndex((item) => item.id === id);
     const [post] = this.store.get().items.slice(index, index + 1);
@@ -89,8 +90,8 @@ function merged(items: readonly Post[], more: readonly Post[]): Post[] {
 export const feed = new Feed(() => api.posts.list());
 export const drafts = new Feed(() => api.posts.list({ query: { status: "draft", sort: "-updated_at" } }));
 
-/** Put a post where it belongs now. */
-export function shelve(post: Post): void {
+/** Move a post to the list for its status. */
+export function updateLists(post: Post): void {
   const [home, other] = post.status === "draft" ? [drafts, feed] : [feed, drafts];
   other.remove(post.id);
   if (home.store.get().items.some((item) => item.id === post.id)) {
@@ -100,9 +101,9 @@ export function shelve(post: Post): void {
   }
 }
 
-/** A post on its way: shown at once, and kept with its text until the service has it. */
+/** A new post that the service has not confirmed yet. */
 export interface Outgoing {
-  /** Of this one post: however often it is sent, there will be one. */
+  /** The Idempotency-Key, so that retries do not create a second post. */
   readonly key: string;
   readonly fields: NewPost;
   readonly state: "sending" | "failed";
@@ -110,14 +111,14 @@ export interface Outgoing {
 
 export const outbox = new Store<readonly Outgoing[]>([]);
 
-/** Send a new post; throws a refusal after taking it back out of the list, and keeps it there if no answer came. */
+/** Send a new post. Throws on failure; unless the service has refused it, the post stays in the outbox for a retry. */
 export async function send(fields: NewPost, key = newIdempotencyKey()): Promise<Post> {
   const others = () => outbox.get().filter((item) => item.key !== key);
   outbox.set([{ key, fields, state: "sending" }, ...others()]);
   try {
     const { data } = await api.posts.create(fields, { idempotencyKey: key });
     outbox.set(others());
-    shelve(data);
+    updateLists(data);
     return data;
   } catch (error) {
     outbox.set(isRefusal(error) ? others() : [{ key, fields, state: "failed" }, ...others()]);
@@ -129,7 +130,7 @@ export function discard(key: string): void {
   outbox.update((items) => items.filter((item) => item.key !== key));
 }
 
-/** Whether trying again as it is would be in vain. */
+/** Return whether a retry of the same request would fail again. */
 export function isRefusal(error: unknown): boolean {
   const { status = 0 } = error as { status?: number };
   return status >= 400 && status < 500 && status !== 429;

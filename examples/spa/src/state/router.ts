@@ -1,4 +1,4 @@
-// Pages by the part of the address behind the #, so that any server of files can serve the app.
+// Routes in the fragment of the address, so that any static web server can serve the app.
 
 import { useSyncExternalStore } from "react";
 

@@ -1,4 +1,4 @@
-// A value that components can watch.
+// A value to which components can subscribe.
 
 import { useSyncExternalStore } from "react";
 
