@@ -107,9 +107,9 @@ up: ## Build and start the production stack on port 8080; writes .env with new s
 	@$(or $(PYTHON),python3) tools/production_env.py
 	docker compose up --detach --build --wait $(ARGS)
 
-upgrade: ## Replace the running application by this version without downtime
+upgrade: ## Replace the running application by this version without downtime; ARGS=2 for two replicas
 	docker compose build
-	sh ops/upgrade.sh
+	sh ops/upgrade.sh $(ARGS)
 
 down: ## Stop the production stack; keeps the data
 	docker compose down $(ARGS)
@@ -117,7 +117,7 @@ down: ## Stop the production stack; keeps the data
 test-stack: services ## Test with nginx, gunicorn, PostgreSQL and Redis; `make test` includes this
 	$(VENV_PYTHON) -m pytest tests/stack $(ARGS)
 
-test-compose: venv ## Test the Dockerfile and docker-compose.yml with Docker
+test-compose: venv ## Test the Dockerfile and docker-compose.yml with Docker; SERVER=granian for that server
 	@$(VENV_PYTHON) tools/production_env.py --check
 	$(VENV_PYTHON) -m pytest tests/compose $(ARGS)
 

@@ -1,39 +1,43 @@
 #!/bin/sh
-# Replaces the replicas of the application that run by as many of the present image, with no pause: `make upgrade`.
+# Replaces the running replicas of the application by new ones of the current image, without downtime: `make upgrade`.
+# There are as many new ones as old ones, or as many as the argument says.
 #
-# Old and new run side by side for a while, on the schema of the new. So a migration may only add what the old
-# don't miss; docs/operations.md tells how a change that is more than that is split.
+# Old and new replicas run side by side for a while, on the new schema. So a migration must be compatible with the old
+# code; docs/operations.md explains how to split one that is not.
 set -eu
 cd "$(dirname "$0")/.."
 
+# Remove these addresses from nginx, and add all others again.
+leave_out() {
+    docker compose exec --no-TTY nginx /bin/sh /etc/gatepost/start.sh leave-out "$@"
+}
+
 old=$(docker compose ps --quiet app)
 if [ -z "$old" ]; then
-    echo "The stack does not run: make up." >&2
+    echo "The stack is not running. Start it with: make up" >&2
     exit 1
 fi
-count=$(echo "$old" | wc -l)
+old_count=$(echo "$old" | wc -l)
+count=${1:-$old_count}
+addresses=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}:8000 {{end}}' $old)
 
-# On the way back it says that there is nothing to do: old code runs on the newer schema.
+# When going back to an older image, this finds nothing to do: old code runs on the newer schema.
 docker compose run --rm --no-TTY --no-deps migrate
-# Below, it runs once more, and must be of the present image. With --no-deps instead, Compose would write down another
-# configuration than that of `docker compose up`, which would later make all replicas anew, at once.
+# Compose runs the migration once more below, and it must use the current image. The option --no-deps below would avoid
+# that, but Compose would store another configuration than `docker compose up`, and later recreate all replicas at once.
 docker compose rm --force migrate
-if ! docker compose up --detach --wait --no-recreate --scale app=$((2 * count)) app; then
-    # What does not get healthy must not stay beside what serves, nor be taken for it by the next attempt.
+if ! docker compose up --detach --wait --no-recreate --scale app=$((old_count + count)) app || ! leave_out $addresses; then
+    # Otherwise the next upgrade would regard the new replicas as old ones.
     for replica in $(docker compose ps --all --quiet app); do
         echo "$old" | grep -qx "$replica" || docker rm --force "$replica" >/dev/null
     done
-    echo "The new replicas did not get healthy and were removed; the old ones serve on." >&2
+    echo "The new replicas are not healthy or nginx does not use them. They were removed; the old ones still serve." >&2
     exit 1
 fi
-# nginx finds the new ones, and forgets the old, within seconds.
-sleep 8
-# They finish what they have begun, and refuse no request that nginx can't give to another. One by one, so that a
-# request seldom meets one that has just gone.
-for replica in $old; do
-    docker stop "$replica" >/dev/null
-    docker rm "$replica" >/dev/null
-    sleep 8
-done
-# As `make up` does: nginx, say, is made anew if its settings have changed, and only then.
+# A later replica may get one of these addresses.
+trap leave_out EXIT
+# No request to the old replicas is left.
+docker stop $old >/dev/null
+docker rm $old >/dev/null
+# As in `make up`: recreates nginx, for example, if its settings have changed.
 docker compose up --detach --wait --scale app="$count"

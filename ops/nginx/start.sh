@@ -1,60 +1,78 @@
 #!/bin/sh
 # Starts nginx with the project's nginx.conf, and reloads it when the replicas or the certificate change.
 #
-# nginx asks for the addresses of an upstream once, when it reads its configuration (only 1.27.3 and later can do
-# otherwise), and it keeps connections to upstreams alone, not to names in variables. So this script asks, and has
-# the configuration read again when the answer is another one. A reload ends no request.
+#   start.sh                            start nginx
+#   start.sh leave-out [HOST:PORT ...]  remove these replicas from nginx, add all others again, and wait until no request
+#                                       to the removed ones is in flight; without arguments, add all again
+#   start.sh health                     the container's health check
+#
+# nginx resolves the name of an upstream only when it reads its configuration (1.27.3 is the first version with another
+# way), and it keeps connections alive only to an upstream, not to a name in a variable. So this script resolves the
+# names every second and reloads nginx when the addresses differ. A reload ends no request.
 set -eu
 
-# Where the application is: HOST:PORT, several ones with blanks between. A host may have many addresses.
+# The replicas: HOST:PORT, separated by blanks. A host may have several addresses.
 : "${APP_SERVERS:=app:8000}"
 : "${SERVICE_PREFIX:=}"
 : "${CORS_ORIGINS:=}"
 : "${MAX_BODY_BYTES:=1048576}"
-# The certificate's folder: fullchain.pem and privkey.pem in it turn TLS on.
+# The folder of the certificate: fullchain.pem and privkey.pem in it turn TLS on.
 : "${NGINX_TLS_DIR:=/etc/gatepost/tls}"
 : "${NGINX_LISTEN:=8080}"
 : "${NGINX_TLS_LISTEN:=8443}"
-# The port that clients of TLS see, for redirects.
+# The port at which clients reach TLS, for redirects.
 : "${HTTPS_PORT:=443}"
 : "${NGINX_STATUS_LISTEN:=127.0.0.1:8081}"
-# Of one address: requests a second in the long run, at once, and under way together. The application's own limit
-# of 600 a minute may come in one burst. Each request under way may have MAX_BODY_BYTES in NGINX_DIR.
+# Limits for one address: requests a second in the long run, requests in one burst, and concurrent requests. The
+# application's own limit, 600 a minute, may be used up in one burst.
 : "${NGINX_RATE:=20r/s}"
 : "${NGINX_BURST:=600}"
-: "${NGINX_CONNECTIONS:=20}"
-# The address or network of a load balancer before nginx; this one is nobody's.
+: "${NGINX_CONNECTIONS:=100}"
+# The address or network of a load balancer in front of nginx. No machine has the default one.
 : "${NGINX_TRUSTED_BALANCER:=240.0.0.0/32}"
-# How long the application may be silent: longer than MAX_QUEUE_MS and 2 s. And until when after its beginning a
-# request that may be repeated is given to another replica: longer than that.
+# Concurrent requests for one replica; nginx refuses further ones. They wait for less than a second in a replica that
+# serves as many a second.
+: "${NGINX_APP_CONNECTIONS:=256}"
+# How long nginx waits for a response of the application: longer than MAX_QUEUE_MS and 2 s. And how long after its
+# beginning a request may be given to another replica: longer than that.
 : "${NGINX_APP_TIMEOUT:=8s}"
 : "${NGINX_RETRY_TIMEOUT:=12s}"
 : "${NGINX_WORKERS:=2}"
 : "${NGINX_WATCH_SECONDS:=1}"
-# Where configuration and bodies are kept while nginx runs; and answers, there or elsewhere.
+# Folders for nginx's configuration, for request bodies over 64 kB, and for responses; the last two may be relative.
 : "${NGINX_DIR:=/tmp/gatepost}"
+: "${NGINX_BODIES_DIR:=bodies}"
 : "${NGINX_ANSWERS_DIR:=answers}"
-# In how many rounds on end an address must be missing until it is forgotten.
+# An address is removed when its name has lacked it in this many consecutive rounds.
 FORGET_ROUNDS=5
-# How old the last round may be for the health check; a name server that is gone takes its time.
+# The health check fails if the last round is older. A round takes some time when the name server does not respond.
 ROUND_SECONDS=60
+# Longer than nginx.conf's worker_shutdown_timeout, after which no request to a removed replica is left.
+LEAVE_OUT_SECONDS=${NGINX_LEAVE_OUT_SECONDS:-30}
 SERVICE_PREFIX=${SERVICE_PREFIX%/}
 template=${NGINX_TEMPLATE:-$(dirname "$0")/nginx.conf}
 state=
-# A line for each address: HOST:PORT, and in how many rounds it has been missing.
-known=
-APP_ADDRESSES="server 127.0.0.1:9 down;"
-export APP_ADDRESSES CORS_ORIGINS LISTEN MAX_BODY_BYTES NGINX_ANSWERS_DIR NGINX_APP_TIMEOUT NGINX_BURST \
-    NGINX_CONNECTIONS NGINX_RATE NGINX_RETRY_TIMEOUT NGINX_STATUS_LISTEN NGINX_TRUSTED_BALANCER NGINX_WORKERS \
-    SERVICE_PREFIX TLS_PORT
+# One line for each address: HOST:PORT, and in how many consecutive rounds its name has lacked it. nginx needs at least
+# one server; nothing listens on this port.
+known="127.0.0.1:9 $FORGET_ROUNDS"
+export APP_SERVER_LINES CORS_ORIGINS LISTEN MAX_BODY_BYTES NGINX_ANSWERS_DIR NGINX_APP_TIMEOUT NGINX_BODIES_DIR \
+    NGINX_BURST NGINX_CONNECTIONS NGINX_RATE NGINX_RETRY_TIMEOUT NGINX_STATUS_LISTEN NGINX_TRUSTED_BALANCER \
+    NGINX_WORKERS PROBE_SERVER_LINES SERVICE_PREFIX TLS_PORT
 
-# Succeed if nginx answers and something still looks for replicas: `start.sh health`, for the container.
+# Succeed if nginx responds and the loop below is running.
 check_health() {
     wget -q -O /dev/null "http://$NGINX_STATUS_LISTEN/"
     [ $(($(date +%s) - $(cat "$NGINX_DIR/last-round"))) -lt "$ROUND_SECONDS" ]
 }
 
-# Write the configuration: the template with each ${NAME} replaced by the variable of that name.
+# Replace the content of a file in one step by the output of a command, if that succeeds.
+write() {
+    file=$NGINX_DIR/$1
+    shift
+    "$@" >"$file.new" && mv "$file.new" "$file"
+}
+
+# Print the template with each ${NAME} replaced by the variable of that name.
 render() {
     awk '{
         while (match($0, /\$\{[A-Z_]+\}/)) {
@@ -62,7 +80,7 @@ render() {
             $0 = substr($0, RSTART + RLENGTH)
         }
         print
-    }' "$template" >"$NGINX_DIR/nginx.conf.new" && mv "$NGINX_DIR/nginx.conf.new" "$NGINX_DIR/nginx.conf"
+    }' "$template"
 }
 
 # Print every address that the names have now.
@@ -72,23 +90,40 @@ find_addresses() {
     done
 }
 
-# Bring what is known up to date. A new address is taken at once, and a missing one kept for some rounds: each change
-# is a reload, and a replica that crashes again and again comes and goes with each round. Meanwhile a request for it
-# goes on to the next.
-look_for_replicas() {
-    found=$(find_addresses || true)
-    # No answer is no reason to forget the replicas: they may all be starting again.
-    [ -n "$found" ] || return 0
-    known=$(printf '%s\n' "$known" "$found" | awk -v rounds="$FORGET_ROUNDS" '
-        NF == 2 { missing[$1] = $2 + 1 }
-        NF == 1 { missing[$1] = 0 }
-        END { for (address in missing) if (missing[address] < rounds) print address, missing[address] }' | sort)
-    # None is ever held to be down: in a rolling restart, nginx would still avoid the one that is back when the other
-    # goes. A replica that hangs has the most connections, so it gets no more of them.
-    APP_ADDRESSES=$(echo "$known" | awk '{ print "server " $1 " max_fails=0;" }')
+# Print the process ids of nginx's workers. nginx replaces this script's process, so $$ is its master process.
+find_workers() {
+    cat /proc/[0-9]*/status 2>/dev/null | awk -v master=$$ '
+        $1 == "Name:" { name = $2 }
+        $1 == "Pid:" { pid = $2 }
+        $1 == "PPid:" && $2 == master && name == "nginx" { print pid }'
 }
 
-# Say where to listen: for TLS too, where there is a certificate.
+# Update the known addresses. A new address is added immediately. One that its name lacks is kept for some rounds, because
+# a replica that crashes repeatedly comes and goes, and each change is a reload; meanwhile nginx retries its requests on
+# another replica.
+find_replicas() {
+    found=$(find_addresses || true)
+    left_out=$(cat "$NGINX_DIR/left-out" 2>/dev/null || true)
+    remaining=$(printf '%s\n' "$known" "$found" | awk -v rounds="$FORGET_ROUNDS" -v left_out=" $left_out " '
+        NF == 2 { missing[$1] = $2 + 1 }
+        NF == 1 { missing[$1] = 0 }
+        END {
+            for (address in missing)
+                if (missing[address] < rounds && !index(left_out, " " address " ")) print address, missing[address]
+        }' | sort)
+    # The last addresses are never removed: if no name has one, probably all replicas are restarting.
+    [ -n "$remaining" ] || return 0
+    known=$remaining
+}
+
+# Print a `server` line for each known address, with further parameters. With max_fails=0 nginx never regards a replica
+# as down. Otherwise it would avoid one that has just restarted, even if the others stop meanwhile. least_conn avoids a
+# replica that hangs, because its connections accumulate.
+print_servers() {
+    echo "$known" | awk -v parameters="$1" '{ print "server " $1 " max_fails=0" parameters ";" }'
+}
+
+# Set LISTEN and TLS_PORT: with TLS if there is a certificate.
 choose_listen() {
     LISTEN="listen $NGINX_LISTEN;"
     TLS_PORT=
@@ -96,7 +131,7 @@ choose_listen() {
         LISTEN="$LISTEN listen $NGINX_TLS_LISTEN ssl;
             ssl_certificate $NGINX_TLS_DIR/fullchain.pem; ssl_certificate_key $NGINX_TLS_DIR/privkey.pem;"
         TLS_PORT=$HTTPS_PORT
-        # Before 1.25.1 there was no such directive; then HTTP/2 is left out.
+        # nginx before 1.25.1 lacks this directive and then serves HTTP/1.1 only.
         case $(nginx -v 2>&1) in
             *nginx/1.1?.* | *nginx/1.2[0-4].*) ;;
             *) LISTEN="$LISTEN http2 on;" ;;
@@ -104,22 +139,21 @@ choose_listen() {
     fi
 }
 
-# Look at the replicas and the certificate; if they are not as before, write a new configuration and succeed.
+# Write a new configuration and succeed if the replicas or the certificate have changed.
 has_changed() {
-    look_for_replicas
+    find_replicas
+    PROBE_SERVER_LINES=$(print_servers "")
+    APP_SERVER_LINES=$(print_servers " max_conns=$NGINX_APP_CONNECTIONS")
     certificate=$(cat "$NGINX_TLS_DIR/fullchain.pem" "$NGINX_TLS_DIR/privkey.pem" 2>/dev/null | sha256sum)
-    [ "$APP_ADDRESSES $certificate" != "$state" ] || return 1
+    [ "$PROBE_SERVER_LINES $certificate" != "$state" ] || return 1
     choose_listen
-    render || return 1
-    state="$APP_ADDRESSES $certificate"
+    # In this order, because is_used() reads the list when the new configuration is in place.
+    write old-workers find_workers || return 1
+    write nginx.conf render || return 1
+    state="$PROBE_SERVER_LINES $certificate"
 }
 
-# Note when the last round was.
-note_round() {
-    date +%s >"$NGINX_DIR/last-round.new" && mv "$NGINX_DIR/last-round.new" "$NGINX_DIR/last-round"
-}
-
-# Lasts as long as nginx, which takes this process over.
+# Look for changes until nginx ends.
 watch() {
     while sleep "$NGINX_WATCH_SECONDS" && kill -0 $$ 2>/dev/null; do
         if has_changed; then
@@ -127,23 +161,49 @@ watch() {
             printf '{"time":"%s","level":"info","logger":"nginx","event":"reload","addresses":"%s"}\n' \
                 "$(date -u +%Y-%m-%dT%H:%M:%S+00:00)" "$(echo "$known" | awk '{ printf "%s%s", sep, $1; sep = " " }')"
         fi
-        note_round
+        write last-round date +%s
     done
 }
 
-# Have another one watch when the first has died.
+# Start the loop again if it has failed.
 keep_watching() {
     while kill -0 $$ 2>/dev/null; do
         (watch) || sleep "$NGINX_WATCH_SECONDS"
     done
 }
 
-if [ "${1:-}" = health ]; then
-    check_health
-    exit
-fi
+# Succeed if nginx may still send a request to one of these addresses: it is in the configuration, or a worker with an
+# older configuration has not ended.
+is_used() {
+    for address; do
+        ! grep -q "^ *server $address " "$NGINX_DIR/nginx.conf" || return 0
+    done
+    for worker in $(cat "$NGINX_DIR/old-workers"); do
+        [ ! -e "/proc/$worker" ] || return 0
+    done
+    return 1
+}
+
+# Remove these addresses from nginx, and add all others again; fail if nginx has not done so in time.
+leave_out() {
+    write left-out echo "$*"
+    deadline=$(($(date +%s) + LEAVE_OUT_SECONDS))
+    while is_used "$@"; do
+        if [ "$(date +%s)" -gt "$deadline" ]; then
+            write left-out echo
+            echo "nginx still sends requests to one of: $*" >&2
+            return 1
+        fi
+        sleep "$NGINX_WATCH_SECONDS"
+    done
+}
+
+case "${1:-}" in
+    health) check_health; exit ;;
+    leave-out) shift; leave_out "$@"; exit ;;
+esac
 mkdir -p "$NGINX_DIR"
 has_changed
-note_round
+write last-round date +%s
 keep_watching &
 exec nginx -e stderr -p "$NGINX_DIR/" -c "$NGINX_DIR/nginx.conf" -g "daemon off;"

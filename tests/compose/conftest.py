@@ -1,4 +1,4 @@
-"""Runs by `make test-compose` alone: only where Docker is, and only if asked for."""
+"""The fixture of the compose stack. `make test-compose` runs these tests; `make test` does not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tools.production_env import find_docker_problem
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave this folder out unless it was named."""
+    """Ignore this folder unless the command line names it."""
     named = any("compose" in Path(argument.split("::")[0]).parts for argument in config.args)
     return None if named else True
 
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The stack, up and healthy; whoever stops a part of it sees to its return."""
-    if lack := find_docker_problem():
-        pytest.fail(lack, pytrace=False)
+    """The running stack. A test that stops a part of it starts it again."""
+    if problem := find_docker_problem():
+        pytest.fail(problem, pytrace=False)
     deployment = Deployment(tmp_path_factory.mktemp("compose"))
     deployment.build()
     try:

@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml under a name of its own, driven by the `docker` command that a user has."""
+"""Runs the stack of docker-compose.yml under its own project name, with the `docker` command."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tools.production_env import fresh_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 600
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 120
 ORIGIN = "https://app.example.com"
 
 
 class CommandFailed(Exception):
-    """A docker command ended with an error; the text is what it said."""
+    """A command ended with an error; the text is its output."""
 
 
 def docker(*arguments: str) -> str:
@@ -49,7 +49,7 @@ def run(command: list[str], env: Mapping[str, str] | None = None) -> str:
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> float:
-    """Wait until something holds, and return how long it took."""
+    """Wait until a condition holds, and return how long that took."""
     start = time.monotonic()
     while not holds():
         assert time.monotonic() - start < seconds, f"not within {seconds} s"
@@ -58,16 +58,20 @@ def within(seconds: float, holds: Callable[[], bool]) -> float:
 
 
 class Deployment:
-    """Containers, networks and volumes that no other project on this machine shares."""
+    """A stack whose containers, networks and volumes no other project on this machine shares.
+
+    The environment may name a finished image (GATEPOST_IMAGE) and the server (SERVER: gunicorn or granian).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.name = f"gatepost-test-{secrets.token_hex(3)}"
         self.port, self.tls_port = free_port(), free_port()
         self.image = os.environ.get("GATEPOST_IMAGE", self.name)
         self.seconds_to_start = 0.0
-        self.stop_seconds = 40
+        self.server = os.environ.get("SERVER") or "gunicorn"
+        self.stop_seconds = 35
         self._env_file = folder / "env"
-        # A certificate of the developer's own stack is no concern of the tests.
+        # The tests must not use a certificate of the developer's own stack.
         (folder / "tls").mkdir()
         settings = {
             "GATEPOST_IMAGE": self.image,
@@ -75,7 +79,7 @@ class Deployment:
             "HTTPS_PORT": str(self.tls_port),
             "TLS_DIR": str(folder / "tls"),
             "CORS_ORIGINS": ORIGIN,
-            "DRAIN_SECONDS": "1",
+            "SERVER": self.server,
             "APP_STOP_SECONDS": str(self.stop_seconds),
             "RATELIMIT_DEFAULT": "100000 per minute",
             "NGINX_RATE": "10000r/s",
@@ -94,39 +98,39 @@ class Deployment:
         self.compose("up", "--detach", "--wait", "--no-build", *options)
         return time.monotonic() - start
 
-    def upgrade(self) -> None:
-        """Run the project's own script, as `make upgrade` does after it has built the image."""
+    def upgrade(self, *arguments: str) -> None:
+        """Run ops/upgrade.sh, as `make upgrade` does after it has built the image."""
         names = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": str(self._env_file)}
-        run(["sh", "ops/upgrade.sh"], {**os.environ, **names})
+        run(["sh", "ops/upgrade.sh", *arguments], {**os.environ, **names})
 
     def build(self) -> None:
-        """Build the image, unless GATEPOST_IMAGE names one that is there."""
+        """Build the image, unless GATEPOST_IMAGE names one."""
         if "GATEPOST_IMAGE" not in os.environ:
             self.compose("build", "--quiet")
 
     def remove(self) -> None:
-        """Remove everything that this stack has made, its data too."""
+        """Remove everything that this stack has created, including its data."""
         self.compose("down", "--volumes", "--timeout", "10")
         if "GATEPOST_IMAGE" not in os.environ:
             docker("image", "rm", "--force", self.image)
 
     def sql(self, statement: str) -> str:
-        """Have the database carry out a statement; return its rows, a line each."""
+        """Execute an SQL statement and return its rows, one per line."""
         psql = ("psql", "--username=gatepost", "--dbname=gatepost", "--quiet", "--tuples-only", "--no-align")
         return self.compose("exec", "-T", "db", *psql, "--command", statement)
 
     def empty(self) -> None:
-        """Delete all accounts, with all that is theirs."""
+        """Delete all accounts with their data."""
         self.sql("TRUNCATE users RESTART IDENTITY CASCADE")
 
     def containers(self, service: str = "") -> list[dict[str, Any]]:
-        """What `docker inspect` tells of each container, or those of one service."""
+        """Return the output of `docker inspect` for each container, or for those of one service."""
         names = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
         found: list[dict[str, Any]] = json.loads(docker("inspect", *names)) if names else []
         return found
 
     def crash(self, service: str) -> None:
-        """SIGKILL the first process of a service, which `docker kill` would count as asked for."""
+        """Send SIGKILL to a service's first process; after `docker kill`, Docker would not restart it."""
         pid = self.containers(service)[0]["State"]["Pid"]
         code = f"import os; os.kill({pid}, 9)"
         options = ["--rm", "--network=none", "--pid=host", "--user=0", "--entrypoint=python"]
@@ -138,7 +142,7 @@ class Deployment:
         return call(self.port, method, API + path, headers=headers, payload=payload)
 
     def register(self) -> dict[str, Any]:
-        """Sign somebody up; return the account and the tokens."""
+        """Register an account, and return it with its tokens."""
         account = {"email": f"{secrets.token_hex(6)}@example.com", "name": "Alice", "password": PASSWORD}
         answer = self.call("POST", "/auth/register", payload=account)
         assert answer.status == 201, answer.body
@@ -146,7 +150,7 @@ class Deployment:
         return account | tokens
 
     def works(self) -> bool:
-        """Whether the service reads from its database."""
+        """Return whether the service can read from its database."""
         try:
             return self.call("GET", "/posts").status == 200
         except OSError:

@@ -1,4 +1,4 @@
-"""docker-compose.yml on a real engine: it starts, holds, scales, comes back and goes."""
+"""docker-compose.yml on a real engine: start, confinement, scaling, upgrades, crashes and outages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pathlib import Path
 import pytest
 
 from tests.compose.deployment import ORIGIN, PATIENCE_SECONDS, ROOT, Deployment, docker, within
-from tests.compose.traffic import traffic
+from tests.compose.traffic import check_traffic, traffic
 from tests.support.services import LOOPBACK
 from tests.test_readme import normalised, run, tour
 
 SERVICES = ("db", "redis", "app", "nginx")
 MAX_START_SECONDS = 120
-DEADLINE_SECONDS = 3
+# Five times the promised 2 s: a guard, not a measurement.
+DEADLINE_SECONDS = 10
 
 
 class TestStart:
-    def test_it_is_up_in_time(self, deployment: Deployment) -> None:
+    def test_it_starts_in_time(self, deployment: Deployment) -> None:
         assert deployment.seconds_to_start < MAX_START_SECONDS
 
     @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "JWT_SECRET_KEY", "CORS_ORIGINS"])
-    def test_a_missing_secret_is_asked_for_by_name(self, name: str, tmp_path: Path) -> None:
+    def test_the_error_names_a_missing_secret(self, name: str, tmp_path: Path) -> None:
         others = {"POSTGRES_PASSWORD": "a", "JWT_SECRET_KEY": "b", "CORS_ORIGINS": "c"}
         del others[name]
         (tmp_path / "env").write_text("".join(f"{key}={value}\n" for key, value in others.items()))
@@ -37,14 +38,18 @@ class TestStart:
         assert answer.returncode != 0
         assert f"required variable {name} is missing a value: set it" in answer.stderr
 
-    def test_everything_is_healthy_and_the_migration_has_ended_well(self, deployment: Deployment) -> None:
+    def test_every_service_is_healthy_and_the_migration_succeeded(self, deployment: Deployment) -> None:
         for service in SERVICES:
             assert [c["State"]["Health"]["Status"] for c in deployment.containers(service)] == ["healthy"]
         assert [(c["State"]["Status"], c["State"]["ExitCode"]) for c in deployment.containers("migrate")] == [
             ("exited", 0)
         ]
 
-    def test_migrations_may_be_started_together(self, deployment: Deployment) -> None:
+    def test_the_chosen_server_serves(self, deployment: Deployment) -> None:
+        ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/health').headers['Server'])"
+        assert deployment.compose("exec", "-T", "app", "python", "-c", ask).strip() == deployment.server
+
+    def test_migrations_can_run_concurrently(self, deployment: Deployment) -> None:
         with ThreadPoolExecutor(3) as pool:
             runs = [pool.submit(deployment.compose, "run", "--rm", "--no-TTY", "migrate") for _ in range(3)]
             for run in runs:
@@ -53,7 +58,7 @@ class TestStart:
 
 class TestConfinement:
     @pytest.mark.parametrize("service", [*SERVICES, "migrate"])
-    def test_a_container_may_do_what_it_must_and_no_more(self, deployment: Deployment, service: str) -> None:
+    def test_a_container_has_no_unnecessary_privileges(self, deployment: Deployment, service: str) -> None:
         for container in deployment.containers(service):
             host = container["HostConfig"]
             assert host["ReadonlyRootfs"]
@@ -66,23 +71,23 @@ class TestConfinement:
             assert host["RestartPolicy"]["Name"] == ("on-failure" if service == "migrate" else "unless-stopped")
             assert container["Config"]["User"] not in ("", "0", "root")
 
-    def test_how_long_a_replica_may_take_to_stop_is_told(self, deployment: Deployment) -> None:
+    def test_the_stop_timeout_can_be_configured(self, deployment: Deployment) -> None:
         for container in deployment.containers("app"):
             assert container["Config"]["StopTimeout"] == deployment.stop_seconds
 
     @pytest.mark.parametrize("service", SERVICES)
-    def test_no_process_is_root_s(self, deployment: Deployment, service: str) -> None:
+    def test_no_process_runs_as_root(self, deployment: Deployment, service: str) -> None:
         for container in deployment.containers(service):
             users = docker("top", container["Id"], "-eo", "pid,uid").split()[3::2]
             assert users
             assert "0" not in users
 
-    def test_nginx_may_write_where_bodies_and_answers_wait(self, deployment: Deployment) -> None:
-        # It starts without, and would then cut long answers alone.
-        for folder in ("/tmp/gatepost/body", "$NGINX_ANSWERS_DIR"):
+    def test_nginx_can_buffer_bodies_and_responses(self, deployment: Deployment) -> None:
+        # nginx starts without this permission, and only long bodies and responses would fail.
+        for folder in ("$NGINX_BODIES_DIR", "$NGINX_ANSWERS_DIR"):
             deployment.compose("exec", "-T", "nginx", "sh", "-c", f'cd "{folder}" && echo . >try && rm try')
 
-    def test_nginx_alone_is_reached_from_outside(self, deployment: Deployment) -> None:
+    def test_only_nginx_is_reachable_from_outside(self, deployment: Deployment) -> None:
         published = {
             service: [port for c in deployment.containers(service) for port in c["HostConfig"]["PortBindings"] or {}]
             for service in SERVICES
@@ -92,21 +97,21 @@ class TestConfinement:
         assert networks["nginx"].isdisjoint(networks["db"] | networks["redis"])
 
 
-def test_the_readme_s_tour_runs_as_printed_through_nginx(deployment: Deployment) -> None:
+def test_the_tour_of_the_readme_runs_as_printed_through_nginx(deployment: Deployment) -> None:
     deployment.empty()
     commands, shown = zip(*tour(), strict=True)
     seen = run(list(commands), f"http://{LOOPBACK}:{deployment.port}")
     assert [normalised(output) for output in seen] == [normalised(output) for output in shown]
 
 
-def test_a_browser_may_read_and_metrics_and_readiness_are_closed(deployment: Deployment) -> None:
+def test_an_allowed_origin_can_read_but_metrics_and_readiness_are_closed(deployment: Deployment) -> None:
     assert deployment.call("GET", "/posts").only("Access-Control-Allow-Origin") == ORIGIN
     for closed in ("/metrics", "/health/ready"):
         assert deployment.call("GET", f"/../..{closed}").json()["code"] == "not_found"
 
 
 def requests_logged(deployment: Deployment) -> list[int]:
-    """How many requests each replica has answered."""
+    """Return how many requests each replica has answered."""
     logs = [docker("logs", container["Id"]) for container in deployment.containers("app")]
     return [log.count('"route":"/api/v1/posts"') for log in logs]
 
@@ -115,25 +120,23 @@ def test_it_scales_up_and_down_without_a_failed_request(deployment: Deployment) 
     with traffic(deployment) as clients:
         deployment.up("--scale", "app=3")
         assert len(deployment.containers("app")) == 3
-        # nginx finds the new ones by itself.
+        # nginx finds the new replicas.
         within(PATIENCE_SECONDS, lambda: min(requests_logged(deployment)) > 20)
-        deployment.up("--scale", "app=1")
+        deployment.upgrade("1")
         assert len(deployment.containers("app")) == 1
-        count = len(clients.acknowledged)
-        within(PATIENCE_SECONDS, lambda: len(clients.acknowledged) > count + 50)
-    clients.check()
+        clients.work(100)
+    check_traffic(deployment, clients, reloads=5)
 
 
 def test_an_upgrade_replaces_every_replica_without_a_failed_request(deployment: Deployment) -> None:
-    deployment.up("--scale", "app=2")
+    deployment.up("--scale", "app=3")
     old = {container["Id"] for container in deployment.containers("app")}
     with traffic(deployment) as clients:
         deployment.upgrade()
-        count = len(clients.acknowledged)
-        within(PATIENCE_SECONDS, lambda: len(clients.acknowledged) > count + 50)
-    clients.check()
+        clients.work(100)
+    check_traffic(deployment, clients, reloads=5)
     new = {container["Id"] for container in deployment.containers("app")}
-    assert len(new) == 2
+    assert len(new) == 3
     assert old.isdisjoint(new)
     deployment.up("--scale", "app=1")
 
@@ -152,7 +155,7 @@ def test_old_code_starts_on_the_schema_of_newer_code(deployment: Deployment) -> 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_crashes_comes_back_with_its_data(deployment: Deployment, service: str) -> None:
+def test_a_service_that_crashes_restarts_with_its_data(deployment: Deployment, service: str) -> None:
     alice = deployment.register()
     before = deployment.containers(service)[0]["State"]["StartedAt"]
     deployment.crash(service)
@@ -164,7 +167,7 @@ def test_what_crashes_comes_back_with_its_data(deployment: Deployment, service: 
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_is_restarted_comes_back_with_its_data(deployment: Deployment, service: str) -> None:
+def test_a_service_that_is_restarted_keeps_its_data(deployment: Deployment, service: str) -> None:
     alice = deployment.register()
     deployment.compose("restart", service)
     within(PATIENCE_SECONDS, deployment.works)
@@ -173,7 +176,7 @@ def test_what_is_restarted_comes_back_with_its_data(deployment: Deployment, serv
 
 @contextmanager
 def stopped(deployment: Deployment, service: str) -> Iterator[None]:
-    """Let a service be gone, its name too, as long as the block lasts."""
+    """Stop a service until the end of the block; its name does not exist meanwhile."""
     deployment.compose("stop", service)
     try:
         yield
@@ -181,7 +184,7 @@ def stopped(deployment: Deployment, service: str) -> Iterator[None]:
         deployment.up()
 
 
-def test_redis_is_not_needed_to_answer(deployment: Deployment) -> None:
+def test_the_service_works_without_redis(deployment: Deployment) -> None:
     with stopped(deployment, "redis"):
         for _ in range(3):
             start = time.monotonic()
@@ -190,7 +193,7 @@ def test_redis_is_not_needed_to_answer(deployment: Deployment) -> None:
         assert deployment.register()["access_token"]
 
 
-def test_without_a_database_the_answer_comes_in_time_all_the_same(deployment: Deployment) -> None:
+def test_the_service_responds_in_time_without_its_database(deployment: Deployment) -> None:
     with stopped(deployment, "db"):
         for _ in range(3):
             start = time.monotonic()
@@ -200,7 +203,7 @@ def test_without_a_database_the_answer_comes_in_time_all_the_same(deployment: De
     assert deployment.works()
 
 
-def test_down_leaves_the_data_and_nothing_else(deployment: Deployment) -> None:
+def test_down_keeps_the_data_and_nothing_else(deployment: Deployment) -> None:
     alice = deployment.register()
     deployment.compose("down")
     assert docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={deployment.name}") == ""

@@ -1,4 +1,4 @@
-"""The image that the Dockerfile makes."""
+"""The image that the Dockerfile builds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MAX_MEGABYTES_ABOVE_BASE = 200
 
 @pytest.fixture(scope="module")
 def image(deployment: Deployment) -> dict[str, Any]:
-    """What `docker image inspect` tells of it."""
+    """The output of `docker image inspect`."""
     found: list[dict[str, Any]] = json.loads(docker("image", "inspect", deployment.image))
     return found[0]
 
 
 def run(deployment: Deployment, *command: str, options: tuple[str, ...] = ()) -> str:
-    """Run a command in a container of the image, as restricted as docker-compose.yml has it."""
+    """Run a command in a container of the image with the restrictions of docker-compose.yml."""
     confined = ("--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--entrypoint", command[0])
     return docker("run", *confined, *options, deployment.image, *command[1:])
 
@@ -31,7 +31,7 @@ def test_it_is_small(image: dict[str, Any]) -> None:
     assert (image["Size"] - base["Size"]) / 1e6 < MAX_MEGABYTES_ABOVE_BASE
 
 
-def test_it_says_what_it_is_and_how_to_tell_that_it_lives(image: dict[str, Any]) -> None:
+def test_it_has_labels_a_user_and_a_health_check(image: dict[str, Any]) -> None:
     config = image["Config"]
     assert config["User"] == "10001:10001"
     assert config["Labels"]["org.opencontainers.image.title"] == "Gatepost"
@@ -39,7 +39,7 @@ def test_it_says_what_it_is_and_how_to_tell_that_it_lives(image: dict[str, Any])
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "python"]
 
 
-def test_no_secret_and_no_tool_to_build_with_is_left_in_it(deployment: Deployment) -> None:
+def test_it_contains_neither_secrets_nor_build_tools(deployment: Deployment) -> None:
     look = """
 import pathlib, shutil
 names = "cc gcc g++ clang make ld cargo curl wget git".split()
@@ -56,18 +56,18 @@ print([str(p) for p in pathlib.Path("/").glob("opt/venv/bin/pip*")])
     assert files == "['__pycache__', 'app', 'gunicorn.conf.py', 'migrations', 'run.py']"
 
 
-def test_nothing_in_it_is_the_application_s_to_change(deployment: Deployment) -> None:
+def test_the_application_cannot_change_its_own_files(deployment: Deployment) -> None:
     look = """
 import os, pathlib
 paths = [str(path) for top in ("/srv", "/opt") for path in pathlib.Path(top).rglob("*")]
 print(os.getuid(), os.getgid(), [path for path in paths if os.access(path, os.W_OK)])
 """
-    # Not read-only here: the owner and the mode alone have to do.
+    # Without a read-only file system: only owners and modes protect the files.
     options = ("--rm", "--network=none", "--entrypoint=python")
     assert docker("run", *options, deployment.image, "-c", look).strip() == "10001 10001 []"
 
 
-def test_the_code_was_compiled(deployment: Deployment) -> None:
+def test_the_code_is_compiled(deployment: Deployment) -> None:
     look = """
 import pathlib
 sources = [p for p in pathlib.Path("/srv/gatepost").rglob("*.py")]
@@ -76,8 +76,9 @@ print(len(sources) > 20, [str(p) for p in sources if not list(p.parent.glob(f"__
     assert run(deployment, "python", "-c", look).strip() == "True []"
 
 
-def test_without_settings_it_says_what_it_needs(deployment: Deployment) -> None:
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_without_settings_the_error_names_the_missing_ones(deployment: Deployment, server: str) -> None:
     with pytest.raises(CommandFailed) as failure:
-        run(deployment, "gunicorn", "-c", "gunicorn.conf.py", "run:app")
+        run(deployment, "python", "run.py", options=("--env", f"SERVER={server}"))
     for name in ("DATABASE_URL", "JWT_SECRET_KEY", "CORS_ORIGINS"):
         assert f"  {name}: " in str(failure.value)

@@ -1,4 +1,4 @@
-"""The order of a rolling upgrade, told by a docker that only writes down what it is asked."""
+"""The commands of a rolling upgrade and their order, recorded by a program in place of docker."""
 
 from __future__ import annotations
 
@@ -12,74 +12,70 @@ import pytest
 from tests.conftest import ROOT
 
 RUNNING = "echo first; echo second"
+ADDRESSES = "echo 10.0.0.1:8000; echo 10.0.0.2:8000"
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
-    """A folder with a docker, and with a sleep that takes no time."""
-    write(tmp_path / "docker", f'echo "$*" >>"{tmp_path}/asked"\ncase "$*" in *" ps "*) {RUNNING} ;; esac')
-    write(tmp_path / "sleep", f'echo "sleep $*" >>"{tmp_path}/asked"')
+def docker(tmp_path: Path) -> Path:
+    """A folder with a docker that records its arguments and succeeds."""
+    write(tmp_path)
     return tmp_path
 
 
-def write(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
+def write(folder: Path, *cases: str) -> None:
+    """Write a docker that behaves according to the branches of a `case` over its arguments."""
+    branches = [*cases, f'"compose ps "*) {RUNNING} ;;', f'"inspect "*) {ADDRESSES} ;;']
+    script = f'#!/bin/sh\necho "$*" >>"{folder}/asked"\ncase "$*" in {" ".join(branches)} esac\n'
+    (folder / "docker").write_text(script)
+    (folder / "docker").chmod(0o755)
 
 
-def upgrade(programs: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(
-        ["sh", "ops/upgrade.sh"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
-    )
+def upgrade(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    command = ["sh", "ops/upgrade.sh", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def asked(programs: Path) -> list[str]:
-    """What docker was asked, by its verb and the number of replicas."""
-    lines = (programs / "asked").read_text().splitlines()
-    return [re.sub(r"^compose | --\S+(?<!\d)(?= |$)", "", line) for line in lines]
+def asked(folder: Path) -> list[str]:
+    """Return the recorded commands without their options, except the number of replicas."""
+    lines = (folder / "asked").read_text().splitlines()
+    short = [re.sub(r"^compose | --\S+(?<!\d)(?= |$)| /bin/sh \S+/start.sh", "", line) for line in lines]
+    return [line for line in short if not line.startswith("inspect")]
 
 
-def test_the_schema_is_first_and_the_old_go_when_the_new_are_up(programs: Path) -> None:
-    done = upgrade(programs)
+@pytest.mark.parametrize(("arguments", "count"), [((), 2), (("1",), 1)])
+def test_old_replicas_are_removed_from_nginx_before_they_are_stopped(
+    docker: Path, arguments: tuple[str, ...], count: int
+) -> None:
+    done = upgrade(docker, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
-    assert asked(programs) == [
+    assert asked(docker) == [
         "ps app",
         "run migrate",
         "rm migrate",
-        "up app=4 app",
-        "sleep 8",
-        "stop first",
-        "rm first",
-        "sleep 8",
-        "stop second",
-        "rm second",
-        "sleep 8",
-        "up app=2",
+        f"up app={2 + count} app",
+        "exec nginx leave-out 10.0.0.1:8000 10.0.0.2:8000",
+        "stop first second",
+        "rm first second",
+        f"up app={count}",
+        "exec nginx leave-out",
     ]
 
 
-def test_new_replicas_that_do_not_get_healthy_are_removed(programs: Path) -> None:
-    write(
-        programs / "docker",
-        f'echo "$*" >>"{programs}/asked"\n'
-        f'case "$*" in *" ps --all "*) {RUNNING}; echo third; echo fourth ;; *" ps "*) {RUNNING} ;; '
-        "*app=4*) exit 1 ;; esac",
-    )
-    done = upgrade(programs)
+@pytest.mark.parametrize("failing", ["*app=4*", '*" leave-out 10"*'])
+def test_new_replicas_that_are_not_used_are_removed(docker: Path, failing: str) -> None:
+    write(docker, f"{failing}) exit 1 ;;", f'*" ps --all "*) {RUNNING}; echo third; echo fourth ;;')
+    done = upgrade(docker)
     assert done.returncode == 1
-    assert "the old ones serve on" in done.stderr
-    assert [line for line in asked(programs) if line.startswith(("rm", "stop"))] == [
+    assert "the old ones still serve" in done.stderr
+    assert [line for line in asked(docker) if line.startswith(("rm", "stop"))] == [
         "rm migrate",
         "rm third",
         "rm fourth",
     ]
 
 
-def test_a_migration_that_fails_replaces_nothing(programs: Path) -> None:
-    write(
-        programs / "docker",
-        f'echo "$*" >>"{programs}/asked"\ncase "$*" in *" ps "*) {RUNNING} ;; *migrate*) exit 1 ;; esac',
-    )
-    assert upgrade(programs).returncode == 1
-    assert asked(programs) == ["ps app", "run migrate"]
+def test_a_migration_that_fails_replaces_nothing(docker: Path) -> None:
+    write(docker, "*migrate*) exit 1 ;;")
+    assert upgrade(docker).returncode == 1
+    assert asked(docker) == ["ps app", "run migrate"]

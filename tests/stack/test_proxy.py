@@ -1,4 +1,4 @@
-"""What nginx does with a request on its way to the application, and with the answer."""
+"""How nginx passes requests to the application, and responses to the client."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import pytest
 
 from app.settings import load_settings
 from tests.faults.outage import REFUSED_WITHIN_SECONDS
-from tests.stack.conftest import Front, Stack
+from tests.stack.conftest import API, MAX_QUEUE_SECONDS, Front, Stack
 from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Application, Seen, call, eventually, response, send
 from tests.support.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 START = (Path(__file__).resolve().parents[2] / "ops" / "nginx" / "start.sh").read_text()
-# More than the buffers of the kernel on the way take.
+# More than the socket buffers of the kernel can hold.
 MANY_BYTES = b"[" + b"1," * 5_000_000 + b"1]"
 
 
 @pytest.fixture
 def nginx(front: Front, application: Application) -> NginxServer:
-    """An nginx before the application of the test."""
+    """An nginx in front of the application of the test."""
     return front(application.address)
 
 
 class TestForwarding:
-    def test_the_client_can_not_speak_for_nginx(self, nginx: NginxServer, application: Application) -> None:
-        lies = {
+    def test_the_client_cannot_forge_the_headers_of_nginx(self, nginx: NginxServer, application: Application) -> None:
+        forged = {
             "X-Forwarded-For": "6.6.6.6",
             "X-Forwarded-Proto": "https",
             "X-Forwarded-Host": "evil.example",
@@ -45,47 +45,51 @@ class TestForwarding:
             "Proxy": "http://evil.example",
             "X_Forwarded_For": "6.6.6.6",
         }
-        call(nginx.port, "GET", "/", headers=lies)
+        call(nginx.port, "GET", "/", headers=forged)
         seen = application.seen[0]
-        told = {name: seen.all(name) for name in lies}
-        assert told.pop("X-Forwarded-For") == [LOOPBACK]
-        assert told.pop("X-Forwarded-Proto") == ["http"]
-        assert told.pop("X-Forwarded-Host") == seen.all("Host") == [f"{LOOPBACK}:{nginx.port}"]
-        assert set(map(tuple, told.values())) == {()}
+        received = {name: seen.all(name) for name in forged}
+        assert received.pop("X-Forwarded-For") == [LOOPBACK]
+        assert received.pop("X-Forwarded-Proto") == ["http"]
+        assert received.pop("X-Forwarded-Host") == seen.all("Host") == [f"{LOOPBACK}:{nginx.port}"]
+        assert set(map(tuple, received.values())) == {()}
 
-    def test_a_trusted_balancer_is_believed_about_its_client_alone(
-        self, front: Front, application: Application
-    ) -> None:
+    def test_the_application_gets_the_time_of_the_request(self, nginx: NginxServer, application: Application) -> None:
+        call(nginx.port, "GET", "/", headers={"X-Request-Start": "t=1.000"})
+        (start,) = application.seen[0].all("X-Request-Start")
+        assert re.fullmatch(r"t=[0-9]{10}\.[0-9]{3}", start)
+        assert abs(time.time() - float(start.removeprefix("t="))) < PATIENCE_SECONDS
+
+    def test_only_the_client_of_a_trusted_balancer_is_accepted(self, front: Front, application: Application) -> None:
         nginx = front(application.address, env={"NGINX_TRUSTED_BALANCER": f"{LOOPBACK}/32"})
-        told = {"X-Forwarded-For": f"6.6.6.6, 9.9.9.9, {LOOPBACK}", "X-Forwarded-Proto": "https"}
-        call(nginx.port, "GET", "/", headers=told)
-        # The last two are what balancers appended; the first is what their client claimed.
+        sent = {"X-Forwarded-For": f"6.6.6.6, 9.9.9.9, {LOOPBACK}", "X-Forwarded-Proto": "https"}
+        call(nginx.port, "GET", "/", headers=sent)
+        # Balancers appended the last two; their client sent the first.
         assert application.seen[0].all("X-Forwarded-For") == ["9.9.9.9"]
         assert application.seen[0].all("X-Forwarded-Proto") == ["https"]
 
     @pytest.mark.parametrize("sent", ["abc", "A.b-c_9", "x" * 128])
-    def test_a_request_id_that_is_fit_goes_all_the_way(
-        self, nginx: NginxServer, application: Application, sent: str
-    ) -> None:
+    def test_a_valid_request_id_is_kept(self, nginx: NginxServer, application: Application, sent: str) -> None:
         call(nginx.port, "GET", "/", headers={"X-Request-ID": sent})
         assert application.seen[0].all("X-Request-ID") == [sent]
         assert call(nginx.port, "GET", "/metrics", headers={"X-Request-ID": sent}).only("X-Request-ID") == sent
         eventually(lambda: nginx.log_text().count(f'"request_id":"{sent}"') == 2)
 
     @pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", 'a"b', "a,b", "é", "a/b"])
-    def test_another_is_replaced(self, nginx: NginxServer, application: Application, sent: str | None) -> None:
+    def test_an_invalid_request_id_is_replaced(
+        self, nginx: NginxServer, application: Application, sent: str | None
+    ) -> None:
         call(nginx.port, "GET", "/", headers={} if sent is None else {"X-Request-ID": sent})
         made = application.seen[0].all("X-Request-ID")
         assert len(made) == 1
         assert len(made[0]) == 32
         assert made[0].isalnum()
 
-    def test_the_path_is_handed_on_as_it_came(self, nginx: NginxServer, application: Application) -> None:
+    def test_the_path_is_passed_on_unchanged(self, nginx: NginxServer, application: Application) -> None:
         target = "/a%2Fb//c/%C3%A9;x=1/.?q=a%20b&q=+c&empty="
         call(nginx.port, "GET", target)
         assert application.seen[0].target == target
 
-    def test_a_foreign_host_is_not_connected_to(self, nginx: NginxServer, application: Application) -> None:
+    def test_nginx_does_not_connect_to_another_host(self, nginx: NginxServer, application: Application) -> None:
         with Application() as other:
             request = f"GET http://{other.address}/x HTTP/1.1\r\nHost: {other.address}\r\nConnection: close\r\n\r\n"
             assert send(nginx.port, request.encode()).status == 200
@@ -95,13 +99,15 @@ class TestForwarding:
     def test_connections_to_the_application_are_kept(self, nginx: NginxServer, application: Application) -> None:
         for _ in range(30):
             assert call(nginx.port, "GET", "/").status == 200
-        # One for each of nginx's two workers.
+        # Each of nginx's two workers keeps one.
         assert application.connections <= 2
 
-    def test_no_version_is_named(self, nginx: NginxServer, application: Application) -> None:
-        application.behave = lambda seen: response(b"{}", "200 OK", "Server: gatepost")
-        assert call(nginx.port, "GET", "/").only("Server") == "gatepost"
-        assert call(nginx.port, "GET", "/metrics").only("Server") == "nginx"
+    def test_clients_see_neither_the_application_s_server_nor_a_version(
+        self, nginx: NginxServer, application: Application
+    ) -> None:
+        application.behave = lambda seen: response(b"{}", "200 OK", "Server: gunicorn/1.2.3")
+        for target in ("/", "/metrics"):
+            assert call(nginx.port, "GET", target).only("Server") == "nginx"
 
 
 HIDDEN = [
@@ -121,24 +127,26 @@ HIDDEN = [
 
 class TestInternalRoutes:
     @pytest.mark.parametrize("target", HIDDEN)
-    def test_they_are_closed_to_the_outside(self, nginx: NginxServer, application: Application, target: str) -> None:
+    def test_they_are_not_reachable_from_outside(
+        self, nginx: NginxServer, application: Application, target: str
+    ) -> None:
         answer = send(nginx.port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert answer.json()["code"] == "not_found"
         assert application.seen == []
 
     @pytest.mark.parametrize("target", [*HIDDEN, *(f"/example{target}" for target in HIDDEN)])
-    def test_below_a_prefix_too(self, prefixed: NginxServer, application: Application, target: str) -> None:
+    def test_nor_below_a_prefix(self, prefixed: NginxServer, application: Application, target: str) -> None:
         answer = send(prefixed.port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         assert answer.json()["type"] == "/example/problems/not-found"
         assert application.seen == []
 
     @pytest.fixture
     def prefixed(self, front: Front, application: Application) -> NginxServer:
-        """An nginx for a service below a path, which is given with a slash too many."""
+        """An nginx with a SERVICE_PREFIX that ends in a slash."""
         return front(application.address, env={"SERVICE_PREFIX": "/example/"})
 
     @pytest.mark.parametrize("target", ["/health", "/example/health", "/example/api/v1/posts", "/examplefoo", "/"])
-    def test_all_others_are_the_application_s(
+    def test_all_others_reach_the_application(
         self, prefixed: NginxServer, application: Application, target: str
     ) -> None:
         assert call(prefixed.port, "GET", target).status == 200
@@ -168,7 +176,7 @@ PLAIN = [
 class TestCompression:
     @pytest.fixture(autouse=True)
     def long_answers(self, application: Application) -> None:
-        """Let every answer be worth compressing."""
+        """Make every response long enough for compression."""
         body = json.dumps(["word"] * 1000).encode()
         application.behave = lambda seen: response(body, "200 OK", 'ETag: W/"abc"' if "posts" in seen.target else "")
 
@@ -188,14 +196,16 @@ class TestCompression:
         ("method", "target"),
         [*(("GET", target) for target in PLAIN), *(("POST", target) for target in [*PLAIN, *COMPRESSED])],
     )
-    def test_nothing_that_may_hold_a_token_or_is_edited_by_its_etag(
+    def test_resources_with_tokens_or_strong_etags_are_not_compressed(
         self, nginx: NginxServer, method: str, target: str
     ) -> None:
         answer = call(nginx.port, method, target, headers={"Accept-Encoding": "gzip"})
         assert answer.status == 200
         assert answer.headers.get_all("Content-Encoding") is None
 
-    def test_the_answer_to_a_new_post_keeps_its_strong_etag(self, nginx: NginxServer, application: Application) -> None:
+    def test_the_response_for_a_new_post_keeps_its_strong_etag(
+        self, nginx: NginxServer, application: Application
+    ) -> None:
         application.behave = lambda seen: response(b"[" + b"1," * 1000 + b"1]", "201 Created", 'ETag: "abc"')
         answer = call(nginx.port, "POST", "/api/v1/posts", headers={"Accept-Encoding": "gzip"})
         assert answer.only("ETag") == '"abc"'
@@ -203,7 +213,7 @@ class TestCompression:
 
 
 class TestSlowClients:
-    def test_a_body_that_trickles_in_waits_in_nginx(self, nginx: NginxServer, application: Application) -> None:
+    def test_nginx_buffers_a_slow_body(self, nginx: NginxServer, application: Application) -> None:
         with socket.create_connection((LOOPBACK, nginx.port)) as client:
             client.sendall(b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\n")
             for byte in b"12345":
@@ -213,7 +223,7 @@ class TestSlowClients:
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         assert [seen.body for seen in application.seen] == [b"12345"]
 
-    def test_a_head_that_trickles_in_is_not_waited_for(self, nginx: NginxServer, application: Application) -> None:
+    def test_nginx_closes_a_connection_with_a_slow_header(self, nginx: NginxServer, application: Application) -> None:
         with socket.create_connection((LOOPBACK, nginx.port)) as client:
             began = time.monotonic()
             client.sendall(b"GET / HTTP/1.1\r\n")
@@ -224,18 +234,15 @@ class TestSlowClients:
                     with contextlib.suppress(TimeoutError):
                         assert not client.recv(1)
                         break
-        # 5 s by nginx's clock; its default would be 60 s.
+        # client_header_timeout is 5 s; its default would be 60 s.
         assert 4 < time.monotonic() - began < 30
         assert application.connections == 0
 
-    def test_an_answer_that_is_not_fetched_waits_in_nginx(self, nginx: NginxServer, application: Application) -> None:
+    def test_nginx_buffers_a_response_for_a_slow_client(self, nginx: NginxServer, application: Application) -> None:
         application.behave = lambda seen: response(MANY_BYTES)
         with socket.create_connection((LOOPBACK, nginx.port)) as client:
             client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            deadline = time.monotonic() + 10
-            while not application.sent_at:
-                assert time.monotonic() < deadline, "the application still sends"
-                time.sleep(0.02)
+            eventually(lambda: bool(application.sent_at))
             received = b""
             while part := client.recv(1 << 16):
                 received += part
@@ -243,14 +250,14 @@ class TestSlowClients:
 
 
 def hang_up(seen: Seen) -> None:
-    """Take a request, and give no answer."""
+    """Close the connection without a response."""
 
 
 class TestRetries:
-    """Two replicas, of which the first hangs up on every request."""
+    """Two replicas, of which the first closes the connection after every request."""
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-    def test_what_may_be_done_twice_goes_to_another_replica(self, front: Front, method: str) -> None:
+    def test_an_idempotent_request_goes_to_another_replica(self, front: Front, method: str) -> None:
         with Application(hang_up) as bad, Application() as good:
             nginx = front(bad.address, good.address)
             answers = [call(nginx.port, method, "/x", headers={"X-Request-ID": str(i)}).status for i in range(4)]
@@ -259,7 +266,7 @@ class TestRetries:
             assert sorted(seen.all("X-Request-ID")[0] for seen in good.seen) == ["0", "1", "2", "3"]
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
-    def test_what_may_not_is_never_sent_again(self, front: Front, method: str) -> None:
+    def test_any_other_request_is_never_sent_again(self, front: Front, method: str) -> None:
         with Application(hang_up) as bad, Application() as good:
             nginx = front(bad.address, good.address)
             sent = [str(i) for i in range(6)]
@@ -270,7 +277,7 @@ class TestRetries:
             assert statuses == {i: 502 if i in lost else 200 for i in sent}
             assert len(bad.seen) + len(good.seen) == len(sent)
 
-    def test_what_was_not_sent_at_all_may_go_elsewhere(self, front: Front) -> None:
+    def test_a_request_that_was_not_sent_goes_to_another_replica(self, front: Front) -> None:
         with Application() as good:
             with Application() as gone:
                 pass
@@ -279,16 +286,16 @@ class TestRetries:
                 assert call(nginx.port, "POST", "/x", body=b"{}").status == 200
 
 
-# nginx's own waits: the first shorter, and the second in no test's way.
-IMPATIENT = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "30s"}
+# A shorter timeout than the default, and no limit on retries that a test could reach.
+IMPATIENT = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "60s"}
 
 
-class TestSilence:
-    """Two replicas, of which one takes every request and is silent."""
+class TestTimeout:
+    """Two replicas, of which one accepts every request and never responds."""
 
     @pytest.fixture
     def silence(self) -> Iterator[Application]:
-        """A replica that is silent until the test is over."""
+        """A replica that does not respond until the test is over."""
         over = threading.Event()
 
         def wait(seen: Seen) -> None:
@@ -298,7 +305,7 @@ class TestSilence:
             yield silent
             over.set()
 
-    def test_what_may_be_done_twice_goes_to_another_replica(
+    def test_an_idempotent_request_goes_to_another_replica(
         self, front: Front, application: Application, silence: Application
     ) -> None:
         nginx = front(silence.address, application.address, env=IMPATIENT)
@@ -307,7 +314,7 @@ class TestSilence:
         assert [seen.method for seen in application.seen] == ["GET", "PUT", "DELETE", "GET"]
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
-    def test_what_may_not_is_never_sent_again(
+    def test_any_other_request_is_never_sent_again(
         self, front: Front, application: Application, silence: Application, method: str
     ) -> None:
         nginx = front(silence.address, application.address, env=IMPATIENT)
@@ -317,23 +324,40 @@ class TestSilence:
         assert len(silence.seen) == 1
         assert len(application.seen) == len(statuses) - 1
 
-    def test_where_all_are_silent_the_client_is_told(self, front: Front, silence: Application) -> None:
+    def test_the_client_gets_504_if_no_replica_responds(self, front: Front, silence: Application) -> None:
         with Application(silence.behave) as another, Application(silence.behave) as third:
             waits = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "1500ms"}
             nginx = front(silence.address, another.address, third.address, env=waits)
             assert call(nginx.port, "GET", "/x").status == 504
-            # A third try would begin after the time for it.
+            # A third attempt would begin after NGINX_RETRY_TIMEOUT.
             assert len(silence.seen + another.seen + third.seen) <= 2
 
-    def test_the_defaults_leave_the_application_the_word(self) -> None:
+    def test_the_default_timeouts_are_longer_than_the_application_s(self) -> None:
         texts = dict(re.findall(r"(NGINX_APP_TIMEOUT|NGINX_RETRY_TIMEOUT):=(\d+)s", START))
-        silence, retry = (int(texts[name]) for name in ("NGINX_APP_TIMEOUT", "NGINX_RETRY_TIMEOUT"))
+        timeout, retry = (int(texts[name]) for name in ("NGINX_APP_TIMEOUT", "NGINX_RETRY_TIMEOUT"))
         queue_seconds = load_settings().max_queue_ms / 1000
-        assert queue_seconds + REFUSED_WITHIN_SECONDS < silence < retry < 2 * silence
+        assert queue_seconds + REFUSED_WITHIN_SECONDS < timeout < retry < 2 * timeout
+
+
+class TestQueueTime:
+    """The application's limit on the time since X-Request-Start, as nginx sends it."""
+
+    def status_after(self, stack: Stack, seconds: float) -> int:
+        """Return the status for a request that nginx passed on so many seconds ago."""
+        start = f"t={time.time() - seconds:.3f}"
+        return call(stack.replicas[0].port, "GET", f"{API}/posts", headers={"X-Request-Start": start}).status
+
+    def test_a_request_that_has_waited_too_long_is_refused(self, stack: Stack) -> None:
+        assert self.status_after(stack, 0) == 200
+        assert self.status_after(stack, MAX_QUEUE_SECONDS + 0.1) == 503
+
+    def test_a_request_that_another_replica_did_not_respond_to_is_not(self, stack: Stack) -> None:
+        # nginx sends the time of the first attempt again.
+        assert self.status_after(stack, 8.1) == 200
 
 
 class TestLog:
-    def test_a_line_is_json_and_has_no_query(self, nginx: NginxServer) -> None:
+    def test_a_line_is_json_without_the_query(self, nginx: NginxServer) -> None:
         path = "/api/v1/posts"
         call(nginx.port, "GET", f"{path}?token=secret-in-a-query", headers={"X-Request-ID": "logged", "Origin": ORIGIN})
         call(nginx.port, "GET", f"/{'a' * 9000}?token=secret-in-a-query")
@@ -345,8 +369,8 @@ class TestLog:
         assert max(len(line["path"]) for line in lines) <= 200
 
 
-class TestTheWholeWay:
-    def test_the_client_s_address_and_request_id_arrive(self, stack: Stack) -> None:
+class TestWholeStack:
+    def test_the_application_gets_the_client_s_address_and_request_id(self, stack: Stack) -> None:
         token = stack.register()
         headers = {"X-Request-ID": "the-whole-way", "X-Forwarded-For": "6.6.6.6"}
         answer = stack.call("GET", "/auth/sessions", token=token, headers=headers)
@@ -354,7 +378,7 @@ class TestTheWholeWay:
         assert answer.only("X-Request-ID") == "the-whole-way"
         assert any("the-whole-way" in replica.log_text() for replica in stack.replicas)
 
-    def test_a_post_is_written_read_listed_and_edited_by_its_etag(self, stack: Stack) -> None:
+    def test_a_post_is_created_read_listed_and_edited_with_its_etag(self, stack: Stack) -> None:
         token = stack.register()
         accept = {"Accept-Encoding": "gzip"}
         new = {"title": "Title", "content": "word " * 2000}
@@ -372,6 +396,6 @@ class TestTheWholeWay:
         again = stack.call("GET", "/posts?limit=1", headers={**accept, "If-None-Match": listed.only("ETag")})
         assert again.status == 304
 
-    def test_the_limit_counts_by_the_client_s_address_over_all_replicas(self, stack: Stack) -> None:
+    def test_the_rate_limit_of_an_address_holds_across_replicas(self, stack: Stack) -> None:
         left = [int(stack.call("GET", "/posts").only("X-RateLimit-Remaining")) for _ in range(8)]
         assert left == list(range(left[0], left[0] - 8, -1))

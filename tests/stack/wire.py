@@ -1,4 +1,4 @@
-"""Both ends of nginx as bytes: a client that shows every header, and an application that does as it is told."""
+"""A client and an application for both sides of nginx, with access to every byte and header."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from typing import Any, Self
 
 from tests.support.services import LOOPBACK
 
-TIMEOUT_SECONDS = 20
+# Guards against hanging, not expectations.
+TIMEOUT_SECONDS = 60
 PATIENCE_SECONDS = 60
 ORIGIN = "https://app.example.com"
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; a busy machine may need long."""
+    """Wait until a condition holds. Fails after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)
 
 
@@ -37,11 +38,11 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body, which is JSON."""
+        """Return the parsed JSON body."""
         return json.loads(self.body)
 
     def only(self, name: str) -> str:
-        """The value of a header that came exactly once."""
+        """Return the value of a header that occurs exactly once."""
         values = self.headers.get_all(name, [])
         assert len(values) == 1, f"{name}: {values}"
         return str(values[0])
@@ -57,7 +58,7 @@ def call(
     payload: Any = None,
     tls: ssl.SSLContext | None = None,
 ) -> Answer:
-    """Make one request on a connection of its own; `payload` goes as JSON."""
+    """Send one request on a new connection, with `payload` as JSON, and return the response."""
     fields = dict(headers or {})
     if payload is not None:
         body, fields["Content-Type"] = json.dumps(payload).encode(), "application/json"
@@ -71,7 +72,7 @@ def call(
 
 
 def send(port: int, request: bytes) -> Answer:
-    """Send these very bytes, and read the answer."""
+    """Send exactly these bytes on a new connection, and return the response."""
     with socket.create_connection((LOOPBACK, port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(request)
         response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
@@ -82,7 +83,7 @@ def send(port: int, request: bytes) -> Answer:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it came to the application."""
+    """A request as the application received it."""
 
     method: str
     target: str
@@ -92,17 +93,17 @@ class Seen:
     at: float = field(default_factory=time.monotonic)
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Return every value of a header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
 def plain(seen: Seen) -> bytes | None:
-    """Answer 200 with a little JSON."""
+    """Return a 200 response with a short JSON body."""
     return response(b'{"ok":true}')
 
 
 def response(body: bytes, status: str = "200 OK", *fields: str) -> bytes:
-    """The bytes of a whole response that keeps the connection."""
+    """Return the bytes of a complete response that keeps the connection open."""
     lines = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",
@@ -113,7 +114,7 @@ def response(body: bytes, status: str = "200 OK", *fields: str) -> bytes:
 
 
 class Application:
-    """Stands where gunicorn would. `behave` gets each request, and returns the bytes to send, or None to hang up."""
+    """A server in place of the application. `behave` returns the response to a request, or None to close."""
 
     def __init__(self, behave: Callable[[Seen], bytes | None] = plain) -> None:
         self.behave = behave
@@ -134,7 +135,7 @@ class Application:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Without the shutdown, accept() would go on in its thread.
+        # close() alone would not end accept() in the other thread.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         for connection in [self._listener, *self._open]:
@@ -149,7 +150,7 @@ class Application:
                 threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        # A hang-up on either side is what some tests are about.
+        # In some tests the client or the server closes the connection.
         with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as stream:
             for seen in _requests(stream, number):
                 self.seen.append(seen)

@@ -1,4 +1,4 @@
-"""The project's own nginx.conf, started by its own start.sh, on loopback ports."""
+"""Runs nginx with the project's nginx.conf and start.sh, on loopback ports."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tools.services import COMPONENTS, Program, locate
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = (ROOT / "nginx.conf", ROOT / "ops" / "nginx" / "start.sh")
-START_SECONDS = 15
-# Instead of the system's: the names that the file `names` beside it holds have an address, and those that it says
-# come and go have one each second time.
+START_SECONDS = 60
+# Replaces the system's getent. The names in the file `names` beside it have an address; those that are marked there as
+# coming and going have one at every second call.
 GETENT = f"""#!/bin/sh
 cd "$(dirname "$0")"
 echo "$2" >>asked
@@ -30,17 +30,17 @@ grep -qxF "$2" names ||
     {{ grep -qxF "$2 comes and goes" names && [ $(($(grep -cxF "$2" asked) % 2)) = 0 ]; }} &&
     echo "{LOOPBACK} STREAM $2"
 """
-# What start.sh calls; in the container, BusyBox has all of it.
+# The programs that start.sh calls; BusyBox provides all of them in the container.
 APPLETS = ("awk", "cat", "date", "dirname", "grep", "mkdir", "mv", "sh", "sha256sum", "sleep", "sort", "wget")
 COMES_AND_GOES = "comes and goes"
 
 
 class NginxServer:
-    """A running nginx; a context manager that leaves nothing behind.
+    """A running nginx; a context manager that removes all its files.
 
-    `servers` are HOST:PORT. With `names`, only these hosts have an address, that of this machine; change them
-    by `set_names`. With `busybox`, its shell and tools run the script, as in the image, in place of the system's.
-    Raises ServiceMissing when a program is not on this machine.
+    `servers` are HOST:PORT. With `names`, only these hosts have an address, that of this machine; `set_names` changes
+    them. With `busybox`, the script runs with the shell and tools of BusyBox, as in the image, instead of the system's.
+    Raises ServiceMissing if a program is not installed.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class NginxServer:
         self.close()
 
     def start(self) -> None:
-        """Start nginx as an ordinary user, as the container does."""
+        """Start nginx as an unprivileged user, as in the container."""
         self._process.start(
             [self._shell, self._folder / "start.sh"],
             self._answers,
@@ -100,58 +100,65 @@ class NginxServer:
         )
 
     def set_names(self, *names: str) -> None:
-        """Let just these hosts have an address; "NAME comes and goes" lets it have one each second time."""
+        """Give an address to these hosts only; to "NAME comes and goes" at every second look-up."""
         new = self._bin / "names.new"
         new.write_text("".join(f"{name}\n" for name in names))
         new.replace(self._bin / "names")
 
     def rounds(self, name: str) -> int:
-        """How often the address of a host was asked for."""
+        """Return how many times the address of a host has been looked up."""
         asked = self._bin / "asked"
         return asked.read_text().splitlines().count(name) if asked.exists() else 0
 
     def reloads(self) -> int:
-        """How often the configuration was read again."""
+        """Return how many times nginx has been reloaded."""
         return self.log_text().count('"event":"reload"')
 
     def watchers(self) -> list[list[psutil.Process]]:
-        """What looks for replicas: the process that does, and all below it, for each child of nginx that is one."""
+        """Return the processes that look for replicas: for each such child of nginx, it and its descendants."""
         workers = self.worker_pids()
         mine = [child for child in psutil.Process(self._process.pid).children() if child.pid not in workers]
         return [[child, *children_of(child)] for child in mine]
 
     def is_healthy(self) -> bool:
-        """Whether the container's health check succeeds."""
-        command = [self._shell, str(self._folder / "start.sh"), "health"]
+        """Return whether the container's health check succeeds."""
+        return self._run_script("health").returncode == 0
+
+    def leave_out(self, *addresses: str) -> subprocess.CompletedProcess[str]:
+        """Remove these replicas (HOST:PORT) from nginx, add all others again, and return the script's result."""
+        return self._run_script("leave-out", *addresses)
+
+    def _run_script(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self._shell, str(self._folder / "start.sh"), *arguments]
         options: dict[str, Any] = {"cwd": self._folder, "env": self._env, **self._account.options}
-        return subprocess.run(command, check=False, capture_output=True, **options).returncode == 0
+        return subprocess.run(command, check=False, capture_output=True, text=True, **options)
 
     def age_last_round(self, seconds: int) -> None:
-        """Let the last look at the replicas seem to be longer ago."""
+        """Make the last round of looking for replicas seem to be longer ago."""
         note = self._folder / "run" / "last-round"
         note.write_text(f"{int(note.read_text()) - seconds}\n")
 
     def worker_pids(self) -> set[int]:
-        """The process ids of nginx's workers; a reload replaces them."""
+        """Return the process ids of nginx's workers; a reload replaces them."""
         return {child.pid for child in self._process.children() if _name_of(child) == "nginx"}
 
     def log_text(self) -> str:
-        """All that nginx has written so far."""
+        """Return everything that nginx has logged so far."""
         return self._process.log_text()
 
     def stop(self) -> None:
-        """Stop nginx as the container does, and leave alone what looks for replicas."""
+        """Stop nginx as the container does, without its other child processes."""
         psutil.Process(self._process.pid).send_signal(signal.SIGQUIT)
         self._process.wait(timeout_seconds=START_SECONDS)
 
     def close(self) -> None:
-        """Stop nginx for good and remove its files."""
-        # Not gracefully: its watcher would go on sleeping for a while.
+        """Stop nginx and remove its files."""
+        # SIGKILL for all its processes, because the one that looks for replicas would otherwise end after nginx.
         self._process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _lay_out(self) -> None:
-        """Copy the two files side by side, as they are in the container; give the account what it writes to."""
+        """Copy the two files into one folder, as in the container, and let the account write where it needs to."""
         self.tls_folder.mkdir()
         self._bin.mkdir()
         fake = self._bin / "getent"
@@ -186,7 +193,7 @@ class NginxServer:
 
 
 def _name_of(process: psutil.Process) -> str:
-    """The name of a process, which may have ended by now."""
+    """Return the name of a process, or "" if it has ended."""
     try:
         return process.name()
     except psutil.NoSuchProcess:
@@ -194,7 +201,7 @@ def _name_of(process: psutil.Process) -> str:
 
 
 def _locate(name: str) -> Program:
-    """Find a program, or raise ServiceMissing."""
+    """Return a program. Raises ServiceMissing."""
     program = locate(name)
     if program is None:
         raise ServiceMissing(COMPONENTS[name].advice)
