@@ -14,12 +14,12 @@ export interface paths {
         /**
          * Publish the keys that verify access tokens, as a JSON Web Key Set.
          *
-         *     A key is in it before the first token is signed with it
+         *     A key is added before the first token is signed with it
          * @description Publish the keys that verify access tokens, as a JSON Web Key Set.
          *
-         *     A key is in it before the first token is signed with it. Fetch the set again for a token whose `kid` it lacks.
+         *     A key is added before the first token is signed with it. Fetch the set again if it lacks the `kid` of a token.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_key_set"];
         put?: never;
@@ -38,8 +38,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what happened to everyone's accounts and sessions, deleted ones included
-         * @description List what happened to everyone's accounts and sessions, deleted ones included.
+         * List the events about all accounts and sessions, including deleted ones
+         * @description List the events about all accounts and sessions, including deleted ones.
          *
          *     Access: The access token of an administrator.
          */
@@ -60,8 +60,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what happened to one's account and sessions, failed attempts to sign in included
-         * @description List what happened to one's account and sessions, failed attempts to sign in included.
+         * List the events about your account and sessions, including failed logins
+         * @description List the events about your account and sessions, including failed logins.
          *
          *     Access: An access token.
          */
@@ -84,10 +84,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Sign in with email and password; while the service is being maintained, administrators alone can
-         * @description Sign in with email and password; while the service is being maintained, administrators alone can.
+         * Sign in with email and password
+         * @description Sign in with email and password. During maintenance, only administrators can.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         post: operations["log_in"];
         delete?: never;
@@ -126,8 +126,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read oneself
-         * @description Read oneself.
+         * Read the signed-in user
+         * @description Read the signed-in user.
          *
          *     Access: An access token.
          */
@@ -150,8 +150,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Change one's password, and end one's other sessions
-         * @description Change one's password, and end one's other sessions.
+         * Change the signed-in user's password and end all other sessions
+         * @description Change the signed-in user's password and end all other sessions.
          *
          *     Access: An access token.
          */
@@ -173,7 +173,7 @@ export interface paths {
         put?: never;
         /**
          * Exchange a refresh token for a new pair
-         * @description Exchange a refresh token for a new pair. The old one stays good for a moment; used later it ends the session.
+         * @description Exchange a refresh token for a new pair. The old token stays valid briefly; later use ends the session.
          *
          *     Access: A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
@@ -194,10 +194,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make an account and sign in
-         * @description Make an account and sign in.
+         * Create an account and sign in
+         * @description Create an account and sign in.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         post: operations["register"];
         delete?: never;
@@ -214,8 +214,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List one's live sessions
-         * @description List one's live sessions.
+         * List the signed-in user's live sessions
+         * @description List the signed-in user's live sessions.
          *
          *     Access: An access token.
          */
@@ -223,8 +223,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * End one's other sessions, and the current one too on demand
-         * @description End one's other sessions, and the current one too on demand.
+         * End the signed-in user's other sessions, and the current one if `include_current` is true
+         * @description End the signed-in user's other sessions, and the current one if `include_current` is true.
          *
          *     Access: An access token.
          */
@@ -245,8 +245,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * End one of one's sessions
-         * @description End one of one's sessions.
+         * End one of the signed-in user's sessions
+         * @description End one of the signed-in user's sessions.
          *
          *     Access: An access token.
          */
@@ -264,16 +264,16 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List published posts, or one's own drafts
-         * @description List published posts, or one's own drafts.
+         * List published posts, or your own drafts
+         * @description List published posts, or your own drafts.
          *
-         *     Access: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the response may contain more.
          */
         get: operations["list_posts"];
         put?: never;
         /**
-         * Write a post, published at once unless its status is 'draft'
-         * @description Write a post, published at once unless its status is 'draft'.
+         * Create a post
+         * @description Create a post. It is published immediately unless its status is 'draft'.
          *
          *     Access: An access token.
          */
@@ -292,10 +292,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a post; a draft only as its author or an administrator
-         * @description Read a post; a draft only as its author or an administrator.
+         * Read a post
+         * @description Read a post. Only its author and administrators can read a draft.
          *
-         *     Access: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the response may contain more.
          */
         get: operations["get_post"];
         /**
@@ -316,8 +316,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change some members of a post
-         * @description Change some members of a post.
+         * Change the given members of a post
+         * @description Change the given members of a post.
          *
          *     Access: An access token.
          */
@@ -360,16 +360,16 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List users; an administrator sees private members too
-         * @description List users; an administrator sees private members too.
+         * List users
+         * @description List users. An administrator also sees private members.
          *
          *     Access: An access token.
          */
         get: operations["list_users"];
         put?: never;
         /**
-         * Make an account for somebody
-         * @description Make an account for somebody.
+         * Create an account for another person
+         * @description Create an account for another person.
          *
          *     Access: The access token of an administrator.
          */
@@ -388,10 +388,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a user; more of it for the user and for administrators
-         * @description Read a user; more of it for the user and for administrators.
+         * Read a user
+         * @description Read a user. The user and administrators also see private members.
          *
-         *     Access: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the response may contain more.
          */
         get: operations["get_user"];
         /**
@@ -403,8 +403,8 @@ export interface paths {
         put: operations["replace_user"];
         post?: never;
         /**
-         * Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator
-         * @description Delete an account with its posts and sessions: one's own with a fresh token, or as an administrator.
+         * Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator
+         * @description Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator.
          *
          *     Access: An access token.
          */
@@ -412,8 +412,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change some members of a profile
-         * @description Change some members of a profile.
+         * Change the given members of a profile
+         * @description Change the given members of a profile.
          *
          *     Access: An access token.
          */
@@ -428,8 +428,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Download everything stored about oneself, as one JSON document
-         * @description Download everything stored about oneself, as one JSON document.
+         * Download everything stored about you, as one JSON document
+         * @description Download everything stored about you, as one JSON document.
          *
          *     Access: The access token of a login, not of a refresh.
          */
@@ -450,10 +450,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List one author's published posts; drafts too for the author
-         * @description List one author's published posts; drafts too for the author.
+         * List the published posts of an author
+         * @description List the published posts of an author. The author also gets their drafts.
          *
-         *     Access: Anyone; with an access token the answer may hold more.
+         *     Access: Anyone; with an access token the response may contain more.
          */
         get: operations["list_posts_of"];
         put?: never;
@@ -475,7 +475,7 @@ export interface paths {
          * Get the page that shows this document, with a sign-in form and a way to try each operation
          * @description Get the page that shows this document, with a sign-in form and a way to try each operation.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_docs"];
         put?: never;
@@ -497,7 +497,7 @@ export interface paths {
          * Get the style sheet of the page at /docs
          * @description Get the style sheet of the page at /docs.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_docs_style"];
         put?: never;
@@ -519,7 +519,7 @@ export interface paths {
          * Get the script of the page at /docs
          * @description Get the script of the page at /docs.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_docs_script"];
         put?: never;
@@ -541,7 +541,7 @@ export interface paths {
          * Get the script of Swagger UI for the page at /docs
          * @description Get the script of Swagger UI for the page at /docs.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_swagger_ui_script"];
         put?: never;
@@ -563,7 +563,7 @@ export interface paths {
          * Get the style sheet of Swagger UI for the page at /docs
          * @description Get the style sheet of Swagger UI for the page at /docs.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_swagger_ui_style"];
         put?: never;
@@ -585,7 +585,7 @@ export interface paths {
          * Check that the process answers
          * @description Check that the process answers. Accesses neither the database nor Redis.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_health"];
         put?: never;
@@ -607,7 +607,7 @@ export interface paths {
          * Check whether this replica can serve requests
          * @description Check whether this replica can serve requests. The status is 200, or 503 with the same members.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_readiness"];
         put?: never;
@@ -629,7 +629,7 @@ export interface paths {
          * Get the metrics of all workers of this replica, for Prometheus
          * @description Get the metrics of all workers of this replica, for Prometheus.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -651,7 +651,7 @@ export interface paths {
          * Get the OpenAPI 3.1 document of this service
          * @description Get the OpenAPI 3.1 document of this service.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_openapi"];
         put?: never;
@@ -670,10 +670,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Explain a problem: when it comes and what a client should do
-         * @description Explain a problem: when it comes and what a client should do.
+         * Explain a problem: when it occurs and what a client should do
+         * @description Explain a problem: when it occurs and what a client should do.
          *
-         *     Access: Anyone; credentials are not looked at.
+         *     Access: Anyone; credentials are ignored.
          */
         get: operations["get_problem"];
         put?: never;
@@ -701,7 +701,7 @@ export interface components {
              * @description Identifies the kind of problem, for programs.
              * @enum {string}
              */
-            code: "malformed_request" | "authentication_required" | "token_expired" | "token_invalid" | "token_revoked" | "fresh_token_required" | "invalid_credentials" | "forbidden" | "email_not_verified" | "not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "email_taken" | "last_admin" | "conflict" | "idempotency_in_progress" | "link_expired" | "precondition_failed" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal_error" | "maintenance" | "database_unavailable" | "bad_gateway" | "overloaded" | "gateway_timeout";
+            code: "malformed_request" | "authentication_required" | "fresh_token_required" | "invalid_credentials" | "token_expired" | "token_invalid" | "token_revoked" | "email_not_verified" | "forbidden" | "not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "conflict" | "email_taken" | "idempotency_in_progress" | "last_admin" | "link_expired" | "precondition_failed" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "idempotency_key_reused" | "validation_error" | "rate_limited" | "headers_too_large" | "internal_error" | "bad_gateway" | "database_unavailable" | "maintenance" | "overloaded" | "gateway_timeout";
             detail: string;
             /** @description The X-Request-ID of the response. */
             request_id: string;
@@ -730,14 +730,14 @@ export interface components {
         /** @description A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2). */
         PublicKey: {
             /**
-             * @description The key's thumbprint (RFC 7638); a token's header names it.
+             * @description The key's thumbprint (RFC 7638), which is the `kid` in the header of its tokens.
              * @example ZH6BuTWDeXsCMtSdYH_5ad0nGMfEAY29sfZzacLiUq0
              */
             kid: string;
             /** @enum {string} */
             use: "sig";
             /**
-             * @description The one algorithm of tokens of this key.
+             * @description The only algorithm that this key is used with.
              * @enum {string}
              */
             alg: "ES256" | "EdDSA";
@@ -751,7 +751,7 @@ export interface components {
              */
             x: string;
             /**
-             * @description Base64url, with EC alone.
+             * @description Base64url. Only with EC.
              * @example h887VP58k18eWOu_iWOrJQLvckYhEd8EloADe2TKZkY
              */
             y?: string;
@@ -760,7 +760,7 @@ export interface components {
         KeySet: {
             keys: components["schemas"]["PublicKey"][];
         };
-        /** @description What happened to anyone's account or sessions, all that is known of it. */
+        /** @description An event about any account or session, with all its members. */
         AuditEvent: {
             /**
              * Format: int64
@@ -778,19 +778,19 @@ export interface components {
              */
             created_at: string;
             /**
-             * @description By whom; 'operator' is at the service's command line, 'anonymous' has not signed in.
+             * @description By whom: 'operator' used the command line, 'anonymous' sent no credentials.
              * @example self
              * @enum {string}
              */
             actor: "self" | "administrator" | "operator" | "anonymous";
             /**
              * Format: int64
-             * @description The session that it is about, or that it was done in.
+             * @description The session that the event is about, or in which it was caused.
              * @example 1
              */
             session_id: number | null;
             /**
-             * @description Of a failure or a revoked session why, of a role which.
+             * @description The reason of a failure or revocation, or the new role.
              * @example null
              */
             detail: string | null;
@@ -802,18 +802,18 @@ export interface components {
             request_id: string | null;
             /**
              * Format: int64
-             * @description About whom; null for a login to no account. May be gone.
+             * @description The user it is about, who may be deleted; null for a login to no account.
              * @example 1
              */
             user_id: number | null;
             /**
              * Format: int64
-             * @description By which user, if by one.
+             * @description The user who caused it, if one did.
              * @example 1
              */
             actor_id: number | null;
             /**
-             * @description Of a login to no account: the same for the same address, and tells nothing of it.
+             * @description For a login to no account, a keyed hash of the email address.
              * @example null
              */
             email_hash: string | null;
@@ -846,7 +846,7 @@ export interface components {
             items: components["schemas"]["AuditEvent"][];
             pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
-        /** @description What happened to one's account or sessions. */
+        /** @description An event about your account or one of your sessions. */
         OwnEvent: {
             /**
              * Format: int64
@@ -864,19 +864,19 @@ export interface components {
              */
             created_at: string;
             /**
-             * @description By whom; 'operator' is at the service's command line, 'anonymous' has not signed in.
+             * @description By whom: 'operator' used the command line, 'anonymous' sent no credentials.
              * @example self
              * @enum {string}
              */
             actor: "self" | "administrator" | "operator" | "anonymous";
             /**
              * Format: int64
-             * @description The session that it is about, or that it was done in.
+             * @description The session that the event is about, or in which it was caused.
              * @example 1
              */
             session_id: number | null;
             /**
-             * @description Of a revoked session why, of a role which.
+             * @description The reason of a revocation, or the new role.
              * @example null
              */
             detail: string | null;
@@ -891,7 +891,7 @@ export interface components {
             items: components["schemas"]["OwnEvent"][];
             pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
-        /** @description What users see of themselves, and administrators of everyone. */
+        /** @description The members of a user that the user and administrators see. */
         PrivateUser: {
             /**
              * Format: int64
@@ -923,7 +923,7 @@ export interface components {
              */
             updated_at: string;
         };
-        /** @description A pair of tokens, and whose they are. */
+        /** @description A pair of tokens and their user. */
         TokenAnswer: {
             /**
              * @description A JWT.
@@ -931,30 +931,30 @@ export interface components {
              */
             access_token: string;
             /**
-             * @description A JWT. Absent where it comes as the cookie.
+             * @description A JWT. Absent if it is set as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
              */
             refresh_token?: string;
             /**
-             * @description For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.
+             * @description For `X-CSRF-TOKEN`, with the cookie; constant for the session. Absent without the cookie.
              * @example 5d41402abc4b2a76b9719d911017c592
              */
             csrf_token?: string;
             /** @enum {string} */
             token_type: "Bearer";
             /**
-             * @description Seconds.
+             * @description Lifetime in seconds.
              * @example 900
              */
             expires_in: number;
             /**
-             * @description Seconds.
+             * @description Lifetime in seconds.
              * @example 604800
              */
             refresh_expires_in: number;
             user: components["schemas"]["PrivateUser"];
         };
-        /** @description Who wants to sign in. */
+        /** @description The email and the password of an account. */
         Login: {
             /**
              * Format: email
@@ -967,18 +967,18 @@ export interface components {
              */
             password: string;
             /**
-             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
              * @default false
              * @example false
              */
             cookie?: boolean;
         };
-        /** @description A refresh token in the body, where it does not come as a bearer token. */
+        /** @description A refresh token, if it is not sent as a bearer token. */
         RefreshToken: {
             /** @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln */
             refresh_token?: string;
         };
-        /** @description The password known now and the one to be set. */
+        /** @description The current password and the new one. */
         PasswordChange: {
             /**
              * Format: password
@@ -999,40 +999,44 @@ export interface components {
              */
             access_token: string;
             /**
-             * @description A JWT. Absent where it comes as the cookie.
+             * @description A JWT. Absent if it is set as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
              */
             refresh_token?: string;
             /**
-             * @description For `X-CSRF-TOKEN`, with the cookie; good for all of the session. Absent without a cookie.
+             * @description For `X-CSRF-TOKEN`, with the cookie; constant for the session. Absent without the cookie.
              * @example 5d41402abc4b2a76b9719d911017c592
              */
             csrf_token?: string;
             /** @enum {string} */
             token_type: "Bearer";
             /**
-             * @description Seconds.
+             * @description Lifetime in seconds.
              * @example 900
              */
             expires_in: number;
             /**
-             * @description Seconds.
+             * @description Lifetime in seconds.
              * @example 604800
              */
             refresh_expires_in: number;
         };
-        /** @description A refresh token in the body, where it comes there, and how the next one is to come: after a cookie, as one. */
+        /**
+         * @description A refresh token, if it is not sent as a bearer token, and how to return the next one.
+         *
+         *     A token that was sent in the cookie is always replaced in the cookie.
+         */
         Refresh: {
             /** @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln */
             refresh_token?: string;
             /**
-             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
              * @default false
              * @example false
              */
             cookie?: boolean;
         };
-        /** @description A new account, by its owner. */
+        /** @description A new account, created by its owner. */
         Registration: {
             /**
              * Format: email
@@ -1047,7 +1051,7 @@ export interface components {
              */
             password: string;
             /**
-             * @description Whether the refresh token comes as a cookie that no script can read, rather than in the answer.
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
              * @default false
              * @example false
              */
@@ -1080,7 +1084,7 @@ export interface components {
             /** @example Mozilla/5.0 (X11; Linux x86_64; rv:140.0) */
             user_agent: string;
             /**
-             * @description Whether it is the session of this call.
+             * @description Whether this is the session of the access token.
              * @example true
              */
             current: boolean;
@@ -1089,7 +1093,7 @@ export interface components {
             items: components["schemas"]["Session"][];
             pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
-        /** @description Who wrote a post. */
+        /** @description The author of a post. */
         Author: {
             /**
              * Format: int64
@@ -1099,7 +1103,7 @@ export interface components {
             /** @example Alice */
             name: string;
         };
-        /** @description A post as everyone sees it. */
+        /** @description A post with its author. */
         Post: {
             /**
              * Format: int64
@@ -1137,7 +1141,7 @@ export interface components {
             items: components["schemas"]["Post"][];
             pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
-        /** @description A whole post, for POST and PUT. */
+        /** @description A complete post, for POST and PUT. */
         NewPost: {
             /** @example Hello */
             title: string;
@@ -1149,7 +1153,7 @@ export interface components {
              */
             status?: "draft" | "published";
         };
-        /** @description Some members of a post, for PATCH. */
+        /** @description The members of a post to change, for PATCH. */
         PostChanges: {
             /** @example Hello again */
             title?: string;
@@ -1188,7 +1192,7 @@ export interface components {
              */
             retry_after?: number;
         };
-        /** @description What anyone may see of a user. */
+        /** @description The public members of a user. */
         PublicUser: {
             /**
              * Format: int64
@@ -1211,7 +1215,7 @@ export interface components {
             items: components["schemas"]["User"][];
             pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
-        /** @description An account that an administrator makes for somebody. */
+        /** @description An account that an administrator creates. */
         NewUser: {
             /**
              * Format: email
@@ -1231,7 +1235,7 @@ export interface components {
              */
             role?: "user" | "admin";
         };
-        /** @description A whole profile, for PUT. `role` and `is_active` are an administrator's, and stay as they are if absent. */
+        /** @description A complete profile, for PUT. Only an administrator may set `role` and `is_active`; absent, they do not change. */
         Profile: {
             /** @example Alice */
             name: string;
@@ -1244,7 +1248,7 @@ export interface components {
             role?: "user" | "admin";
             is_active?: boolean;
         };
-        /** @description Some members of a profile, for PATCH. */
+        /** @description The members of a profile to change, for PATCH. */
         ProfileChanges: {
             /** @example Alice */
             name?: string;
@@ -1254,7 +1258,7 @@ export interface components {
             role?: "user" | "admin";
             is_active?: boolean;
         };
-        /** @description Everything stored about a user: the account, and a member for each feature that keeps something. */
+        /** @description Everything stored about a user: the account, and one member for each feature that stores data of users. */
         UserExport: {
             user: components["schemas"]["PrivateUser"];
         } & {
@@ -1320,23 +1324,20 @@ export interface components {
             title: string;
             /** @example 404 */
             status: number;
+            /** @example not_found */
+            code: string;
             /**
-             * @example not_found
-             * @enum {string}
-             */
-            code: "malformed_request" | "authentication_required" | "token_expired" | "token_invalid" | "token_revoked" | "fresh_token_required" | "invalid_credentials" | "forbidden" | "email_not_verified" | "not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "email_taken" | "last_admin" | "conflict" | "idempotency_in_progress" | "link_expired" | "precondition_failed" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "idempotency_key_reused" | "rate_limited" | "headers_too_large" | "internal_error" | "maintenance" | "database_unavailable" | "bad_gateway" | "overloaded" | "gateway_timeout";
-            /**
-             * @description When it comes.
-             * @example No route has this path, nothing has this id, or it is nothing that you may know of, such as another's draft.
+             * @description When the problem occurs.
+             * @example No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.
              */
             when: string;
             /**
              * @description What a client should do.
-             * @example Check the path; take what you show of this resource off the screen.
+             * @example Check the path. Remove the resource from your interface if it is shown there.
              */
             advice: string;
             /**
-             * @description A document that tells of it.
+             * @description An example of its document.
              * @example {
              *       "type": "/problems/not-found",
              *       "title": "Not found",
@@ -1390,7 +1391,7 @@ export interface components {
                 };
             };
         };
-        /** @description Too many requests: wait as long as Retry-After says. */
+        /** @description Too many requests. */
         RateLimited: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1429,7 +1430,7 @@ export interface components {
                 };
             };
         };
-        /** @description Something broke here. The request id identifies the report of it. */
+        /** @description An internal error occurred. The request id identifies its log entry. */
         InternalError: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1448,7 +1449,7 @@ export interface components {
                 };
             };
         };
-        /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not one this service accepts. The session of this token has ended: log in again. */
+        /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
         Unauthorized: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1468,7 +1469,7 @@ export interface components {
                 };
             };
         };
-        /** @description You may not do this. */
+        /** @description You do not have permission to do this. */
         Forbidden: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1487,7 +1488,7 @@ export interface components {
                 };
             };
         };
-        /** @description Answers are application/json: the Accept header rules that out. */
+        /** @description Responses are application/json, which the Accept header excludes. */
         NotAcceptable: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1603,7 +1604,7 @@ export interface components {
                 };
             };
         };
-        /** @description The resource has changed since it was read, or is not as the request demands. */
+        /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
         PreconditionFailed: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1641,7 +1642,7 @@ export interface components {
                 };
             };
         };
-        /** @description A request with this Idempotency-Key is still running: try again shortly. */
+        /** @description A request with this Idempotency-Key is still running. */
         IdempotencyInProgress: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1662,7 +1663,7 @@ export interface components {
                 };
             };
         };
-        /** @description The last active administrator can't be lost: make another one first. */
+        /** @description The last active administrator cannot be removed: make another user an administrator first. */
         LastAdmin: {
             headers: {
                 "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1735,7 +1736,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The keys that sign tokens or may soon; empty where tokens are signed with a shared secret (HS256). */
+            /** @description The keys that verify tokens; empty if tokens are signed with a shared secret (HS256). */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1803,7 +1804,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1819,7 +1820,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -1830,21 +1831,21 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
-                /** @description Only events after this moment. */
+                /** @description Only events after this time. */
                 created_after?: string;
-                /** @description Only events before this moment. */
+                /** @description Only events before this time. */
                 created_before?: string;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
                 /** @description Only events of this kind. */
                 event?: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
-                /** @description Only events about this user, who may be gone. */
+                /** @description Only events about this user, who may be deleted. */
                 user_id?: number;
-                /** @description Only what this user did, to whomever. */
+                /** @description Only events caused by this user. */
                 actor_id?: number;
             };
             header?: {
@@ -1933,7 +1934,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -1949,7 +1950,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -1960,13 +1961,13 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
-                /** @description Only events after this moment. */
+                /** @description Only events after this time. */
                 created_after?: string;
-                /** @description Only events before this moment. */
+                /** @description Only events before this time. */
                 created_before?: string;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
@@ -2053,7 +2054,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2069,7 +2070,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2102,7 +2103,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description The refresh token, where it comes as the cookie. */
+                    /** @description The refresh token, if the cookie was asked for. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2156,7 +2157,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2172,7 +2173,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2206,7 +2207,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    /** @description Deletes the cookie, if it was sent and its session has ended. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2237,7 +2238,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2253,7 +2254,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2333,7 +2334,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2349,7 +2350,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2410,7 +2411,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2426,7 +2427,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2461,7 +2462,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description The refresh token, where it comes as the cookie. */
+                    /** @description The refresh token, if the cookie was asked for. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2504,7 +2505,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2520,7 +2521,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2547,7 +2548,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new user, signed in. */
+            /** @description The user and its tokens. */
             201: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2555,7 +2556,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description The refresh token, where it comes as the cookie. */
+                    /** @description The refresh token, if the cookie was asked for. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2609,7 +2610,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2625,7 +2626,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2636,9 +2637,9 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
@@ -2723,7 +2724,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2739,7 +2740,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2748,7 +2749,7 @@ export interface operations {
     end_sessions: {
         parameters: {
             query?: {
-                /** @description End the session of this token too. */
+                /** @description Also end the session of the access token. */
                 include_current?: boolean;
             };
             header?: {
@@ -2767,7 +2768,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    /** @description Deletes the cookie, if it was sent and its session has ended. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2799,7 +2800,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2815,7 +2816,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2843,7 +2844,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Takes the cookie back, if one came whose session has ended. */
+                    /** @description Deletes the cookie, if it was sent and its session has ended. */
                     "Set-Cookie"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -2876,7 +2877,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -2892,7 +2893,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -2903,15 +2904,15 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
-                /** @description 'draft' lists one's own drafts. */
+                /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
-                /** @description Only posts created after this moment. */
+                /** @description Only posts created after this time. */
                 created_after?: string;
-                /** @description Only posts created before this moment. */
+                /** @description Only posts created before this time. */
                 created_before?: string;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
@@ -3004,7 +3005,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3020,7 +3021,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3089,7 +3090,7 @@ export interface operations {
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
-            /** @description The request has invalid fields. This Idempotency-Key was used with another request: use a new one. */
+            /** @description This Idempotency-Key was used for a different request: use a new one. The request has invalid fields. */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3111,7 +3112,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3127,7 +3128,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3215,7 +3216,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3231,7 +3232,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3320,7 +3321,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3336,7 +3337,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3396,7 +3397,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3412,7 +3413,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3501,7 +3502,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3517,7 +3518,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3593,7 +3594,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3609,7 +3610,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3687,7 +3688,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3703,7 +3704,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3714,11 +3715,11 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
-                /** @description Part of a name; for an administrator of an email address too. */
+                /** @description Part of a name; for an administrator also of an email address. */
                 q?: string;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at" | "name" | "-name";
@@ -3800,7 +3801,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3816,7 +3817,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -3881,7 +3882,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             406: components["responses"]["NotAcceptable"];
             408: components["responses"]["RequestTimeout"];
-            /** @description An account with this email address exists. A request with this Idempotency-Key is still running: try again shortly. */
+            /** @description An account with this email address exists. A request with this Idempotency-Key is still running. */
             409: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3905,7 +3906,7 @@ export interface operations {
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
-            /** @description The request has invalid fields. This Idempotency-Key was used with another request: use a new one. */
+            /** @description This Idempotency-Key was used for a different request: use a new one. The request has invalid fields. */
             422: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3927,7 +3928,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -3943,7 +3944,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4024,7 +4025,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4040,7 +4041,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4129,7 +4130,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4145,7 +4146,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4179,7 +4180,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not one this service accepts. The session of this token has ended: log in again. This action needs the access token of a login, not of a refresh: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4195,7 +4196,7 @@ export interface operations {
                         /** @constant */
                         status?: 401;
                         /** @enum {unknown} */
-                        code?: "authentication_required" | "token_expired" | "token_invalid" | "token_revoked" | "fresh_token_required";
+                        code?: "authentication_required" | "fresh_token_required" | "token_expired" | "token_invalid" | "token_revoked";
                     };
                 };
             };
@@ -4225,7 +4226,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4241,7 +4242,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4330,7 +4331,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4346,7 +4347,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4371,7 +4372,7 @@ export interface operations {
                     "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
                     "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
                     "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Names the file to save. */
+                    /** @description The name of the file to save. */
                     "Content-Disposition"?: string;
                     "Cache-Control": components["headers"]["Cache-Control"];
                     [name: string]: unknown;
@@ -4396,7 +4397,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not one this service accepts. The session of this token has ended: log in again. This action needs the access token of a login, not of a refresh: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4412,7 +4413,7 @@ export interface operations {
                         /** @constant */
                         status?: 401;
                         /** @enum {unknown} */
-                        code?: "authentication_required" | "token_expired" | "token_invalid" | "token_revoked" | "fresh_token_required";
+                        code?: "authentication_required" | "fresh_token_required" | "token_expired" | "token_invalid" | "token_revoked";
                     };
                 };
             };
@@ -4436,7 +4437,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4452,7 +4453,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4463,15 +4464,15 @@ export interface operations {
             query?: {
                 /** @description Items a page. */
                 limit?: number;
-                /** @description A next_cursor or prev_cursor of this very list. Not together with `page`. */
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, as far as row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
                 page?: number;
-                /** @description 'draft' lists one's own drafts. */
+                /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
-                /** @description Only posts created after this moment. */
+                /** @description Only posts created after this time. */
                 created_after?: string;
-                /** @description Only posts created before this moment. */
+                /** @description Only posts created before this time. */
                 created_before?: string;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
@@ -4567,7 +4568,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4583,7 +4584,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4650,7 +4651,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4666,7 +4667,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4733,7 +4734,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4749,7 +4750,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4816,7 +4817,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4832,7 +4833,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4899,7 +4900,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4915,7 +4916,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -4982,7 +4983,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4998,7 +4999,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -5088,7 +5089,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Something broke here. The request id identifies the report of it. */
+            /** @description An internal error occurred. The request id identifies its log entry. */
             500: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5104,7 +5105,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5117,7 +5118,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -5211,7 +5212,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Something broke here. The request id identifies the report of it. */
+            /** @description An internal error occurred. The request id identifies its log entry. */
             500: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5249,7 +5250,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -5334,7 +5335,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Something broke here. The request id identifies the report of it. */
+            /** @description An internal error occurred. The request id identifies its log entry. */
             500: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5350,7 +5351,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5363,7 +5364,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -5446,7 +5447,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5462,7 +5463,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };
@@ -5474,13 +5475,13 @@ export interface operations {
             header?: never;
             path: {
                 /** @description The name. */
-                name: "malformed-request" | "authentication-required" | "token-expired" | "token-invalid" | "token-revoked" | "fresh-token-required" | "invalid-credentials" | "forbidden" | "email-not-verified" | "not-found" | "method-not-allowed" | "not-acceptable" | "request-timeout" | "email-taken" | "last-admin" | "conflict" | "idempotency-in-progress" | "link-expired" | "precondition-failed" | "payload-too-large" | "uri-too-long" | "unsupported-media-type" | "validation-error" | "idempotency-key-reused" | "rate-limited" | "headers-too-large" | "internal-error" | "maintenance" | "database-unavailable" | "bad-gateway" | "overloaded" | "gateway-timeout";
+                name: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description For a person, or as JSON for who accepts just that. */
+            /** @description An HTML page, or JSON if the Accept header prefers it. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5498,8 +5499,8 @@ export interface operations {
                      *       "title": "Not found",
                      *       "status": 404,
                      *       "code": "not_found",
-                     *       "when": "No route has this path, nothing has this id, or it is nothing that you may know of, such as another's draft.",
-                     *       "advice": "Check the path; take what you show of this resource off the screen.",
+                     *       "when": "No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.",
+                     *       "advice": "Check the path. Remove the resource from your interface if it is shown there.",
                      *       "example": {
                      *         "type": "/problems/not-found",
                      *         "title": "Not found",
@@ -5534,7 +5535,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The service is being maintained: try again later. The database does not answer: try again shortly. The service has more requests than it can serve: try again shortly. */
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
             503: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5550,7 +5551,7 @@ export interface operations {
                         /** @constant */
                         status?: 503;
                         /** @enum {unknown} */
-                        code?: "maintenance" | "database_unavailable" | "overloaded";
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
                     };
                 };
             };

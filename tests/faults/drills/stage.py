@@ -36,8 +36,9 @@ WRITERS = 4
 RECOVERY_SECONDS = 15.0
 # Probes must notice an outage of this length.
 NOTICED_SECONDS = 2.0
-# Each drill logs its writers in. All deadlines have their defaults.
-ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000"}
+# Each drill logs its writers in. A worker lets half as many requests as it has threads wait for password hashing, which
+# must be enough for all writers. All deadlines have their defaults.
+ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000", "WEB_THREADS": str(2 * WRITERS)}
 # Limits of nginx that no drill reaches.
 NO_LIMITS = {"NGINX_RATE": "100000r/s", "NGINX_BURST": "10000", "NGINX_CONNECTIONS": "1000"}
 # Enabled rate limits that no drill reaches.
