@@ -30,12 +30,12 @@ _NOT_LETTERS = re.compile(r"[\W\d_]+")
 
 
 def _make_slots(web_threads: int) -> HashSlots:
-    # Half of the request threads stay free for requests that need no hash, however many logins come.
-    return HashSlots(SLOTS, max(web_threads // 2, 1), MAX_WAIT_SECONDS)
+    # A quarter of the request threads stays free for requests that need no hash, however many logins come.
+    return HashSlots(SLOTS, max(web_threads * 3 // 4, 1), MAX_WAIT_SECONDS)
 
 
 # Of the process, not of an application: the CPU and the memory that it limits are the process's.
-_slots = _make_slots(web_threads=8)
+_slots = _make_slots(web_threads=16)
 os.register_at_fork(after_in_child=lambda: _slots.restart())
 
 

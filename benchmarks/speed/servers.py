@@ -24,7 +24,7 @@ from tests.support.services.gatepost import ROOT, GatepostServer
 from tests.support.services.postgres import find_binaries
 from tests.support.services.process import ServerProcess, bare_environment, private_folder
 
-WORKERS, THREADS = "2", "8"
+WORKERS, THREADS = "2", "16"
 SERVERS = ("gunicorn", "granian")
 SECRET = secrets.token_urlsafe(48)
 PASSWORD = "correct horse battery staple"

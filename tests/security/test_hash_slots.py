@@ -125,8 +125,8 @@ def test_an_exception_reaches_the_caller_and_frees_its_slot() -> None:
     assert free_requests(slots) == 1
 
 
-@pytest.mark.parametrize(("threads", "requests"), [(1, 1), (4, 2), (8, 4), (9, 4)])
-def test_half_of_the_request_threads_may_wait_for_a_hash(threads: int, requests: int) -> None:
+@pytest.mark.parametrize(("threads", "requests"), [(1, 1), (4, 3), (8, 6), (16, 12)])
+def test_three_quarters_of_the_request_threads_may_wait_for_a_hash(threads: int, requests: int) -> None:
     assert free_requests(passwords._make_slots(threads)) == requests
 
 

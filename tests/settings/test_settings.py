@@ -42,7 +42,7 @@ def test_the_defaults(tmp_path: Path) -> None:
         "ratelimit_mail": "5 per hour",
         "ratelimit_default": "600 per minute",
         "max_body_bytes": 1_048_576,
-        "db_pool_size": 10,
+        "db_pool_size": 18,
         "db_pool_timeout_seconds": 0.5,
         "db_connect_timeout_seconds": 1.0,
         "db_statement_timeout_ms": 1000,
@@ -52,7 +52,7 @@ def test_the_defaults(tmp_path: Path) -> None:
         "log_file": None,
         "bind": "127.0.0.1:8000",
         "web_concurrency": 1,
-        "web_threads": 8,
+        "web_threads": 16,
         "max_queue_ms": 2000,
         "graceful_timeout_seconds": 30,
     }
@@ -196,7 +196,7 @@ def test_production_refuses_a_wildcard_origin() -> None:
 def test_production_reads_no_development_files(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("WEB_THREADS=9\n")
     os.environ.update(PRODUCTION)
-    assert load_settings().web_threads == 8
+    assert load_settings().web_threads == 16
     assert not (tmp_path / "var").exists()
 
 

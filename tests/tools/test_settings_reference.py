@@ -65,6 +65,6 @@ def test_the_table_shows_every_setting_with_its_default_in_production(monkeypatc
     required = {"APP_ENV", *REQUIRED}
     assert not any(shown[name] for name in required)
     assert shown["DB_POOL_SIZE"] == "WEB_THREADS + 2"
-    assert effective["DB_POOL_SIZE"] == "10"
+    assert effective["DB_POOL_SIZE"] == "18"
     others = set(NAMES) - required - {"DB_POOL_SIZE"}
     assert {name: shown[name] for name in others} == {name: effective[name] for name in others}

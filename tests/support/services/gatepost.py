@@ -51,7 +51,7 @@ class GatepostServer:
             "DATABASE_URL": f"sqlite:///{self._folder / 'gatepost.db'}",
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
             "WEB_CONCURRENCY": "2",
-            "WEB_THREADS": "4",
+            "WEB_THREADS": "8",
             **env,
             "SERVER": server,
             "BIND": f"{LOOPBACK}:{self._port}",
