@@ -20,6 +20,14 @@ from app.observability import logs, metrics  # noqa: E402
 from app.settings import ConfigurationError, load_settings  # noqa: E402
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Move a worker out of the terminal's process group, so that after Ctrl-C only the master signals it.
+
+    A worker that gets SIGINT and the master's SIGQUIT at once can deadlock until the graceful timeout.
+    """
+    os.setpgrp()
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Remove the gauges of a worker that has ended from the metrics."""
     metrics.forget_process(worker.pid)

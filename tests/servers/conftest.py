@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -32,9 +33,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def running(kind: str, url: str, **environment: str) -> Iterator[GatepostServer]:
-    """Run a server on a migrated database."""
+    """Run a server on a migrated database. It ends by SIGINT, after which gunicorn waits for no connection."""
     with GatepostServer({**ENVIRONMENT, "DATABASE_URL": url, **environment}, server=kind) as server:
         yield server
+        if server.is_running:
+            server.signal(signal.SIGINT)
+            assert server.wait() == 0
 
 
 @pytest.fixture(scope="session")

@@ -161,9 +161,10 @@ def test_a_slow_request_that_was_begun_is_answered_after_sigterm(own_server: Gat
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(Connection(own_server)) for _ in range(3)]
         release = stack.enter_context(write_lock(member))
+        pids = own_server.worker_pids()
         for connection in connections:
             connection.send(data)
-            wait_until(lambda connection=connection: find_owner(own_server, connection) is not None, "not accepted")  # type: ignore[misc]
+        wait_until(lambda: all(find_owner(pids, connection) for connection in connections), "not accepted")
         # The requests are in a worker by now, and wait for the lock.
         time.sleep(0.5)
         own_server.signal(signal.SIGTERM)
@@ -180,8 +181,7 @@ def test_sigterm_ends_an_idle_server_and_it_starts_again_at_its_address(own_serv
     before = len(log_entries(own_server))
     with Connection(own_server) as kept, Connection(own_server) as silent:
         assert kept.ask(request("GET /health HTTP/1.1")).status == 200
-        own_server.signal(signal.SIGTERM)
-        assert_ended_by_itself(own_server)
+        end_by(own_server, lambda: own_server.signal(signal.SIGTERM))
         own_server.start()
         assert is_up(own_server)
         assert kept.is_closed_by_server()
@@ -193,16 +193,17 @@ def test_sigterm_ends_an_idle_server_and_it_starts_again_at_its_address(own_serv
 
 def test_ctrl_c_in_a_terminal_ends_the_server_soon(own_server: GatepostServer) -> None:
     """A terminal sends SIGINT to all processes of the server's group at once."""
-    os.killpg(own_server.pid, signal.SIGINT)
-    assert_ended_by_itself(own_server)
+    # gunicorn's handler may deadlock in a worker that has just accepted a connection, such as the probe's.
+    time.sleep(1)
+    end_by(own_server, lambda: os.killpg(own_server.pid, signal.SIGINT))
 
 
-def assert_ended_by_itself(server: GatepostServer) -> None:
-    """Check that a server that was sent a signal ends, and that no worker had to be killed."""
+def end_by(server: GatepostServer, send: Callable[[], None]) -> None:
+    """Check that a server ends when a signal is sent, with the code 0, and that no worker has to be killed."""
     before = len(log_entries(server))
+    send()
     assert server.wait() == 0
-    found = [entry for entry in log_entries(server)[before:] if entry["level"] != "info"]
-    assert not found
+    assert not [entry for entry in log_entries(server)[before:] if entry["level"] != "info"]
 
 
 def test_a_killed_worker_is_replaced_and_its_numbers_are_kept(sqlite_server: GatepostServer) -> None:

@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -172,9 +172,9 @@ def wait_until(holds: Callable[[], bool], reason: str) -> None:
         time.sleep(0.02)
 
 
-def find_owner(server: GatepostServer, connection: Connection) -> int | None:
-    """Return the process id of the worker that has accepted a connection."""
-    for pid in server.worker_pids():
+def find_owner(pids: Iterable[int], connection: Connection) -> int | None:
+    """Return which of some workers, by their process ids, has accepted a connection."""
+    for pid in pids:
         with contextlib.suppress(psutil.Error):
             # A socket that listens has no peer.
             peers = [getattr(found.raddr, "port", None) for found in psutil.Process(pid).net_connections("tcp4")]
@@ -192,10 +192,10 @@ def connections_to_workers(server: GatepostServer) -> Iterator[list[Connection]]
         for _ in range(MAX_CONNECTIONS):
             connection = stack.enter_context(Connection(server))
             assert connection.ask(request("GET /health HTTP/1.1")).status == http.HTTPStatus.OK
-            owner = find_owner(server, connection)
+            owner = find_owner(pids, connection)
             if owner is not None:
                 found.setdefault(owner, connection)
             if found.keys() >= pids:
                 break
-        assert found.keys() == pids, f"{found.keys()} of {pids} accepted a connection"
+        assert found.keys() == pids == set(server.worker_pids()), f"{found.keys()} of {pids} accepted a connection"
         yield list(found.values())

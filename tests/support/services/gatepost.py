@@ -145,8 +145,8 @@ class GatepostServer:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_ready(self) -> bool:
-        """Return whether all workers are running and one of them responds."""
-        return len(self.worker_pids()) >= int(self._env["WEB_CONCURRENCY"]) and self._is_healthy()
+        """Return whether a worker responds and all of them are running; in this order because the latter is slow."""
+        return self._is_healthy() and len(self.worker_pids()) >= int(self._env["WEB_CONCURRENCY"])
 
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=PROBE_SECONDS)
