@@ -1,6 +1,6 @@
-"""Serves a development checkout: checks the settings and the port, migrates the database and starts gunicorn.
+"""Serves a development checkout: checks the settings and the port, migrates the database and starts the server that SERVER names.
 
-bootstrap.py runs it in the virtual environment; the options are passed on to gunicorn.
+bootstrap.py runs it in the virtual environment; gunicorn gets the options.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(options: list[str]) -> NoReturn:
     if code := subprocess.call(migrate, stdin=subprocess.DEVNULL):
         sys.exit(code)
     print(next_steps(settings, host, port), flush=True)
-    command = module_command("gunicorn", "-c", "gunicorn.conf.py", *options, "run:app")
+    command = module_command("run", *options)
     # Replaces this process, so that Ctrl-C and other signals reach the server.
     os.execv(sys.executable, command)
 

@@ -53,7 +53,10 @@ class Settings:
         help="Worker processes. With several, set `REDIS_URL` too, so that they count the general limit together.",
     )
     web_threads: int = setting(
-        SERVER, Integer(1, 256), 16, help="Threads of each worker, and so the requests that it handles at the same time."
+        SERVER,
+        Integer(1, 256),
+        16,
+        help="Threads of each worker, and so the requests that it handles at the same time.",
     )
     max_queue_ms: int = setting(
         SERVER,
