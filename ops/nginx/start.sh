@@ -33,8 +33,8 @@ set -eu
 # Concurrent requests for one replica; nginx refuses further ones. They wait for less than a second in a replica that
 # serves as many a second.
 : "${NGINX_APP_CONNECTIONS:=256}"
-# How long nginx waits for a response of the application: longer than MAX_QUEUE_MS and 2 s. And how long after its
-# beginning a request may be given to another replica: longer than that.
+# How long nginx waits for a response of the application: longer than MAX_QUEUE_MS and 2 s, and at least four times
+# MAX_QUEUE_MS. And how long after its beginning a request may be given to another replica: longer than that.
 : "${NGINX_APP_TIMEOUT:=8s}"
 : "${NGINX_RETRY_TIMEOUT:=12s}"
 : "${NGINX_WORKERS:=2}"

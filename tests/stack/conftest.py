@@ -18,7 +18,7 @@ from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
 API = "/api/v1"
-MAX_QUEUE_SECONDS = 6
+MAX_QUEUE_SECONDS = 4
 Front = Callable[..., NginxServer]
 
 
@@ -99,7 +99,7 @@ def stack(lasting_front: Front, postgres: PostgresServer) -> Iterator[Stack]:
             "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
             "RATELIMIT_DEFAULT": "100000 per minute",
             "RATELIMIT_REGISTER": "1000 per hour",
-            # Three times the default, so that a busy machine does not look like an overloaded service.
+            # Twice the default, so that a busy machine does not look like an overloaded service.
             "MAX_QUEUE_MS": str(MAX_QUEUE_SECONDS * 1000),
             "LOG_FORMAT": "json",
         }
