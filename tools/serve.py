@@ -1,4 +1,4 @@
-"""Serves a development checkout: checks the settings and the port, migrates the database and starts the server that SERVER names.
+"""Serves a development checkout: checks settings and port, migrates the database, starts the server that SERVER names.
 
 bootstrap.py runs it in the virtual environment; gunicorn gets the options.
 """
