@@ -23,8 +23,12 @@ def read_body() -> bytes:
     Content-Length.
     """
     length = request.content_length
-    if not length and "HTTP_TRANSFER_ENCODING" not in request.environ:
+    transfer_coding = request.environ.get("HTTP_TRANSFER_ENCODING")
+    if not length and transfer_coding is None:
         return b""
+    # gunicorn accepts "gzip, chunked" too, and hands on the compressed bytes.
+    if transfer_coding is not None and transfer_coding.strip().lower() != "chunked":
+        raise MalformedRequest("The only transfer coding that is accepted is chunked.")
     if not _is_json(request.environ.get("CONTENT_TYPE", "")) or _is_coded():
         if length or _read_chunked():
             raise UnsupportedMediaType
