@@ -1,7 +1,7 @@
 """Flask-JWT-Extended with this application's token validation and error responses.
 
-A feature may protect a view of its own with `@jwt_required()`: it accepts the same tokens as an endpoint's access
-policy, and answers with the same problem documents.
+A plain Flask view, which is no endpoint of app/api, can be protected with `@jwt_required()`: it accepts the same tokens
+as an endpoint's access policy, and answers with the same problem documents.
 """
 
 from __future__ import annotations

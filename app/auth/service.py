@@ -1,4 +1,6 @@
-"""Registration, login and change of password. Passwords are hashed before the transaction begins."""
+"""Registration, login and change of password. Passwords are hashed before the transaction begins,
+because a hash takes long and an open transaction holds a connection and locks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `config` commands. With invalid settings they are not reached: run.py then prints the problems and exits."""
+"""The `config check` command: prints the effective settings. With invalid settings, run.py prints the problems instead."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Id, UtcDateTime, ordered_string
 
+# In code points. A change needs a migration.
+TITLE_LENGTH = 200
 STATUSES = ("draft", "published")
 # The condition of a partial index must occur literally in a query that uses it: SQLite does not consider the values of
 # bound parameters.
@@ -39,7 +41,7 @@ class Post(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     author_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
-    title: Mapped[str] = mapped_column(ordered_string(200))
+    title: Mapped[str] = mapped_column(ordered_string(TITLE_LENGTH))
     content: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -16,13 +16,13 @@ from app.api.fields import (
     Timestamp,
 )
 from app.api.pagination import ListQuery, sort_field
-from app.posts.models import STATUSES
+from app.posts.models import STATUSES, TITLE_LENGTH
 
 
 class NewPost(InputSchema):
     """A complete post, for POST and PUT."""
 
-    title = Text(1, 200, required=True, metadata={"example": "Hello"})
+    title = Text(1, TITLE_LENGTH, required=True, metadata={"example": "Hello"})
     content = Text(1, 50_000, multiline=True, required=True, metadata={"example": "My first post."})
     status = Choice(*STATUSES, load_default="published")
 
@@ -30,7 +30,7 @@ class NewPost(InputSchema):
 class PostChanges(InputSchema):
     """The members of a post to change, for PATCH."""
 
-    title = Text(1, 200, metadata={"example": "Hello again"})
+    title = Text(1, TITLE_LENGTH, metadata={"example": "Hello again"})
     content = Text(1, 50_000, multiline=True, metadata={"example": "My first post, corrected."})
     status = Choice(*STATUSES)
 

@@ -1,4 +1,4 @@
-"""The rules of accounts: reading, changing and deleting them, and who may do so. Never commits."""
+"""The rules of accounts: reading, changing and deleting them, and the permissions for that. Views commit, see endpoint.py."""
 
 from __future__ import annotations
 

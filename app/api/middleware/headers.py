@@ -1,4 +1,7 @@
-"""The headers that every response has, whichever layer writes it. Must not import Flask."""
+"""The security headers, the headers that scripts may read, and the request id. Must not import Flask.
+
+The middleware adds them to the application's responses, and gunicorn_worker.py to those of gunicorn itself.
+"""
 
 from __future__ import annotations
 
