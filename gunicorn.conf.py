@@ -43,7 +43,8 @@ try:
     settings = load_settings()
 except ConfigurationError as error:
     on_exit(None)
-    # One message for the operator. An exception in a worker would make gunicorn start workers without end.
+    # One message for the operator. An exception in a worker would make gunicorn start workers without end. After SIGHUP
+    # too, gunicorn ends when its configuration can't be read: `flask --app run config check` tells in advance.
     sys.exit(str(error))
 
 logs.configure(settings)

@@ -88,6 +88,8 @@ def find_address(bind: str) -> dict[str, Any]:
     host, _, port = bind.rpartition(":")
     host = host.strip("[]") or ANY_ADDRESS
     try:
+        # granian takes no names.
+        host = str(socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][4][0])
         socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         sys.exit(f"Gatepost cannot listen at {bind}: {error.strerror}.")

@@ -1,4 +1,4 @@
-"""The `config check` command: prints the effective settings. With invalid settings, run.py prints the problems instead."""
+"""The `config check` command: prints the settings in force. With invalid ones, run.py prints the problems instead."""
 
 from __future__ import annotations
 

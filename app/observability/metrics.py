@@ -39,7 +39,10 @@ POOL_WAITS = Counter("gatepost_db_pool_waits_total", "Times a request waited for
 LOGINS = Counter("gatepost_logins_total", "Logins by outcome.", ["outcome"])
 REFRESHES = Counter("gatepost_refreshes_total", "Refreshes by outcome; 'replay' ends a session.", ["outcome"])
 LIMITS_HIT = Counter("gatepost_rate_limits_hit_total", "Requests refused by a rate limit.", ["limit"])
-SHED = Counter("gatepost_requests_shed_total", "Requests refused because too many waited.")
+SHED = Counter(
+    "gatepost_requests_shed_total",
+    "Requests refused as overloaded: they waited too long, or too many waited for a password hash.",
+)
 PROBLEMS = Counter("gatepost_problems_total", "Problems answered, by code.", ["code"])
 # Each scrape sets these anew in the worker that answers it, so the most recent value is the valid one.
 READY = Gauge("gatepost_ready", "Whether /health/ready is 200.", multiprocess_mode="livemostrecent")

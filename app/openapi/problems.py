@@ -25,7 +25,6 @@ from app.api.errors import (
     PayloadTooLarge,
     Problem,
     RateLimited,
-    RequestTimeout,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
@@ -51,7 +50,7 @@ COMMON_PROBLEMS = (
     Maintenance,
     Overloaded,
 )
-BODY_PROBLEMS = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
+BODY_PROBLEMS = (PayloadTooLarge, UnsupportedMediaType)
 TOKEN_PROBLEMS = (AuthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked)
 IDEMPOTENCY_PROBLEMS = (IdempotencyInProgress, IdempotencyKeyReused)
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")

@@ -8,6 +8,7 @@ from threading import BoundedSemaphore
 from typing import TypeVar
 
 from app.api.errors import Overloaded
+from app.observability import metrics
 
 T = TypeVar("T")
 
@@ -39,12 +40,14 @@ class HashSlots:
         """
         requests = self._requests
         if not requests.acquire(blocking=False):
+            metrics.SHED.inc()
             raise Overloaded
         try:
             future = self._executor.submit(function, *arguments)
             wait([future], self._max_wait_seconds)
             # cancel() succeeds only for a call that has not begun, so the limit is on the wait and not on the hash.
             if future.cancel():
+                metrics.SHED.inc()
                 raise Overloaded
             return future.result()
         finally:

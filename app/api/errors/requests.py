@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.api.errors.base import NOT_DONE, Problem, bearer_challenge
+from app.api.errors.base import Problem, bearer_challenge
 
 
 class MalformedRequest(Problem):
@@ -55,16 +55,6 @@ class NotAcceptable(Problem):
     detail = "Responses are application/json, which the Accept header excludes."
     when = "The Accept header excludes JSON, the only format of the API."
     advice = "Send 'Accept: application/json', or no Accept header."
-
-
-class RequestTimeout(Problem):
-    """The request did not arrive completely in time (RFC 9110 section 15.5.9)."""
-
-    code, status = "request_timeout", 408
-    title = "Request timeout"
-    detail = "The request did not arrive in time: send it again."
-    when = "The connection was open, but the request did not arrive completely in time."
-    advice = f"{NOT_DONE} Send it again; the network may be slow."
 
 
 class PayloadTooLarge(Problem):

@@ -18,8 +18,10 @@ from app.observability import metrics
 # A longer wait is not plausible, because proxies give up much earlier. It indicates that a clock is wrong, and then
 # the header is ignored, as it is if the time lies in the future: a wrong clock must not refuse every request.
 MAX_PLAUSIBLE_SECONDS = 3600
-# nginx gives an idempotent request to another replica when one has not responded within NGINX_APP_TIMEOUT, by default
-# four times MAX_QUEUE_MS, and sends the time of the first attempt again. Such a request has not waited in a queue.
+# nginx gives a request with one of these methods to another replica when one has not responded within
+# NGINX_APP_TIMEOUT, by default four times MAX_QUEUE_MS, and sends the time of the first attempt again. Such a request has
+# not waited in a queue.
+RETRIED_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 RETRY_FACTOR = 4
 # Seconds (nginx's $msec), milliseconds or microseconds since the epoch. From 2001 to 2286 the digits tell which.
 _START = re.compile(r"(?:t=)?(([0-9]{10})|([0-9]{13})|[0-9]{16})(\.[0-9]{1,9})?")
@@ -41,12 +43,15 @@ def find_queue_seconds(header: str, now: float) -> float | None:
 def require_short_queue_time(max_queue_ms: int) -> None:
     """Raise Overloaded, and count it, if the current request has waited for longer than `max_queue_ms`.
 
-    A request that seems to have waited for more than RETRY_FACTOR times as long is a retry, and is not refused.
+    A request of RETRIED_METHODS that seems to have waited for more than RETRY_FACTOR times as long is a retry of nginx, and
+    is not refused.
     """
     header = request.environ.get("HTTP_X_REQUEST_START")
     if header is None:
         return
     seconds = find_queue_seconds(header, utc_now().timestamp())
-    if seconds is not None and max_queue_ms < seconds * 1000 <= RETRY_FACTOR * max_queue_ms:
+    if seconds is None or seconds * 1000 <= max_queue_ms:
+        return
+    if request.method not in RETRIED_METHODS or seconds * 1000 <= RETRY_FACTOR * max_queue_ms:
         metrics.SHED.inc()
         raise Overloaded
