@@ -72,9 +72,22 @@ def any_server(kind: str, backend: str, kept: Kept, new_database: NewDatabase) -
 
 
 @pytest.fixture(scope="session")
-def sqlite_server(kind: str, kept: Kept, new_sqlite: NewDatabase) -> GatepostServer:
+def shared_sqlite_server(kind: str, kept: Kept, new_sqlite: NewDatabase) -> GatepostServer:
     """Two workers on SQLite: the same server as `any_server` is there."""
     return kept.get(f"{kind} on sqlite", lambda: running(kind, new_sqlite()))
+
+
+def ensure_running(server: GatepostServer) -> GatepostServer:
+    """Return a server, after starting it if a test has stopped it."""
+    if not server.is_running:
+        server.start()
+    return server
+
+
+@pytest.fixture
+def sqlite_server(shared_sqlite_server: GatepostServer) -> GatepostServer:
+    """A server on SQLite whose log is not examined, and which a test may stop."""
+    return ensure_running(shared_sqlite_server)
 
 
 @pytest.fixture(scope="session")
@@ -115,23 +128,23 @@ class Author:
 
 
 @pytest.fixture(scope="session")
-def shared_author(sqlite_server: GatepostServer) -> Author:
+def shared_author(shared_sqlite_server: GatepostServer) -> Author:
     """An account that many tests use: each login costs a password hash."""
-    member = Arena.of(sqlite_server).join()
-    return Author(sqlite_server, member, member.log_in().access)
+    member = Arena.of(ensure_running(shared_sqlite_server)).join()
+    return Author(shared_sqlite_server, member, member.log_in().access)
 
 
 @pytest.fixture
 def author(shared_author: Author) -> Iterator[Author]:
     """An account on the server on SQLite."""
-    with without_errors(shared_author.server):
+    with without_errors(ensure_running(shared_author.server)):
         yield shared_author
 
 
 @pytest.fixture
 def arena(any_server: GatepostServer) -> Iterator[Arena]:
     """The API of a server on either database."""
-    with without_errors(any_server):
+    with without_errors(ensure_running(any_server)):
         yield Arena.of(any_server)
 
 

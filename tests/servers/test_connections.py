@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from tests.conftest import API
-from tests.servers.conftest import Author
+from tests.servers.conftest import Author, ensure_running
 from tests.servers.wire import Connection, bearer, connections_to_workers, is_up, json_request, request
 from tests.support.services.gatepost import GatepostServer
 
@@ -103,7 +103,7 @@ def test_clients_with_half_a_head_do_not_stop_others(server: GatepostServer) -> 
 def large_answer(shared_author: Author) -> bytes:
     """A request whose answer, 1 MB, is more than the buffers between server and client hold."""
     headers = bearer(shared_author.token)
-    with Connection(shared_author.server) as connection:
+    with Connection(ensure_running(shared_author.server)) as connection:
         for number in range(20):
             post = {"title": f"Large {number}", "content": "x" * 50_000}
             assert connection.ask(json_request("POST", f"{API}/posts", post, headers)).status == 201

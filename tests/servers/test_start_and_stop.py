@@ -21,17 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
-from tests.concurrency.race import Arena, Member
+from tests.concurrency.race import Arena
 from tests.conftest import API, ROOT, NewDatabase
-from tests.servers.conftest import Author, running
+from tests.servers.conftest import Author
 from tests.servers.wire import (
     WAIT_SECONDS,
     Connection,
     bearer,
     connections_to_workers,
-    find_owner,
     get,
     is_up,
     json_request,
@@ -50,21 +48,6 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def stopped_server(kind: str, new_sqlite: NewDatabase) -> Iterator[GatepostServer]:
-    """The server that the tests of this file stop, and start again."""
-    with running(kind, new_sqlite()) as server:
-        yield server
-
-
-@pytest.fixture
-def own_server(stopped_server: GatepostServer) -> GatepostServer:
-    """A server that a test may stop."""
-    if not stopped_server.is_running:
-        stopped_server.start()
-    return stopped_server
-
-
 def log_entries(server: GatepostServer) -> list[dict[str, Any]]:
     """Return the lines of the log, each of which must be a JSON object."""
     entries = [json.loads(line) for line in server.log_text().splitlines()]
@@ -79,6 +62,7 @@ class Load:
         self.server = server
         self.statuses: Counter[int] = Counter()
         self.answered: set[str] = set()
+        self._waiting: set[int] = set()
         self._token = token
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -98,6 +82,10 @@ class Load:
         """Wait until so many requests have been answered."""
         wait_until(lambda: len(self.answered) >= count, "the load did not begin")
 
+    def count_waiting(self) -> int:
+        """Return how many clients wait for an answer."""
+        return len(self._waiting)
+
     def _work(self) -> None:
         while not self._over.is_set():
             # Refused once the server no longer listens; reset if it was waiting to be accepted.
@@ -111,7 +99,9 @@ class Load:
         post = {"title": request_id, "content": "Under load."}
         headers = (bearer(self._token), f"X-Request-ID: {request_id}")
         connection.send(json_request("POST", f"{API}/posts", post, *headers))
+        self._waiting.add(threading.get_ident())
         answer = connection.receive()
+        self._waiting.discard(threading.get_ident())
         if answer is None:
             return False
         with self._lock:
@@ -120,82 +110,68 @@ class Load:
         return answer.headers.get("connection") != "close"
 
 
-def test_sigterm_under_load_answers_every_request_that_was_begun(own_server: GatepostServer) -> None:
-    """A request that got no answer was not begun: the client may send it again."""
-    arena = Arena.of(own_server)
-    member = arena.join()
-    with Load(own_server, member.log_in().access) as load:
-        load.wait_for_answers(100)
-        code = own_server.stop()
-    assert code == 0
-    assert load.statuses.keys() == {201}
-    begun = {entry["request_id"] for entry in log_entries(own_server) if entry.get("route") == f"{API}/posts"}
-    assert begun == load.answered
-    titles = {row.title for row in arena.rows("SELECT title FROM posts")}
-    assert titles == load.answered
-
-
 @contextlib.contextmanager
-def write_lock(member: Member) -> Iterator[Callable[[], None]]:
-    """Hold SQLite's only write lock, so that a request that writes waits; yields a function that releases it."""
-    path = member.arena.server.database_url.removeprefix("sqlite:///")
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-    with contextlib.closing(connection):
+def write_lock(server: GatepostServer) -> Iterator[None]:
+    """Hold SQLite's only write lock, so that every request that writes waits."""
+    path = server.database_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=WAIT_SECONDS)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        yield connection.rollback
+        yield
+        connection.rollback()
 
 
-def wait_for_refusal(server: GatepostServer) -> None:
-    """Wait until the server has begun to stop: it accepts no connection, or answers none."""
-
-    def has_begun() -> bool:
-        return bool(re.search("Handling signal: term|Shutting down granian", server.log_text()))
-
-    wait_until(has_begun, "the server does not stop")
-
-
-def test_a_slow_request_that_was_begun_is_answered_after_sigterm(own_server: GatepostServer) -> None:
-    member = Arena.of(own_server).join()
-    token = member.log_in().access
-    data = json_request("POST", f"{API}/posts", {"title": "Slow", "content": "Waits for a lock."}, bearer(token))
-    with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(Connection(own_server)) for _ in range(3)]
-        release = stack.enter_context(write_lock(member))
-        pids = own_server.worker_pids()
-        for connection in connections:
-            connection.send(data)
-        wait_until(lambda: all(find_owner(pids, connection) for connection in connections), "not accepted")
-        # The requests are in a worker by now, and wait for the lock.
-        time.sleep(0.5)
-        own_server.signal(signal.SIGTERM)
-        wait_for_refusal(own_server)
-        time.sleep(1)
-        assert own_server.is_running
-        release()
-        answers = [connection.receive() for connection in connections]
-        assert [answer and answer.status for answer in answers] == [201] * 3
-    assert own_server.stop() == 0
+def test_sigterm_under_load_answers_every_request_that_was_begun(sqlite_server: GatepostServer) -> None:
+    """A request without an answer was not begun, so the client may repeat it. The last ones take more than a second."""
+    arena = Arena.of(sqlite_server)
+    member = arena.join()
+    before = len(sqlite_server.log_text())
+    with Load(sqlite_server, member.log_in().access) as load:
+        load.wait_for_answers(100)
+        with write_lock(sqlite_server):
+            wait_until(lambda: load.count_waiting() == LOAD_CLIENTS, "a client has sent nothing")
+            # What was sent is now read by the workers.
+            time.sleep(0.5)
+            answered = len(load.answered)
+            sqlite_server.signal(signal.SIGTERM)
+            wait_until(lambda: has_begun_to_stop(sqlite_server, before), "the server does not stop")
+            time.sleep(1)
+            assert sqlite_server.is_running
+            assert len(load.answered) == answered
+        assert sqlite_server.wait() == 0
+    assert load.statuses.keys() == {201}
+    # Requests were in the server when the signal came.
+    assert len(load.answered) > answered
+    entries = [json.loads(line) for line in sqlite_server.log_text()[before:].splitlines()]
+    begun = {entry["request_id"] for entry in entries if entry.get("route") == f"{API}/posts"}
+    assert begun == load.answered
+    rows = arena.rows("SELECT title FROM posts WHERE author_id = :id", id=member.id)
+    assert {row.title for row in rows} == load.answered
 
 
-def test_sigterm_ends_an_idle_server_and_it_starts_again_at_its_address(own_server: GatepostServer) -> None:
-    before = len(log_entries(own_server))
-    with Connection(own_server) as kept, Connection(own_server) as silent:
+def has_begun_to_stop(server: GatepostServer, after: int) -> bool:
+    """Whether the log says so, after so many characters."""
+    return bool(re.search("Handling signal: term|Shutting down granian", server.log_text()[after:]))
+
+
+def test_sigterm_ends_an_idle_server_and_it_starts_again_at_its_address(sqlite_server: GatepostServer) -> None:
+    before = len(log_entries(sqlite_server))
+    with Connection(sqlite_server) as kept, Connection(sqlite_server) as silent:
         assert kept.ask(request("GET /health HTTP/1.1")).status == 200
-        end_by(own_server, lambda: own_server.signal(signal.SIGTERM))
-        own_server.start()
-        assert is_up(own_server)
+        end_by(sqlite_server, lambda: sqlite_server.signal(signal.SIGTERM))
+        sqlite_server.start()
+        assert is_up(sqlite_server)
         assert kept.is_closed_by_server()
         assert silent.is_closed_by_server()
-    events = [entry["event"] for entry in log_entries(own_server)[before:]]
+    events = [entry["event"] for entry in log_entries(sqlite_server)[before:]]
     assert len([event for event in events if event.startswith("Shutting down")]) == 1
     assert len([event for event in events if re.match("Starting (gunicorn|granian)", event)]) == 1
 
 
-def test_ctrl_c_in_a_terminal_ends_the_server_soon(own_server: GatepostServer) -> None:
+def test_ctrl_c_in_a_terminal_ends_the_server_soon(sqlite_server: GatepostServer) -> None:
     """A terminal sends SIGINT to all processes of the server's group at once."""
     # gunicorn's handler may deadlock in a worker that has just accepted a connection, such as the probe's.
     time.sleep(1)
-    end_by(own_server, lambda: os.killpg(own_server.pid, signal.SIGINT))
+    end_by(sqlite_server, lambda: os.killpg(sqlite_server.pid, signal.SIGINT))
 
 
 def end_by(server: GatepostServer, send: Callable[[], None]) -> None:
