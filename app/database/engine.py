@@ -145,8 +145,8 @@ def install_circuit_breaker(engine: Engine) -> Callable[[BaseException], None]:
             breaker.open(error)
 
     def reject_suspect(connection: Any, record: Any, proxy: Any) -> None:
-        # A statement on a connection from before an outage could wait for another deadline: a firewall, for example, may
-        # have dropped it meanwhile.
+        # A statement on a connection from before an outage could wait for another deadline: a firewall, for example,
+        # may have dropped it meanwhile.
         if connection.opened_at < breaker.opened_at:
             raise DisconnectionError("the database stopped responding after this connection was established")
 

@@ -30,7 +30,7 @@ _NOT_LETTERS = re.compile(r"[\W\d_]+")
 
 
 def _make_slots(web_threads: int) -> HashSlots:
-    # A quarter of the request threads, if there are several, stays free for requests that need no hash, however many logins come.
+    # A quarter of the request threads, if there are several, stays free for requests that need no hash.
     return HashSlots(SLOTS, max(web_threads * 3 // 4, 1), MAX_WAIT_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""The rules of accounts: reading, changing and deleting them, and the permissions for that. Views commit, see endpoint.py."""
+"""The rules of accounts: reading, changing and deleting them, and the permissions for that."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from app.observability import metrics
 # the header is ignored, as it is if the time lies in the future: a wrong clock must not refuse every request.
 MAX_PLAUSIBLE_SECONDS = 3600
 # nginx gives a request with one of these methods to another replica when one has not responded within
-# NGINX_APP_TIMEOUT, by default four times MAX_QUEUE_MS, and sends the time of the first attempt again. Such a request has
-# not waited in a queue.
+# NGINX_APP_TIMEOUT, by default four times MAX_QUEUE_MS, and sends the time of the first attempt again. Such a request
+# has not waited in a queue.
 RETRIED_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 RETRY_FACTOR = 4
 # Seconds (nginx's $msec), milliseconds or microseconds since the epoch. From 2001 to 2286 the digits tell which.
@@ -43,8 +43,8 @@ def find_queue_seconds(header: str, now: float) -> float | None:
 def require_short_queue_time(max_queue_ms: int) -> None:
     """Raise Overloaded, and count it, if the current request has waited for longer than `max_queue_ms`.
 
-    A request of RETRIED_METHODS that seems to have waited for more than RETRY_FACTOR times as long is a retry of nginx, and
-    is not refused.
+    A request of RETRIED_METHODS that seems to have waited for more than RETRY_FACTOR times as long is a retry of nginx,
+    and is not refused.
     """
     header = request.environ.get("HTTP_X_REQUEST_START")
     if header is None:
