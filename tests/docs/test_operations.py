@@ -19,8 +19,8 @@ from tests.conftest import ROOT, settings_for
 GUIDE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 START_NGINX = (ROOT / "ops/nginx/start.sh").read_text(encoding="utf-8")
-# What others read: libpq, flask.
-FOREIGN = {"PGOPTIONS", "FLASK_APP"}
+# Variables that libpq, Flask and prometheus_client read.
+FOREIGN = {"PGOPTIONS", "FLASK_APP", "PROMETHEUS_MULTIPROC_DIR"}
 
 
 def section(title: str) -> str:
