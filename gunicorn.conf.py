@@ -44,7 +44,7 @@ try:
 except ConfigurationError as error:
     on_exit(None)
     # One message for the operator. An exception in a worker would make gunicorn start workers without end. After SIGHUP
-    # too, gunicorn ends when its configuration can't be read: `flask --app run config check` tells in advance.
+    # too, gunicorn ends when its configuration can't be read: check them first with `flask --app run config check`.
     sys.exit(str(error))
 
 logs.configure(settings)
