@@ -20,7 +20,8 @@ ORIGIN = "https://app.example.com"
 # Guards against hanging: far more than any answer needs on a busy machine.
 TIMEOUT_SECONDS = 60
 WAIT_SECONDS = 60
-MAX_CONNECTIONS = 200
+MAX_ROUNDS = 40
+CONNECTIONS_PER_ROUND = 4
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,16 @@ def wait_until(holds: Callable[[], bool], reason: str) -> None:
         time.sleep(0.02)
 
 
-def find_owner(pids: Iterable[int], connection: Connection) -> int | None:
-    """Return which of some workers, by their process ids, has accepted a connection."""
+def find_owners(pids: Iterable[int]) -> dict[int, int]:
+    """Return which worker has accepted which connection: process ids by the ports of the clients."""
+    owners = {}
     for pid in pids:
         with contextlib.suppress(psutil.Error):
-            # A socket that listens has no peer.
-            peers = [getattr(found.raddr, "port", None) for found in psutil.Process(pid).net_connections("tcp4")]
-            if connection.local_port in peers:
-                return pid
-    return None
+            for found in psutil.Process(pid).net_connections("tcp4"):
+                # A socket that listens has no peer.
+                if port := getattr(found.raddr, "port", None):
+                    owners[port] = pid
+    return owners
 
 
 @contextlib.contextmanager
@@ -189,12 +191,12 @@ def connections_to_workers(server: GatepostServer) -> Iterator[list[Connection]]
     pids = set(server.worker_pids())
     found: dict[int, Connection] = {}
     with contextlib.ExitStack() as stack:
-        for _ in range(MAX_CONNECTIONS):
-            connection = stack.enter_context(Connection(server))
-            assert connection.ask(request("GET /health HTTP/1.1")).status == http.HTTPStatus.OK
-            owner = find_owner(pids, connection)
-            if owner is not None:
-                found.setdefault(owner, connection)
+        for _ in range(MAX_ROUNDS):
+            connections = [stack.enter_context(Connection(server)) for _ in range(CONNECTIONS_PER_ROUND)]
+            for connection in connections:
+                assert connection.ask(request("GET /health HTTP/1.1")).status == http.HTTPStatus.OK
+            owners = find_owners(pids)
+            found = {owners[c.local_port]: c for c in connections if c.local_port in owners} | found
             if found.keys() >= pids:
                 break
         assert found.keys() == pids == set(server.worker_pids()), f"{found.keys()} of {pids} accepted a connection"
