@@ -1,5 +1,6 @@
 """gunicorn's configuration: `gunicorn -c gunicorn.conf.py run:app`. What an operator may change are settings."""
 
+import atexit
 import os
 import shutil
 import sys
@@ -33,16 +34,18 @@ def child_exit(server: Any, worker: Any) -> None:
     metrics.forget_process(worker.pid)
 
 
-def on_exit(server: Any) -> None:
-    """Remove the folder of the metrics."""
-    if os.path.basename(os.environ[METRICS_FOLDER]).startswith(OWN_PREFIX):  # noqa: PTH119
+def remove_metrics_folder(master_pid: int) -> None:
+    """Remove the folder of the metrics, unless this process is a worker, which has inherited the call."""
+    if os.getpid() == master_pid and os.path.basename(os.environ[METRICS_FOLDER]).startswith(OWN_PREFIX):  # noqa: PTH119
         shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
 
+
+# Not the hook on_exit: gunicorn does not call it when its address is in use.
+atexit.register(remove_metrics_folder, os.getpid())
 
 try:
     settings = load_settings()
 except ConfigurationError as error:
-    on_exit(None)
     # One message for the operator. An exception in a worker would make gunicorn start workers without end. After SIGHUP
     # too, gunicorn ends when its configuration can't be read: check them first with `flask --app run config check`.
     sys.exit(str(error))
