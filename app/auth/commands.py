@@ -12,7 +12,7 @@ from app.security.rate_limits import database_storage
 # Small enough for the statement timeout, and for other writers to run between two batches.
 BATCH = 2000
 
-sessions = OperatorGroup("sessions", help="Maintain the tables of sessions, stored responses and rate limit counters.")
+sessions = OperatorGroup("sessions", help="Delete expired sessions, responses and counters.")
 
 
 @sessions.command("prune")

@@ -77,7 +77,7 @@ def list_keys() -> None:
 )
 @click.option("--force", is_flag=True, help="Skip the waiting time of this step.")
 def rotate(algorithm: str | None, force: bool) -> None:
-    """Run the next of the three steps that replace the key in JWT_PRIVATE_KEY_FILE.
+    """Run the next of three steps that replace the key.
 
     1. Generate the next key; it verifies tokens. 2. The next key signs, and the previous one verifies. 3. Delete the
     previous key. Restart all replicas after each step.

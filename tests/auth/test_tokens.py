@@ -280,7 +280,7 @@ def test_the_session_of_a_token_must_belong_to_its_user(
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"sub": "0"}, "token_invalid", "not one this service accepts"),
+        ({"sub": "0"}, "token_invalid", "not valid for this service"),
         ({"exp": 1}, "token_expired", "has expired"),
         ({"sid": 999999}, "token_revoked", "has ended"),
     ],
