@@ -1,6 +1,6 @@
 """How much memory a worker takes, and whether it grows: `make soak-memory`.
 
-Starts Gatepost as production runs it on PostgreSQL, but without recycling workers, which would hide a leak, and sends
+Starts Gatepost as production runs it on PostgreSQL, where workers are not recycled, and sends
 a mix of requests for an hour. Prints resident memory (RSS), its share by page (PSS) and what ending the worker would
 free (USS), per worker. Fails when a worker takes more than 90 MB after 100,000 requests, or grows on and on.
 """
@@ -52,10 +52,9 @@ class Sample:
 
 
 @contextmanager
-def served(max_requests: int) -> Iterator[GatepostServer]:
-    """Serve Gatepost on PostgreSQL with some data; workers leave after `max_requests`, of which 0 is never."""
-    options = ("--max-requests", str(max_requests))
-    with filled("memory", USERS, POSTS) as url, GatepostServer(environment(url), options=options) as server:
+def served() -> Iterator[GatepostServer]:
+    """Serve Gatepost on PostgreSQL with some data."""
+    with filled("memory", USERS, POSTS) as url, GatepostServer(environment(url)) as server:
         yield server
 
 
@@ -136,9 +135,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--rate", type=int, default=0, help="requests a second at most; 0: as many as are served")
-    parser.add_argument("--max-requests", type=int, default=0, help="recycle workers after so many, as production does")
     options = parser.parse_args()
-    with served(options.max_requests) as server:
+    with served() as server:
         samples = soak(server, options.seconds, options.rate)
     growth = growth_of(samples)
     then = next((one for one in samples if one.requests >= REQUESTS), samples[-1])
