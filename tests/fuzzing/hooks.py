@@ -38,7 +38,7 @@ WEAKNESSES = {
 # their errors, or problem codes with their `detail`.
 BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
-    "page": {"Give page or cursor, not both.", "Pages end at row 10000: use cursors to go on."},
+    "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
     "current_password": {"Is not your password."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": WEAKNESSES,
