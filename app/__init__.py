@@ -55,7 +55,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load_settings()
     app = Gatepost(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.extensions[EXTENSION] = Components(settings, KeyedHasher(settings), RateLimits(settings))
+    hasher = KeyedHasher(settings)
+    app.extensions[EXTENSION] = Components(settings, hasher, RateLimits(settings, hasher))
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     database.init_app(app, settings)

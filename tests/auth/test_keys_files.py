@@ -363,6 +363,6 @@ def test_limits_are_counted_without_a_secret(tmp_path: Path) -> None:
         jwt_private_key_file=write_key(tmp_path / "key").path,
         ratelimit_enabled=True,
     )
-    window = RateLimits(settings).hit(LimitName.DEFAULT, "an address")
+    window = RateLimits(settings, KeyedHasher(settings)).hit(LimitName.DEFAULT, "an address")
     assert window is not None
     assert window.remaining == 599

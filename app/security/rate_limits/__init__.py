@@ -5,12 +5,10 @@ Callers turn a Window into headers.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from limits import parse
@@ -18,15 +16,15 @@ from limits import parse
 from app.api.errors import RateLimited
 from app.database.circuit_breaker import CircuitBreaker
 from app.observability import metrics
-from app.security.keyed_hashes import service_secrets
 from app.security.rate_limits.database_storage import DatabaseStorage
-from app.security.rate_limits.memory_storage import MemoryStorage
-from app.security.rate_limits.storage import Count, CounterStorage, CounterWindow
+from app.security.rate_limits.storage import Count, CounterStorage, CounterWindow, MemoryStorage
 
 if TYPE_CHECKING:
+    from app.security.keyed_hashes import KeyedHasher
     from app.settings import Settings
 
 REDIS_RETRY_SECONDS = 5.0
+_PURPOSE = b"rate limit"
 Result = TypeVar("Result")
 
 
@@ -65,18 +63,15 @@ class RateLimits:
     are in the database, where all workers share them, and those of LimitName.DEFAULT in this process's memory.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hasher: KeyedHasher) -> None:
         self._is_enabled = settings.ratelimit_enabled
-        self._limits = {name: _Limit.from_settings(settings, name) for name in LimitName}
+        self._limits = {name: parse(getattr(settings, f"ratelimit_{name}")) for name in LimitName}
+        self._hasher = hasher
+        self._memory = MemoryStorage()
         self._database = DatabaseStorage()
         self._redis: tuple[CounterStorage, CircuitBreaker] | None = None
         if settings.redis_url and self._is_enabled:
             self._redis = _connect_redis(settings.redis_url)
-
-    @cached_property
-    def _memory(self) -> CounterStorage:
-        # Created at the first use, because it starts a thread, and threads do not survive the fork of a worker.
-        return MemoryStorage()
 
     def redis_state(self) -> str | None:
         """Return "ok" or "unavailable", None if no Redis is configured. Waits for Redis, within its timeout."""
@@ -103,7 +98,7 @@ class RateLimits:
     def clear(self, name: LimitName, *key: str) -> None:
         """Reset the counter of a key."""
         if self._is_enabled:
-            counter = self._limits[name].counter(key)
+            counter = self._counter(name, key)
             self._run(name, lambda storage: storage.clear(counter.key))
 
     def _windows(
@@ -115,17 +110,24 @@ class RateLimits:
     ) -> dict[LimitName, Window]:
         if not self._is_enabled:
             return {}
-        counters = [self._limits[name].counter(key) for name, key in keys.items()]
+        counters = [self._counter(name, key) for name, key in keys.items()]
         # The first name decides for all: only LimitName.DEFAULT has another storage, and it is counted alone.
         counts = self._run(next(iter(keys)), lambda storage: operation(storage, counters))
         found = {}
         for name, count in zip(keys, counts, strict=True):
-            limit, reset_seconds = self._limits[name].limit, max(1, math.ceil(count.seconds_left))
+            limit, reset_seconds = self._limits[name].amount, max(1, math.ceil(count.seconds_left))
             if count.hits + pending_hits > limit:
                 metrics.LIMITS_HIT.labels(name.value).inc()
                 raise RateLimited(limit=limit, remaining=0, retry_after_seconds=reset_seconds)
             found[name] = Window(limit, limit - count.hits, reset_seconds)
         return found
+
+    def _counter(self, name: LimitName, key: tuple[str, ...]) -> CounterWindow:
+        """Return the counter of a key, named by a keyed hash, which reveals neither an email nor an address."""
+        limit = self._limits[name]
+        parts = [part.encode("utf-8", "surrogatepass") for part in (f"{name} {limit}", *key)]
+        data = b"".join(b"%d:%b" % (len(part), part) for part in parts)
+        return CounterWindow(self._hasher.sign(_PURPOSE, data).hex(), limit.get_expiry())
 
     def _run(self, name: LimitName, operation: Callable[[CounterStorage], Result]) -> Result:
         if self._redis is not None:
@@ -147,26 +149,3 @@ def _connect_redis(url: str) -> tuple[CounterStorage, CircuitBreaker]:
     return storage, CircuitBreaker(
         "redis", lambda: storage.increment([CounterWindow("probe", 1)]), retry_seconds=REDIS_RETRY_SECONDS
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    limit: int
-    seconds: int
-    hasher: hashlib.blake2b
-
-    @classmethod
-    def from_settings(cls, settings: Settings, name: LimitName) -> _Limit:
-        item = parse(getattr(settings, f"ratelimit_{name}"))
-        # A hash without a secret would hide nothing: all IPv4 addresses and any list of emails can be hashed.
-        secret = hashlib.blake2b(service_secrets(settings)[0].encode(), person=b"rate limits").digest()
-        hasher = hashlib.blake2b(f"{name} {item}\0".encode(), digest_size=16, key=secret)
-        return cls(item.amount, item.get_expiry(), hasher)
-
-    def counter(self, key: tuple[str, ...]) -> CounterWindow:
-        """Return the counter whose key is a keyed hash of the limit and the parts of `key`."""
-        hasher = self.hasher.copy()
-        for part in key:
-            data = part.encode("utf-8", "surrogatepass")
-            hasher.update(b"%d:%b" % (len(data), data))
-        return CounterWindow(hasher.hexdigest(), self.seconds)

@@ -10,10 +10,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from limits.storage import Storage
-from sqlalchemy import ColumnElement, and_, bindparam, case, delete, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import Executable
 
 from app.clock import utc_now
@@ -27,18 +25,11 @@ from app.security.rate_limits.storage import Count, CounterWindow
 MAX_CLOCK_SKEW = timedelta(seconds=10)
 
 
-class DatabaseStorage(Storage):
+class DatabaseStorage:
     """Fixed windows in the table rate_limits. All methods need an application context and no open transaction."""
 
-    STORAGE_SCHEME = None
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """The base class of the errors that the methods raise when the database fails."""
-        return SQLAlchemyError
-
-    def increment(self, windows: Sequence[CounterWindow], amount: int = 1) -> list[Count]:
-        """Add `amount` to each counter in one statement and return the new counts.
+    def increment(self, windows: Sequence[CounterWindow]) -> list[Count]:
+        """Add one hit to each counter in one statement and return the new counts.
 
         The rows are locked in the order of `windows`. Callers must give counters of different limits in one order, or
         two statements could deadlock.
@@ -48,7 +39,7 @@ class DatabaseStorage(Storage):
         for index, (key, seconds) in enumerate(windows):
             parameters |= {f"key_{index}": key, f"end_{index}": now + timedelta(seconds=seconds)}
         statement = _increment_statement(db.engine.dialect.name, len(windows))
-        return _counts(windows, now, execute_autocommit(statement, amount=amount, **_times(now), **parameters))
+        return _counts(windows, now, execute_autocommit(statement, **_times(now), **parameters))
 
     def read(self, windows: Sequence[CounterWindow]) -> list[Count]:
         """Return the counts in one statement without changing them."""
@@ -59,31 +50,6 @@ class DatabaseStorage(Storage):
     def clear(self, key: str) -> None:
         """Delete the counter of `key`."""
         execute_autocommit(_CLEAR, key=key)
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Add `amount` to one counter, whose window has `expiry` seconds, and return the new count."""
-        return self.increment([CounterWindow(key, expiry)], amount)[0].hits
-
-    def get(self, key: str) -> int:
-        """Return the count of the open window of `key`, 0 if none is open."""
-        return self.read([CounterWindow(key, 0)])[0].hits
-
-    def get_expiry(self, key: str) -> float:
-        """Return the end of the window of `key` as a Unix time; the present time if none is open."""
-        return utc_now().timestamp() + self.read([CounterWindow(key, 0)])[0].seconds_left
-
-    def check(self) -> bool:
-        """Return whether the database answers."""
-        try:
-            self.get("check")
-        except SQLAlchemyError:
-            return False
-        return True
-
-    def reset(self) -> int | None:
-        """Delete all counters; the number is not known."""
-        execute_autocommit(delete(RateLimit))
-        return None
 
 
 def prune(limit: int) -> int:
@@ -120,7 +86,7 @@ def _increment_statement(dialect: str, number_of_keys: int) -> Executable:
     rows = [
         {
             "key": bindparam(f"key_{index}", type_=RateLimit.key.type),
-            "hits": bindparam("amount", type_=RateLimit.hits.type),
+            "hits": literal_column("1", RateLimit.hits.type),
             "started_at": _time("now"),
             "expires_at": _time(f"end_{index}"),
         }
