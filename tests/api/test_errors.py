@@ -27,7 +27,7 @@ COMPLETE = {
     "status": 409,
     "title": "Seat taken",
     "detail": "The seat is taken.",
-    "when": "Another passenger has the seat.",
+    "__doc__": "Another passenger has the seat.",
     "advice": "Offer another seat.",
 }
 
@@ -62,7 +62,7 @@ def test_a_problem_of_a_feature_is_registered(registry: dict[str, type[Problem]]
     }
 
 
-@pytest.mark.parametrize("missing", ["status", "title", "detail", "when", "advice"])
+@pytest.mark.parametrize("missing", ["status", "title", "detail", "__doc__", "advice"])
 @pytest.mark.parametrize("empty", [False, True])
 def test_an_incomplete_problem_is_refused(registry: dict[str, type[Problem]], missing: str, empty: bool) -> None:
     attributes = {name: value for name, value in COMPLETE.items() if name != missing}
@@ -109,7 +109,7 @@ def test_a_subclass_without_a_code_is_the_same_problem(registry: dict[str, type[
 
 
 def test_a_subclass_with_a_code_does_not_inherit_the_explanation() -> None:
-    with pytest.raises(TypeError, match="needs: title, detail, when, advice"):
+    with pytest.raises(TypeError, match="needs: title, detail, __doc__, advice"):
         define({"code": "seat_taken"}, base=EmailTaken)
 
 

@@ -6,23 +6,21 @@ from app.api.errors.base import Problem
 
 
 class AuthenticationRequired(Problem):
-    """The request has no credentials, or credentials of another scheme."""
+    """The route needs a token and the request has none, or it has credentials of a scheme other than Bearer."""
 
     code, status = "authentication_required", 401
     title = "Authentication required"
     detail = "Send an access token as 'Authorization: Bearer …'."
-    when = "The route needs a token and the request has none, or it has credentials of a scheme other than Bearer."
     advice = "Send 'Authorization: Bearer' with the access token of a registration, a login or a refresh."
     challenge = ""
 
 
 class TokenExpired(Problem):
-    """The token was issued by this service and its lifetime is over."""
+    """The lifetime of the token is over: some minutes for an access token, some days for a refresh token."""
 
     code, status = "token_expired", 401
     title = "Token expired"
     detail = "The token has expired: refresh it or log in."
-    when = "The lifetime of the token is over: some minutes for an access token, some days for a refresh token."
     advice = (
         "For an access token, refresh once and repeat the request with the new token. For a refresh token, ask the "
         "user to log in."
@@ -31,29 +29,25 @@ class TokenExpired(Problem):
 
 
 class TokenInvalid(Problem):
-    """The token was not issued by this service for this purpose."""
+    """The token was not issued by this service, was altered, or has the wrong type, such as a refresh token in place of
+    an access token.
+    """
 
     code, status = "token_invalid", 401
     title = "Token invalid"
     detail = "The token is not valid for this service."
-    when = (
-        "The token was not issued by this service, was altered, or has the wrong type, such as a refresh token in "
-        "place of an access token."
-    )
     advice = "Discard the token and ask the user to log in. Check that the client does not mix tokens or environments."
     challenge = "invalid_token"
 
 
 class TokenRevoked(Problem):
-    """The session of the token has ended."""
+    """The session of the token has ended: by a logout, a change of the password, an administrator, or because an old
+    refresh token was used again, which indicates that it was stolen.
+    """
 
     code, status = "token_revoked", 401
     title = "Token revoked"
     detail = "The session of this token has ended: log in again."
-    when = (
-        "The session of the token has ended: by a logout, a change of the password, an administrator, or because an "
-        "old refresh token was used again, which indicates that it was stolen."
-    )
     advice = (
         "Discard both tokens and ask the user to log in. Make sure that the client refreshes once for concurrent "
         "requests and always stores the newest refresh token."
@@ -62,35 +56,32 @@ class TokenRevoked(Problem):
 
 
 class FreshTokenRequired(Problem):
-    """The action needs a recent login."""
+    """The action needs the access token of a login, and the access token of the request is that of a refresh."""
 
     code, status = "fresh_token_required", 401
     title = "Fresh token required"
     detail = "This action needs the access token of a login, not of a refresh: log in again."
-    when = "The action needs the access token of a login, and the access token of the request is that of a refresh."
     advice = "Ask the user for the password, log in, and repeat the request with the new access token."
     # RFC 9470 section 3.
     challenge = "insufficient_user_authentication"
 
 
 class InvalidCredentials(Problem):
-    """A login failed. The response does not say whether the email or the password was wrong."""
+    """No active account has this email and this password. The response never says which of them is wrong."""
 
     code, status = "invalid_credentials", 401
     title = "Invalid credentials"
     detail = "The email or the password is wrong."
-    when = "No active account has this email and this password. The response never says which of them is wrong."
     advice = "Let the user try again. After several failures the response is 429 for some minutes."
     challenge = ""
 
 
 class Forbidden(Problem):
-    """The caller is authenticated but does not have the permission."""
+    """The token is valid, but the resource belongs to another user or the action is for administrators."""
 
     code, status = "forbidden", 403
     title = "Forbidden"
     detail = "You do not have permission to do this."
-    when = "The token is valid, but the resource belongs to another user or the action is for administrators."
     advice = "Do not repeat the request. Show only those actions that the role of the user allows."
 
 
@@ -100,5 +91,4 @@ class EmailNotVerified(Problem):
     code, status = "email_not_verified", 403
     title = "Email not verified"
     detail = "Verify your email address first."
-    when = "The action needs an account with a verified email address."
     advice = "Ask the user to follow the link in the verification email."

@@ -17,15 +17,16 @@ WAIT = "Wait for the number of seconds in the Retry-After header, then send the 
 # Every problem class by its code, built-in or of a feature.
 PROBLEMS: dict[str, type[Problem]] = {}
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TEXTS = ("title", "detail", "when", "advice")
+_TEXTS = ("title", "detail", "__doc__", "advice")
 
 
 class Problem(Exception):
     """The reason why a request is refused or fails. Each subclass describes one problem completely.
 
     Raising a problem rolls the transaction back. A view that returns a problem commits what it has written, then
-    the problem is sent. A subclass must define `code`, `status`, `title`, `detail`, `when` and `advice`, or inherit
-    all of them from another problem; otherwise, or if another class has the same code, defining it raises TypeError.
+    the problem is sent. A subclass must define `code`, `status`, `title`, `detail` and `advice`, and have a docstring
+    that says when the problem occurs, or inherit all of them from another problem; otherwise, or if another class has
+    the same code, defining it raises TypeError.
     """
 
     code: ClassVar[str]
@@ -33,7 +34,8 @@ class Problem(Exception):
     title: ClassVar[str]
     # A sentence for people; an instance may replace it with a more exact one.
     detail: str
-    # When the problem occurs, and what a client should do about it: the text of the page that `type` refers to.
+    # When the problem occurs, which is the class' docstring, and what a client should do about it: the text of the page
+    # that `type` refers to.
     when: ClassVar[str]
     advice: ClassVar[str]
     # The `error` parameter of WWW-Authenticate (RFC 6750 section 3.1); "" sends a challenge without it, None none.
@@ -91,6 +93,7 @@ def _register(cls: type[Problem]) -> None:
     if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         owner = f"{known.__module__}.{known.__qualname__}"
         raise TypeError(f"{cls.__qualname__}: {owner} already has the code {cls.code!r}.")
+    cls.when = " ".join(str(cls.__doc__).split())
     PROBLEMS[cls.code] = cls
 
 

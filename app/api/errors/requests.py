@@ -9,17 +9,15 @@ from app.api.errors.base import Problem, bearer_challenge
 
 
 class MalformedRequest(Problem):
-    """The request cannot be parsed."""
+    """The body is not strict JSON in UTF-8, the query string is not percent-encoded UTF-8, the Authorization header
+    does not contain exactly one credential, or the request is not valid HTTP. Duplicate names, NaN, numbers beyond the
+    range of a float, nesting deeper than 64 and byte order marks are refused too, because parsers interpret them
+    differently.
+    """
 
     code, status = "malformed_request", 400
     title = "Malformed request"
     detail = "The request could not be parsed."
-    when = (
-        "The body is not strict JSON in UTF-8, the query string is not percent-encoded UTF-8, the Authorization header "
-        "does not contain exactly one credential, or the request is not valid HTTP. Duplicate names, NaN, numbers "
-        "beyond the range of a float, nesting deeper than 64 and byte order marks are refused too, because parsers "
-        "interpret them differently."
-    )
     advice = "Correct the code that builds the request; repeating it has the same result. 'detail' names the error."
 
 
@@ -31,15 +29,15 @@ class MalformedAuthorization(MalformedRequest):
 
 
 class MethodNotAllowed(Problem):
-    """The resource does not support the method; `allowed` is the value of the Allow header."""
+    """The path exists but does not support the method."""
 
     code, status = "method_not_allowed", 405
     title = "Method not allowed"
     detail = "The Allow header lists the methods of this resource."
-    when = "The path exists but does not support the method."
     advice = "Use one of the methods in the Allow header."
 
     def __init__(self, allowed: str) -> None:
+        """`allowed` is the value of the Allow header."""
         self.allowed = allowed
         super().__init__()
 
@@ -48,42 +46,38 @@ class MethodNotAllowed(Problem):
 
 
 class NotAcceptable(Problem):
-    """The client does not accept JSON."""
+    """The Accept header excludes JSON, the only format of the API."""
 
     code, status = "not_acceptable", 406
     title = "Not acceptable"
     detail = "Responses are application/json, which the Accept header excludes."
-    when = "The Accept header excludes JSON, the only format of the API."
     advice = "Send 'Accept: application/json', or no Accept header."
 
 
 class PayloadTooLarge(Problem):
-    """The body is larger than MAX_BODY_BYTES."""
+    """The body is larger than the limit of this service."""
 
     code, status = "payload_too_large", 413
     title = "Payload too large"
     detail = "The request body is larger than this service accepts."
-    when = "The body is larger than the limit of this service."
     advice = "Send a smaller body; repeating the request has the same result."
 
 
 class UriTooLong(Problem):
-    """The request target is longer than the limit."""
+    """The path and the query string together are longer than the limit of this service."""
 
     code, status = "uri_too_long", 414
     title = "URI too long"
     detail = "The request target is longer than this service accepts."
-    when = "The path and the query string together are longer than the limit of this service."
     advice = "Shorten the query string."
 
 
 class UnsupportedMediaType(Problem):
-    """The body is not declared as JSON in UTF-8, or is compressed."""
+    """The request has a body that is not declared as JSON in UTF-8, or that is compressed."""
 
     code, status = "unsupported_media_type", 415
     title = "Unsupported media type"
     detail = "Send the body as application/json in UTF-8, without a content coding."
-    when = "The request has a body that is not declared as JSON in UTF-8, or that is compressed."
     advice = "Send 'Content-Type: application/json' and no Content-Encoding."
 
     def headers(self) -> dict[str, str]:
@@ -92,15 +86,13 @@ class UnsupportedMediaType(Problem):
 
 
 class ValidationFailed(Problem):
-    """Some fields are invalid. `errors` maps field names as sent to lists of messages, nested as sent."""
+    """The request could be parsed, but some of its fields or query parameters are missing, unknown, of the wrong type
+    or out of range.
+    """
 
     code, status = "validation_error", 422
     title = "Validation error"
     detail = "The request has invalid fields."
-    when = (
-        "The request could be parsed, but some of its fields or query parameters are missing, unknown, of the wrong "
-        "type or out of range."
-    )
     advice = (
         "'errors' has each invalid field by its name, nested as in the request, with messages to show beside it. "
         "Correct the fields and send the request again."
@@ -110,6 +102,7 @@ class ValidationFailed(Problem):
     }
 
     def __init__(self, errors: Mapping[str, Any]) -> None:
+        """`errors` maps field names as sent to lists of messages, nested as sent."""
         self.errors = dict(errors)
         count = len(self.errors)
         super().__init__(f"The request has {count} invalid field{'' if count == 1 else 's'}.")
@@ -119,10 +112,9 @@ class ValidationFailed(Problem):
 
 
 class HeadersTooLarge(Problem):
-    """The header fields are larger than the limit."""
+    """One header field, or all of them together, are larger than the limit of this service."""
 
     code, status = "headers_too_large", 431
     title = "Headers too large"
     detail = "The request headers are larger than this service accepts."
-    when = "One header field, or all of them together, are larger than the limit of this service."
     advice = "Send fewer or shorter headers; look for a cookie or a token that has grown."

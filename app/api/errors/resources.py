@@ -6,25 +6,22 @@ from app.api.errors.base import NOT_DONE, WAIT, Problem
 
 
 class NotFound(Problem):
-    """The resource does not exist, or the caller may not know that it does."""
+    """No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the
+    draft of another user.
+    """
 
     code, status = "not_found", 404
     title = "Not found"
     detail = "There is no such resource."
-    when = (
-        "No route has this path, no resource has this id, or the caller may not know that the resource exists, as with "
-        "the draft of another user."
-    )
     advice = "Check the path. Remove the resource from your interface if it is shown there."
 
 
 class EmailTaken(Problem):
-    """Another account has the email address."""
+    """Another account has this email address; upper and lower case are not distinguished."""
 
     code, status = "email_taken", 409
     title = "Email taken"
     detail = "An account with this email address exists."
-    when = "Another account has this email address; upper and lower case are not distinguished."
     advice = "Offer a login, or ask for another address."
 
 
@@ -34,7 +31,6 @@ class LastAdmin(Problem):
     code, status = "last_admin", 409
     title = "Last administrator"
     detail = "The last active administrator cannot be removed: make another user an administrator first."
-    when = "The change would leave the service without an active administrator."
     advice = "Make another user an administrator first."
 
 
@@ -44,17 +40,15 @@ class Conflict(Problem):
     code, status = "conflict", 409
     title = "Conflict"
     detail = "The request conflicts with the current state of the resource."
-    when = "The current state of the data does not allow the change."
     advice = "Read the resource again, show what has changed, and let the user decide."
 
 
 class IdempotencyInProgress(Problem):
-    """The first request with this Idempotency-Key has not finished yet."""
+    """Another request with the same Idempotency-Key is still running."""
 
     code, status = "idempotency_in_progress", 409
     title = "Request in progress"
     detail = "A request with this Idempotency-Key is still running."
-    when = "Another request with the same Idempotency-Key is still running."
     advice = f"{WAIT} The response will be that of the first request."
     retry_after_seconds = 1
 
@@ -65,28 +59,24 @@ class LinkExpired(Problem):
     code, status = "link_expired", 410
     title = "Link expired"
     detail = "This link was used before or has expired: request a new one."
-    when = "The token of a mailed link was used before, or its lifetime is over."
     advice = "Offer to send a new email."
 
 
 class PreconditionFailed(Problem):
-    """If-Match or If-None-Match does not hold."""
+    """The ETag in If-Match is not that of the current resource, because it was changed after you had read it; or If-
+    None-Match excludes the current resource.
+    """
 
     code, status = "precondition_failed", 412
     title = "Precondition failed"
     detail = "The resource has changed since it was read, or does not meet the precondition of the request."
-    when = (
-        "The ETag in If-Match is not that of the current resource, because it was changed after you had read it; or "
-        "If-None-Match excludes the current resource."
-    )
     advice = f"{NOT_DONE} Read the resource again, merge your change, and send it with the new ETag."
 
 
 class IdempotencyKeyReused(Problem):
-    """The Idempotency-Key was used for a different request."""
+    """The Idempotency-Key was used before for a request with another body or on another route."""
 
     code, status = "idempotency_key_reused", 422
     title = "Idempotency-Key reused"
     detail = "This Idempotency-Key was used for a different request: use a new one."
-    when = "The Idempotency-Key was used before for a request with another body or on another route."
     advice = "Generate a new key for each resource to create, and repeat a key only with the same request."
