@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from flask import request
+from flask import Response, request
 from marshmallow import Schema
 
 from app.api.errors import PreconditionFailed
@@ -29,6 +30,16 @@ def is_unchanged(etag: str) -> bool:
     """Return whether If-None-Match has this tag: the client's copy is current (weak comparison)."""
     header = request.environ.get("HTTP_IF_NONE_MATCH")
     return header is not None and _matches(header, etag.removeprefix("W/"), weak=True)
+
+
+def respond_with_tag(
+    content: bytes, etag: str, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with its entity tag, a 304 if the client's copy is current."""
+    tagged = {"ETag": etag, **(headers or {})}
+    if is_unchanged(etag):
+        return Response(status=304, headers=tagged)
+    return Response(content, headers=tagged, mimetype=media_type)
 
 
 def require_match(etag: str) -> None:

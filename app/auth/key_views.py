@@ -7,7 +7,7 @@ from flask_cors import cross_origin
 from marshmallow import Schema, fields
 
 from app.api.access import ANYONE
-from app.api.conditional import is_unchanged
+from app.api.conditional import respond_with_tag
 from app.api.fields import OPTIONAL, Choice, OutputSchema
 from app.api.responses import written
 from app.api.routing import Api
@@ -69,6 +69,4 @@ def get_key_set() -> Response:
     A key is added before the first token is signed with it. Fetch the set again if it lacks the `kid` of a token.
     """
     ring = keyring()
-    if is_unchanged(ring.key_set_etag):
-        return Response(status=304, headers={"ETag": ring.key_set_etag})
-    return Response(ring.key_set, headers={"ETag": ring.key_set_etag}, mimetype="application/json")
+    return respond_with_tag(ring.key_set, ring.key_set_etag)

@@ -17,9 +17,8 @@ from app.settings import Settings
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the document, the pages that explain problems and, unless DOCS_ENABLED is false, the page at /docs."""
     from app.openapi.commands import openapi
-    from app.openapi.docs import docs
     from app.openapi.problem_pages import problems
-    from app.openapi.views import documents
+    from app.openapi.views import docs, documents
 
     app.cli.add_command(openapi)
     app.register_blueprint(documents, url_prefix=settings.service_prefix)

@@ -1,18 +1,43 @@
-"""The route of the OpenAPI document."""
+"""The OpenAPI document, and the page at /docs that shows it in Swagger UI and loads nothing from other origins.
+
+Swagger UI's files come from the package flask-swagger-ui. page.html, page.js and page.css add a sign-in form to it.
+"""
 
 from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePath
 
 from flask import Response, current_app
 from marshmallow import INCLUDE, Schema, fields
 
 from app import openapi
 from app.api.access import ANYONE
-from app.api.conditional import is_unchanged
+from app.api.conditional import etag_of, respond_with_tag
+from app.api.errors import NotFound
 from app.api.fields import OutputSchema
 from app.api.responses import REVALIDATE, written
 from app.api.routing import Api
 
 documents = Api("documents", __name__)
+docs = Api("docs", __name__)
+PAGE = "page.html"
+FOLDERS = {
+    PAGE: files("app.openapi") / "docs",
+    "page.js": files("app.openapi") / "docs",
+    "page.css": files("app.openapi") / "docs",
+    "swagger-ui-bundle.js": files("flask_swagger_ui") / "dist",
+    "swagger-ui.css": files("flask_swagger_ui") / "dist",
+}
+PARTS = [name for name in FOLDERS if name != PAGE]
+HTML, SCRIPT, STYLE = "text/html", "text/javascript", "text/css"
+MEDIA_TYPES = {".html": HTML, ".js": SCRIPT, ".css": STYLE}
+# Allows files of this origin only, and data: for images because Swagger UI's style sheet contains its icons.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 class OpenApi(OutputSchema):
@@ -32,7 +57,41 @@ OPENAPI: Schema = OpenApi()
 @documents.operation("GET", "/openapi.json", access=ANYONE, answer=written(OPENAPI, cache=REVALIDATE, is_tagged=True))
 def get_openapi() -> Response:
     """Get the OpenAPI 3.1 document of this service."""
-    content, etag = openapi.find_document(current_app)
-    if is_unchanged(etag):
-        return Response(status=304, headers={"ETag": etag})
-    return Response(content, headers={"ETag": etag}, mimetype="application/json")
+    return respond_with_tag(*openapi.find_document(current_app))
+
+
+@docs.operation(
+    "GET",
+    "/docs",
+    access=ANYONE,
+    answer=written(media_type=HTML, cache=REVALIDATE, is_tagged=True, describes="The page."),
+)
+def get_docs() -> Response:
+    """Get the page that shows this document, with a sign-in form and a way to try each operation."""
+    return _send(PAGE)
+
+
+@docs.operation(
+    "GET",
+    "/docs/<name>",
+    access=ANYONE,
+    arguments={"name": {"type": "string", "enum": PARTS}},
+    answer=written(media_type=SCRIPT, others=(STYLE,), cache=REVALIDATE, is_tagged=True, describes="The file."),
+    problems=(NotFound,),
+)
+def get_docs_file(name: str) -> Response:
+    """Get a script or a style sheet of the page at /docs."""
+    if name not in PARTS:
+        raise NotFound
+    return _send(name)
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    content = (FOLDERS[name] / name).read_bytes()
+    return content, etag_of(content)
+
+
+def _send(name: str) -> Response:
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return respond_with_tag(*_read(name), MEDIA_TYPES[PurePath(name).suffix], headers)

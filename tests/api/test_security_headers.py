@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from app import create_app
 from app.api.endpoint import Endpoint
 from app.api.middleware.headers import SECURITY_HEADERS, STRICT_TRANSPORT
-from app.openapi import docs, problem_pages
+from app.openapi import problem_pages, views
 from tests.conftest import API, Person, settings_for
 from tests.support.services import LOOPBACK
 from tests.support.services.gatepost import GatepostServer
@@ -32,9 +32,9 @@ ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
 
 
 def paths() -> Iterator[str]:
-    """Yield a path of every rule, with an id, an invalid id and the name of a problem in place of its arguments."""
+    """Yield a path of every rule, with an id, an invalid id and the names of a problem and a file in place of its arguments."""
     for rule in ROUTES.url_map.iter_rules():
-        for value in ("1", "x", "not-found"):
+        for value in ("1", "x", "not-found", "page.js"):
             yield re.sub(r"<[^>]+>", value, rule.rule)
 
 
@@ -44,7 +44,7 @@ PATHS = sorted({*paths(), "/nowhere", API, API + "/nowhere", "/%00", "/" + "a" *
 def policy_of(response: TestResponse) -> str:
     """Return the Content-Security-Policy that a response must have: HTML pages have one of their own."""
     if response.status_code in (200, 304) and response.request.path.startswith("/docs"):
-        return docs.POLICY
+        return views.POLICY
     return problem_pages.POLICY if response.mimetype == "text/html" else POLICY
 
 
@@ -91,7 +91,7 @@ def test_only_public_responses_can_be_stored() -> None:
         for endpoint in ROUTES.view_functions.values()
         if isinstance(endpoint, Endpoint) and endpoint.cache_controls != ("no-store",)
     }
-    page = {"get_docs", "get_docs_script", "get_docs_style", "get_swagger_ui_script", "get_swagger_ui_style"}
+    page = {"get_docs", "get_docs_file"}
     public = page | {"get_openapi", "get_problem", "list_posts", "get_post", "list_posts_of", "get_user", "get_key_set"}
     assert storable <= public
 

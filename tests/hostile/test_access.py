@@ -82,10 +82,7 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET //openapi.json": ("//openapi.json", None, (200,) * 8),
     "GET //.well-known/jwks.json": ("//.well-known/jwks.json", None, (200,) * 8),
     "GET //docs": ("//docs", None, (200,) * 8),
-    "GET //docs/page.css": ("//docs/page.css", None, (200,) * 8),
-    "GET //docs/page.js": ("//docs/page.js", None, (200,) * 8),
-    "GET //docs/swagger-ui.css": ("//docs/swagger-ui.css", None, (200,) * 8),
-    "GET //docs/swagger-ui-bundle.js": ("//docs/swagger-ui-bundle.js", None, (200,) * 8),
+    "GET //docs/<name>": ("//docs/page.css", None, (200,) * 8),
     "GET //problems/<name>": ("//problems/not-found", None, (200,) * 8),
 }  # fmt: skip
 

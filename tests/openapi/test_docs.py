@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.openapi import problem_pages
-from app.openapi.docs import POLICY
+from app.openapi.views import POLICY
 from tests.conftest import Person, problem, settings_for
 
 UNOPENED = "sqlite:////nowhere/gatepost.db"
