@@ -114,38 +114,29 @@ class Flag(fields.Boolean):
         return value
 
 
-class Seconds(fields.Integer):
-    """A JSON integer from `minimum` to `maximum`, in seconds; strings, floats and booleans are not converted."""
+class Whole(fields.Integer):
+    """A JSON integer from `minimum` to `maximum`; strings, floats and booleans are not converted."""
 
     default_error_messages = {"invalid": "Must be an integer."}
 
     def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Range(minimum, maximum, error="Must be {min} to {max}."), **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        if type(value) is not int:
-            raise self.make_error("invalid")
-        return value
+        limits = validate.Range(minimum, maximum, error="Must be {min} to {max}.")
+        super().__init__(strict=True, validate=limits, **kwargs)
 
 
 class QueryFlag(fields.Boolean):
     """`true` or `false` in a query string."""
 
     default_error_messages = {"invalid": "Must be true or false."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
-        if value not in ("true", "false"):
-            raise self.make_error("invalid")
-        return bool(value == "true")
+    truthy = {"true"}
+    falsy = {"false"}
 
 
-class QueryInteger(fields.Integer):
+class QueryInteger(Whole):
     """A decimal integer from `minimum` to `maximum` in a query string, in ASCII digits."""
 
-    default_error_messages = {"invalid": "Must be an integer."}
-
     def __init__(self, minimum: int = 1, maximum: int = MAX_ID, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Range(minimum, maximum, error="Must be {min} to {max}."), **kwargs)
+        super().__init__(minimum, maximum, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
         if not _INTEGER.fullmatch(value):
