@@ -81,9 +81,9 @@ def measure_readiness() -> None:
     found = health.check_readiness()
     metrics.READY.set(found["status"] == "ready")
     metrics.MAINTENANCE.set(found["maintenance"])
-    for part in ("database", "migrations", "redis"):
-        if part in found:
-            metrics.PARTS.labels(part).set(found[part] in health.HEALTHY_STATES)
+    for component in ("database", "migrations", "redis"):
+        if component in found:
+            metrics.COMPONENTS.labels(component).set(found[component] in health.HEALTHY_STATES)
 
 
 def _listen_to_statements(engine: Engine, executor: Executor, *, add_request_id: bool) -> None:

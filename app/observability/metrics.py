@@ -46,8 +46,11 @@ SHED = Counter(
 PROBLEMS = Counter("gatepost_problems_total", "Problems answered, by code.", ["code"])
 # Each scrape sets these anew in the worker that answers it, so the most recent value is the valid one.
 READY = Gauge("gatepost_ready", "Whether /health/ready is 200.", multiprocess_mode="livemostrecent")
-PARTS = Gauge(
-    "gatepost_part_healthy", "Result of a readiness check, by part.", ["part"], multiprocess_mode="livemostrecent"
+COMPONENTS = Gauge(
+    "gatepost_component_healthy",
+    "Result of a readiness check, by component.",
+    ["component"],
+    multiprocess_mode="livemostrecent",
 )
 MAINTENANCE = Gauge(
     "gatepost_maintenance", "Whether the service is in maintenance.", multiprocess_mode="livemostrecent"

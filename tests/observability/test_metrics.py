@@ -190,8 +190,8 @@ def test_series_that_alerts_compare_exist_from_the_start(tmp_path: Path) -> None
 
 def test_each_scrape_checks_readiness(app: Flask, client: FlaskClient) -> None:
     def reported() -> list[float]:
-        parts = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations")]
-        return [value(client, name) for name in ("gatepost_ready", *parts, "gatepost_maintenance")]
+        components = [f'gatepost_component_healthy{{component="{name}"}}' for name in ("database", "migrations")]
+        return [value(client, name) for name in ("gatepost_ready", *components, "gatepost_maintenance")]
 
     assert reported() == [1, 1, 1, 0]
     with app.app_context(), db.engine.begin() as connection:
@@ -214,7 +214,7 @@ def test_an_unreachable_database_and_redis_are_reported() -> None:
     redis = f"redis://{LOOPBACK}:{free_port()}/0"
     app = create_app(settings_for(url, redis_url=redis, ratelimit_enabled=True))
     client = app.test_client()
-    names = [f'gatepost_part_healthy{{part="{part}"}}' for part in ("database", "migrations", "redis")]
+    names = [f'gatepost_component_healthy{{component="{name}"}}' for name in ("database", "migrations", "redis")]
     response = client.get("/metrics")
     assert response.status_code == 200
     assert [value(client, name) for name in ("gatepost_ready", *names)] == [0, 0, 0, 0]
