@@ -122,4 +122,4 @@ except ConfigurationError as error:
         # The key that is about to be generated may be what the settings lack.
         app = make_bare_app()
     else:
-        sys.exit(f"{error}\n\n{error.effective}" if {"config", "check"} <= set(sys.argv) else str(error))
+        sys.exit(str(error))

@@ -15,6 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.errors import Problem, ValidationFailed
+from app.components import components
 from app.database import transaction
 from app.database.errors import is_unavailable
 
@@ -36,10 +37,18 @@ class OperatorGroup(AppGroup):
     command_class = OperatorCommand
 
 
+config = OperatorGroup("config", help="Show the settings.")
+
+
+@config.command("check")
+def check_config() -> None:
+    """Print the settings with secrets masked, or all problems."""
+    for name, value in components().settings.masked().items():
+        click.echo(f"{name}={value}")
+
+
 def init_app(app: Flask) -> None:
     """Add the commands that belong to no feature; each feature adds its own."""
-    from app.cli.config import config
-
     app.cli.add_command(config)
 
 

@@ -33,11 +33,5 @@ def load_settings() -> Settings:
     for name, text in [*rules.find_problems(values, problems)]:
         problems.setdefault(name, []).append(text)
     if problems:
-        raise ConfigurationError(problems, _describe(values, problems))
+        raise ConfigurationError(problems)
     return Settings(**values)
-
-
-def _describe(values: dict[str, Any], problems: dict[str, list[str]]) -> str:
-    """Return the settings without a problem as lines of NAME=value, with secrets masked."""
-    shown = {field.upper(): DECLARATIONS[field].show(value) for field, value in values.items()}
-    return "\n".join(f"{name}={text}" for name, text in shown.items() if name not in problems)

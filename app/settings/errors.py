@@ -8,14 +8,10 @@ class InvalidValue(Exception):
 
 
 class ConfigurationError(Exception):
-    """The settings are invalid. The text lists every problem; `problems` has them by the variable's name.
+    """The settings are invalid. The text lists every problem; `problems` has them by the variable's name."""
 
-    `effective` holds the valid settings as lines of NAME=value with secrets masked, for `flask config check`.
-    """
-
-    def __init__(self, problems: dict[str, list[str]], effective: str = "") -> None:
+    def __init__(self, problems: dict[str, list[str]]) -> None:
         self.problems = problems
-        self.effective = effective
         count = "1 setting needs" if len(problems) == 1 else f"{len(problems)} settings need"
         lines = [f"  {name}: {' '.join(texts)}" for name, texts in sorted(problems.items())]
         super().__init__("\n".join([f"Invalid configuration: {count} to be fixed.", *lines]))

@@ -292,9 +292,7 @@ def test_all_problems_of_the_settings_are_reported_together(tmp_path: Path, comm
     )
     done = flask(env, *command)
     assert (done.returncode, done.stdout) == (1, "")
-    reported, _, effective = done.stderr.partition("\n\n")
-    assert ("TRUSTED_PROXIES=0\n" in effective) == (command == ("config", "check"))
-    assert reported.splitlines() == [
+    assert done.stderr.splitlines() == [
         "Invalid configuration: 6 settings need to be fixed.",
         "  CORS_ORIGINS: '*' is refused in production: list the origins.",
         "  DATABASE_URL: Must name a writable file.",
