@@ -21,7 +21,7 @@ if __name__ == "__main__" and METRICS_FOLDER not in os.environ:
 from werkzeug.serving import WSGIRequestHandler  # noqa: E402
 
 from app import create_app  # noqa: E402
-from app.auth.key_commands import make_bare_app  # noqa: E402
+from app.auth.commands import make_bare_app  # noqa: E402
 from app.settings import ConfigurationError, Settings, load_settings  # noqa: E402
 
 if TYPE_CHECKING:

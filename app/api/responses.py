@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from flask import Response
 from marshmallow import Schema
@@ -40,53 +40,42 @@ class Answer:
         return self.is_tagged and self.status != 204 and (method != "POST" or self.is_created)
 
 
-def ok(*schemas: Schema, describes: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+class Options(TypedDict, total=False):
+    """The fields of an Answer that a view can set in addition to what its kind of response determines."""
+
+    describes: str
+    media_type: str
+    others: tuple[str, ...]
+    also: tuple[int, ...]
+    headers: Mapping[str, str]
+
+
+def ok(*schemas: Schema, **options: Unpack[Options]) -> Answer:
     """200 with one object and a strong ETag."""
-    return Answer(200, schemas, describes=describes, headers=headers or {})
+    return Answer(200, schemas, **options)
 
 
-def listing(*schemas: Schema, describes: str = "") -> Answer:
+def listing(*schemas: Schema, **options: Unpack[Options]) -> Answer:
     """200 with a page of a list, a weak ETag and the Link header."""
-    return Answer(200, schemas, is_list=True, describes=describes)
+    return Answer(200, schemas, is_list=True, **options)
 
 
-def created(
-    *schemas: Schema, is_tagged: bool = True, describes: str = "", headers: Mapping[str, str] | None = None
-) -> Answer:
+def created(*schemas: Schema, is_tagged: bool = True, **options: Unpack[Options]) -> Answer:
     """201 with the new object, its Location and its ETag; without ETag if the body has more than the object.
 
     The ETag of a 201 is that of the resource at Location (RFC 9110 section 15.3.2).
     """
-    return Answer(201, schemas, is_created=True, is_tagged=is_tagged, describes=describes, headers=headers or {})
+    return Answer(201, schemas, is_created=True, is_tagged=is_tagged, **options)
 
 
-def written(
-    *schemas: Schema,
-    media_type: str = JSON,
-    cache: str = NO_STORE,
-    is_tagged: bool = False,
-    also: tuple[int, ...] = (),
-    others: tuple[str, ...] = (),
-    headers: Mapping[str, str] | None = None,
-    describes: str = "",
-) -> Answer:
+def written(*schemas: Schema, cache: str = NO_STORE, is_tagged: bool = False, **options: Unpack[Options]) -> Answer:
     """200, or one of the statuses `also`, with a response object that the view makes itself."""
-    return Answer(
-        200,
-        schemas,
-        describes=describes,
-        media_type=media_type,
-        is_tagged=is_tagged,
-        cache=cache,
-        also=also,
-        others=others,
-        headers=headers or {},
-    )
+    return Answer(200, schemas, cache=cache, is_tagged=is_tagged, **options)
 
 
-def no_content(describes: str = "", *, headers: Mapping[str, str] | None = None) -> Answer:
+def no_content(**options: Unpack[Options]) -> Answer:
     """204 without a body."""
-    return Answer(204, describes=describes, headers=headers or {})
+    return Answer(204, **options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Records events in the transaction of the change that they describe, and reads them. Never commits.
+"""Records events in the transaction of the change that they describe, which the caller commits, and reads them.
 
 A request that is refused or fails rolls back its events too. Therefore a view returns a refusal that must be recorded,
 and does not raise it (docs/decisions/0001-transactions.md).

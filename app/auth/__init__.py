@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Register the routes and commands, and make the access policies authenticate callers by their sessions."""
-    from app.auth import commands, cookies, extension, key_commands, sessions, tokens
+    from app.auth import commands, cookies, extension, sessions, tokens
     from app.auth.key_views import key_set
     from app.auth.views import auth
     from app.components import components_of
@@ -24,6 +24,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.register_blueprint(auth, url_prefix=cookies.cookie_path(settings))
     app.register_blueprint(key_set, url_prefix=settings.service_prefix)
     app.cli.add_command(commands.sessions)
-    app.cli.add_command(key_commands.keys)
+    app.cli.add_command(commands.keys)
     user_disabled.connect(sessions.end_sessions_of_disabled)
     exporters["sessions"] = sessions.export

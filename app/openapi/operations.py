@@ -78,7 +78,7 @@ def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Jso
 
 
 def _security(access: AccessPolicy) -> list[dict[str, list[str]]]:
-    """Return the security requirements, of which one must be met. The empty one stands for no credentials."""
+    """Return the security requirements, of which one must be met; the empty one is met without credentials."""
     if access.level == "nothing":
         return []
     requirements: list[dict[str, list[str]]] = [{f"{kind}Token": []} for kind in access.tokens]

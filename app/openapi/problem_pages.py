@@ -14,9 +14,9 @@ from app.api.errors import PROBLEMS, NotFound, example_document
 from app.api.responses import written
 from app.api.routing import Api
 from app.components import components
+from app.openapi.problems import REQUEST_ID
 
 HTML = "text/html"
-REQUEST_ID = "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
 STYLE = (files("app.openapi") / "templates" / "problem.css").read_text(encoding="utf-8")
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 # Allows the page its inline style sheet, identified by its hash, and nothing else.

@@ -9,8 +9,13 @@ from typing import Any
 
 from app.settings import rules
 from app.settings.declarations import DECLARATIONS, Settings
-from app.settings.environment import ROOT, read_development_files, read_variable
-from app.settings.errors import ConfigurationError, InvalidValue
+from app.settings.environment import (
+    ROOT,
+    ConfigurationError,
+    InvalidValue,
+    read_development_files,
+    read_variable,
+)
 
 __all__ = ["ROOT", "ConfigurationError", "Settings", "load_settings"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.settings.errors import InvalidValue
+from app.settings.environment import InvalidValue
 from app.settings.parsers import Parser
 
 DECLARATION = "declaration"

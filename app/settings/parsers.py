@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
 from app.settings import environment
-from app.settings.errors import InvalidValue
+from app.settings.environment import InvalidValue
 
 Parser = Callable[[str], object]
 

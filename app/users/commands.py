@@ -6,8 +6,7 @@ A password is read from the terminal or from standard input. The command line is
 from __future__ import annotations
 
 import sys
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
@@ -16,7 +15,7 @@ import orjson
 from app.api.errors import EmailTaken
 from app.api.fields import InputSchema
 from app.api.request_body import load
-from app.cli import OperatorGroup
+from app.cli import OperatorGroup, align
 from app.database import MAX_ID, transaction
 from app.security.passwords import hash_password
 from app.users import service
@@ -74,8 +73,7 @@ def list_users(limit: int, after: int, as_json: bool) -> None:
         document = {"items": PRIVATE_USER.dump(rows, many=True), "next_after": next_after}
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
-    for line in _table([COLUMNS, *map(_cells, rows)]):
-        click.echo(line)
+    click.echo(align([COLUMNS, *map(_cells, rows)]))
     if more:
         click.echo(f"There are more accounts. Continue with --after {next_after}.", err=True)
 
@@ -150,16 +148,3 @@ def _cells(user: Any) -> tuple[str, ...]:
 def _printable(text: str) -> str:
     # Bidirectional overrides in a name could change how the rest of its line is displayed.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Return the number of terminal columns that `text` occupies (Unicode Standard Annex 11)."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from app.auth import key_commands
+from app.auth import commands
 from app.auth.tokens import make_access_token
 from app.security.key_files import FileKey, read_key_file
 from app.security.signing_keys import KEY_SET_SECONDS
@@ -49,7 +49,7 @@ def mode(path: Path | str) -> int:
 @pytest.fixture
 def bare() -> Flask:
     """The application without settings, on which `keys generate` runs."""
-    return key_commands.make_bare_app()
+    return commands.make_bare_app()
 
 
 # generate
