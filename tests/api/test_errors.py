@@ -62,7 +62,14 @@ def test_a_problem_of_a_feature_is_registered(registry: dict[str, type[Problem]]
     }
 
 
-@pytest.mark.parametrize("missing", ["status", "title", "detail", "__doc__", "advice"])
+def test_the_title_is_by_default_the_words_of_the_code() -> None:
+    attributes = {name: value for name, value in COMPLETE.items() if name != "title"}
+    assert define(attributes | {"code": "no_seat_left"}).title == "No seat left"
+    assert define(attributes | {"code": "too_many"}, base=RateLimited).title == "Too many"
+    assert define(COMPLETE | {"title": "Taken"}).title == "Taken"
+
+
+@pytest.mark.parametrize("missing", ["status", "detail", "__doc__", "advice"])
 @pytest.mark.parametrize("empty", [False, True])
 def test_an_incomplete_problem_is_refused(registry: dict[str, type[Problem]], missing: str, empty: bool) -> None:
     attributes = {name: value for name, value in COMPLETE.items() if name != missing}
@@ -109,7 +116,7 @@ def test_a_subclass_without_a_code_is_the_same_problem(registry: dict[str, type[
 
 
 def test_a_subclass_with_a_code_does_not_inherit_the_explanation() -> None:
-    with pytest.raises(TypeError, match="needs: title, detail, __doc__, advice"):
+    with pytest.raises(TypeError, match="needs: detail, __doc__, advice"):
         define({"code": "seat_taken"}, base=EmailTaken)
 
 

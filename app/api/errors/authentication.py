@@ -9,7 +9,6 @@ class AuthenticationRequired(Problem):
     """The route needs a token and the request has none, or it has credentials of a scheme other than Bearer."""
 
     code, status = "authentication_required", 401
-    title = "Authentication required"
     detail = "Send an access token as 'Authorization: Bearer …'."
     advice = "Send 'Authorization: Bearer' with the access token of a registration, a login or a refresh."
     challenge = ""
@@ -19,7 +18,6 @@ class TokenExpired(Problem):
     """The lifetime of the token is over: some minutes for an access token, some days for a refresh token."""
 
     code, status = "token_expired", 401
-    title = "Token expired"
     detail = "The token has expired: refresh it or log in."
     advice = (
         "For an access token, refresh once and repeat the request with the new token. For a refresh token, ask the "
@@ -34,7 +32,6 @@ class TokenInvalid(Problem):
     """
 
     code, status = "token_invalid", 401
-    title = "Token invalid"
     detail = "The token is not valid for this service."
     advice = "Discard the token and ask the user to log in. Check that the client does not mix tokens or environments."
     challenge = "invalid_token"
@@ -46,7 +43,6 @@ class TokenRevoked(Problem):
     """
 
     code, status = "token_revoked", 401
-    title = "Token revoked"
     detail = "The session of this token has ended: log in again."
     advice = (
         "Discard both tokens and ask the user to log in. Make sure that the client refreshes once for concurrent "
@@ -59,7 +55,6 @@ class FreshTokenRequired(Problem):
     """The action needs the access token of a login, and the access token of the request is that of a refresh."""
 
     code, status = "fresh_token_required", 401
-    title = "Fresh token required"
     detail = "This action needs the access token of a login, not of a refresh: log in again."
     advice = "Ask the user for the password, log in, and repeat the request with the new access token."
     # RFC 9470 section 3.
@@ -70,7 +65,6 @@ class InvalidCredentials(Problem):
     """No active account has this email and this password. The response never says which of them is wrong."""
 
     code, status = "invalid_credentials", 401
-    title = "Invalid credentials"
     detail = "The email or the password is wrong."
     advice = "Let the user try again. After several failures the response is 429 for some minutes."
     challenge = ""
@@ -80,7 +74,6 @@ class Forbidden(Problem):
     """The token is valid, but the resource belongs to another user or the action is for administrators."""
 
     code, status = "forbidden", 403
-    title = "Forbidden"
     detail = "You do not have permission to do this."
     advice = "Do not repeat the request. Show only those actions that the role of the user allows."
 
@@ -89,6 +82,5 @@ class EmailNotVerified(Problem):
     """The action needs an account with a verified email address."""
 
     code, status = "email_not_verified", 403
-    title = "Email not verified"
     detail = "Verify your email address first."
     advice = "Ask the user to follow the link in the verification email."

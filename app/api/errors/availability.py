@@ -34,7 +34,6 @@ class InternalError(Problem):
     """The request caused an error in the service. The log has an entry with the request id."""
 
     code, status = "internal_error", 500
-    title = "Internal error"
     detail = "An internal error occurred. The request id identifies its log entry."
     advice = "Do not repeat the request in a loop. Report the request id to the operator of the service."
 
@@ -43,7 +42,6 @@ class BadGateway(Problem):
     """The proxy could not connect to the service, usually because the service is restarting."""
 
     code, status = "bad_gateway", 502
-    title = "Bad gateway"
     detail = "The service is restarting or cannot be reached: try again shortly."
     advice = "Send the request again after a few seconds, with an Idempotency-Key if it creates a resource."
 
@@ -52,7 +50,6 @@ class Maintenance(Problem):
     """An administrator has closed the service for maintenance; 'detail' may give the reason."""
 
     code, status = "maintenance", 503
-    title = "Maintenance"
     detail = "The service is under maintenance."
     advice = f"{NOT_DONE} {WAIT}"
     retry_after_seconds = 300
@@ -62,7 +59,6 @@ class Overloaded(Problem):
     """More requests are waiting than the service can process in time. The request was refused at once."""
 
     code, status = "overloaded", 503
-    title = "Overloaded"
     detail = "The service is overloaded."
     advice = f"{NOT_DONE} {WAIT} Increase the delay with each further attempt."
     retry_after_seconds = 1
@@ -72,7 +68,6 @@ class DatabaseUnavailable(Problem):
     """The service is running, but its database does not respond, or not in time."""
 
     code, status = "database_unavailable", 503
-    title = "Database unavailable"
     detail = "The database does not respond."
     advice = f"{WAIT} Create resources with an Idempotency-Key, so that a repeated request creates nothing twice."
     retry_after_seconds = 1
@@ -82,6 +77,5 @@ class GatewayTimeout(Problem):
     """The proxy received no response from the service in time. The service may have carried out the request."""
 
     code, status = "gateway_timeout", 504
-    title = "Gateway timeout"
     detail = "The service did not respond in time. A write may or may not have been carried out."
     advice = "Read the resource before you repeat a change. Creations with an Idempotency-Key are safe to repeat."

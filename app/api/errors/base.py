@@ -17,20 +17,21 @@ WAIT = "Wait for the number of seconds in the Retry-After header, then send the 
 # Every problem class by its code, built-in or of a feature.
 PROBLEMS: dict[str, type[Problem]] = {}
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_TEXTS = ("title", "detail", "__doc__", "advice")
+_TEXTS = ("detail", "__doc__", "advice")
 
 
 class Problem(Exception):
     """The reason why a request is refused or fails. Each subclass describes one problem completely.
 
     Raising a problem rolls the transaction back. A view that returns a problem commits what it has written, then
-    the problem is sent. A subclass must define `code`, `status`, `title`, `detail` and `advice`, and have a docstring
-    that says when the problem occurs, or inherit all of them from another problem; otherwise, or if another class has
-    the same code, defining it raises TypeError.
+    the problem is sent. A subclass must define `code`, `status`, `detail` and `advice`, and have a docstring that says
+    when the problem occurs, or inherit all of them from another problem; otherwise, or if another class has the same
+    code, defining it raises TypeError.
     """
 
     code: ClassVar[str]
     status: ClassVar[int]
+    # By default, the words of the code.
     title: ClassVar[str]
     # A sentence for people; an instance may replace it with a more exact one.
     detail: str
@@ -93,6 +94,7 @@ def _register(cls: type[Problem]) -> None:
     if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         owner = f"{known.__module__}.{known.__qualname__}"
         raise TypeError(f"{cls.__qualname__}: {owner} already has the code {cls.code!r}.")
+    cls.title = vars(cls).get("title") or cls.code.replace("_", " ").capitalize()
     cls.when = " ".join(str(cls.__doc__).split())
     PROBLEMS[cls.code] = cls
 

@@ -16,7 +16,6 @@ class MalformedRequest(Problem):
     """
 
     code, status = "malformed_request", 400
-    title = "Malformed request"
     detail = "The request could not be parsed."
     advice = "Correct the code that builds the request; repeating it has the same result. 'detail' names the error."
 
@@ -32,7 +31,6 @@ class MethodNotAllowed(Problem):
     """The path exists but does not support the method."""
 
     code, status = "method_not_allowed", 405
-    title = "Method not allowed"
     detail = "The Allow header lists the methods of this resource."
     advice = "Use one of the methods in the Allow header."
 
@@ -49,7 +47,6 @@ class NotAcceptable(Problem):
     """The Accept header excludes JSON, the only format of the API."""
 
     code, status = "not_acceptable", 406
-    title = "Not acceptable"
     detail = "Responses are application/json, which the Accept header excludes."
     advice = "Send 'Accept: application/json', or no Accept header."
 
@@ -58,7 +55,6 @@ class PayloadTooLarge(Problem):
     """The body is larger than the limit of this service."""
 
     code, status = "payload_too_large", 413
-    title = "Payload too large"
     detail = "The request body is larger than this service accepts."
     advice = "Send a smaller body; repeating the request has the same result."
 
@@ -76,7 +72,6 @@ class UnsupportedMediaType(Problem):
     """The request has a body that is not declared as JSON in UTF-8, or that is compressed."""
 
     code, status = "unsupported_media_type", 415
-    title = "Unsupported media type"
     detail = "Send the body as application/json in UTF-8, without a content coding."
     advice = "Send 'Content-Type: application/json' and no Content-Encoding."
 
@@ -91,7 +86,6 @@ class ValidationFailed(Problem):
     """
 
     code, status = "validation_error", 422
-    title = "Validation error"
     detail = "The request has invalid fields."
     advice = (
         "'errors' has each invalid field by its name, nested as in the request, with messages to show beside it. "
@@ -115,6 +109,5 @@ class HeadersTooLarge(Problem):
     """One header field, or all of them together, are larger than the limit of this service."""
 
     code, status = "headers_too_large", 431
-    title = "Headers too large"
     detail = "The request headers are larger than this service accepts."
     advice = "Send fewer or shorter headers; look for a cookie or a token that has grown."

@@ -11,7 +11,6 @@ class NotFound(Problem):
     """
 
     code, status = "not_found", 404
-    title = "Not found"
     detail = "There is no such resource."
     advice = "Check the path. Remove the resource from your interface if it is shown there."
 
@@ -20,7 +19,6 @@ class EmailTaken(Problem):
     """Another account has this email address; upper and lower case are not distinguished."""
 
     code, status = "email_taken", 409
-    title = "Email taken"
     detail = "An account with this email address exists."
     advice = "Offer a login, or ask for another address."
 
@@ -38,7 +36,6 @@ class Conflict(Problem):
     """The current state of the data does not allow the change."""
 
     code, status = "conflict", 409
-    title = "Conflict"
     detail = "The request conflicts with the current state of the resource."
     advice = "Read the resource again, show what has changed, and let the user decide."
 
@@ -57,7 +54,6 @@ class LinkExpired(Problem):
     """The token of a mailed link was used before, or its lifetime is over."""
 
     code, status = "link_expired", 410
-    title = "Link expired"
     detail = "This link was used before or has expired: request a new one."
     advice = "Offer to send a new email."
 
@@ -68,7 +64,6 @@ class PreconditionFailed(Problem):
     """
 
     code, status = "precondition_failed", 412
-    title = "Precondition failed"
     detail = "The resource has changed since it was read, or does not meet the precondition of the request."
     advice = f"{NOT_DONE} Read the resource again, merge your change, and send it with the new ETag."
 
