@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from flask import Response, request
 from marshmallow import Schema
@@ -27,6 +27,21 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CACHED_QUERY_LENGTH = 40
 
 
+Prepare = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class Options(TypedDict, total=False):
+    """The fields of an Endpoint that a route need not declare."""
+
+    query: Schema
+    body: Schema
+    body_required: bool
+    problems: tuple[type[Problem], ...]
+    idempotent: bool
+    prepare: Prepare
+    arguments: Mapping[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A view function and what its route declares. The OpenAPI document is generated from the same declaration."""
@@ -34,15 +49,15 @@ class Endpoint:
     view: Callable[..., Any]
     access: AccessPolicy
     answer: Answer
-    query: Schema | None
-    body: Schema | None
-    body_required: bool
-    problems: tuple[type[Problem], ...]
-    idempotent: bool
+    query: Schema | None = None
+    body: Schema | None = None
+    body_required: bool = True
+    problems: tuple[type[Problem], ...] = ()
+    idempotent: bool = False
     # Slow work on the body, such as hashing a password: it runs before the transaction, which may hold a lock.
-    prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    prepare: Prepare | None = None
     # JSON Schemas of the path arguments whose converter has none.
-    arguments: Mapping[str, Mapping[str, Any]]
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, **path: Any) -> Response:
         """Validate the request in a fixed order (caller, query, body), run the view, and return its response."""

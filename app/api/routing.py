@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, Unpack
 
 from flask import Blueprint
-from marshmallow import Schema
 from werkzeug.routing import BaseConverter
 
 from app.api.access import AccessPolicy
-from app.api.endpoint import Endpoint
-from app.api.errors import Problem
+from app.api.endpoint import Endpoint, Options
 from app.api.responses import Answer
 from app.components import components_of
 from app.database import MAX_ID
@@ -47,35 +45,12 @@ class Api(Blueprint):
     """A blueprint whose routes are endpoints, each with a required access policy."""
 
     def operation(
-        self,
-        method: str,
-        rule: str,
-        *,
-        access: AccessPolicy,
-        answer: Answer,
-        query: Schema | None = None,
-        body: Schema | None = None,
-        body_required: bool = True,
-        problems: tuple[type[Problem], ...] = (),
-        idempotent: bool = False,
-        prepare: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
-        arguments: Mapping[str, Mapping[str, Any]] | None = None,
+        self, method: str, rule: str, *, access: AccessPolicy, answer: Answer, **options: Unpack[Options]
     ) -> Callable[[View], View]:
         """Declare a route. The view gets the path arguments and, as far as declared, `caller`, `query` and `body`."""
 
         def register(view: View) -> View:
-            endpoint = Endpoint(
-                view=view,
-                access=access,
-                answer=answer,
-                query=query,
-                body=body,
-                body_required=body_required,
-                problems=problems,
-                idempotent=idempotent,
-                prepare=prepare,
-                arguments=arguments or {},
-            )
+            endpoint = Endpoint(view=view, access=access, answer=answer, **options)
             name = view.__name__
             self.record(lambda state: components_of(state.app).endpoints.__setitem__(f"{self.name}.{name}", endpoint))
             self.add_url_rule(rule, name, endpoint, methods=[method])
