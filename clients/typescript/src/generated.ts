@@ -486,7 +486,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/docs/page.css": {
+    "/docs/{name}": {
         parameters: {
             query?: never;
             header?: never;
@@ -494,78 +494,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get the style sheet of the page at /docs
-         * @description Get the style sheet of the page at /docs.
+         * Get a script or a style sheet of the page at /docs
+         * @description Get a script or a style sheet of the page at /docs.
          *
          *     Access: Anyone; credentials are ignored.
          */
-        get: operations["get_docs_style"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/docs/page.js": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get the script of the page at /docs
-         * @description Get the script of the page at /docs.
-         *
-         *     Access: Anyone; credentials are ignored.
-         */
-        get: operations["get_docs_script"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/docs/swagger-ui-bundle.js": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get the script of Swagger UI for the page at /docs
-         * @description Get the script of Swagger UI for the page at /docs.
-         *
-         *     Access: Anyone; credentials are ignored.
-         */
-        get: operations["get_swagger_ui_script"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/docs/swagger-ui.css": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get the style sheet of Swagger UI for the page at /docs
-         * @description Get the style sheet of Swagger UI for the page at /docs.
-         *
-         *     Access: Anyone; credentials are ignored.
-         */
-        get: operations["get_swagger_ui_style"];
+        get: operations["get_docs_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1312,44 +1246,6 @@ export interface components {
             };
         } & {
             [key: string]: unknown;
-        };
-        /** @description What a problem means. */
-        ProblemExplained: {
-            /**
-             * Format: uri-reference
-             * @example /problems/not-found
-             */
-            type: string;
-            /** @example Not found */
-            title: string;
-            /** @example 404 */
-            status: number;
-            /** @example not_found */
-            code: string;
-            /**
-             * @description When the problem occurs.
-             * @example No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.
-             */
-            when: string;
-            /**
-             * @description What a client should do.
-             * @example Check the path. Remove the resource from your interface if it is shown there.
-             */
-            advice: string;
-            /**
-             * @description An example of its document.
-             * @example {
-             *       "type": "/problems/not-found",
-             *       "title": "Not found",
-             *       "status": 404,
-             *       "code": "not_found",
-             *       "detail": "There is no such resource.",
-             *       "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
-             *     }
-             */
-            example: {
-                [key: string]: unknown;
-            };
         };
     };
     responses: {
@@ -4638,19 +4534,22 @@ export interface operations {
             };
         };
     };
-    get_docs_style: {
+    get_docs_file: {
         parameters: {
             query?: never;
             header?: {
                 /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
-            path?: never;
+            path: {
+                /** @description The name. */
+                name: "page.js" | "page.css" | "swagger-ui-bundle.js" | "swagger-ui.css";
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The page's style sheet. */
+            /** @description The file. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4663,6 +4562,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "text/javascript": string;
                     "text/css": string;
                 };
             };
@@ -4681,255 +4581,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
-            414: components["responses"]["UriTooLong"];
-            /** @description The request has invalid fields. */
-            422: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ValidationProblem"];
-                };
-            };
-            429: components["responses"]["RateLimited"];
-            431: components["responses"]["HeadersTooLarge"];
-            500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
-        };
-    };
-    get_docs_script: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
-                "If-None-Match"?: components["parameters"]["If-None-Match"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The page's script. */
-            200: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/javascript": string;
-                };
-            };
-            /** @description The resource has not changed since the version in If-None-Match. */
-            304: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["MalformedRequest"];
-            414: components["responses"]["UriTooLong"];
-            /** @description The request has invalid fields. */
-            422: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ValidationProblem"];
-                };
-            };
-            429: components["responses"]["RateLimited"];
-            431: components["responses"]["HeadersTooLarge"];
-            500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
-        };
-    };
-    get_swagger_ui_script: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
-                "If-None-Match"?: components["parameters"]["If-None-Match"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Swagger UI. */
-            200: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/javascript": string;
-                };
-            };
-            /** @description The resource has not changed since the version in If-None-Match. */
-            304: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["MalformedRequest"];
-            414: components["responses"]["UriTooLong"];
-            /** @description The request has invalid fields. */
-            422: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ValidationProblem"];
-                };
-            };
-            429: components["responses"]["RateLimited"];
-            431: components["responses"]["HeadersTooLarge"];
-            500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
-        };
-    };
-    get_swagger_ui_style: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
-                "If-None-Match"?: components["parameters"]["If-None-Match"];
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Swagger UI's style sheet. */
-            200: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/css": string;
-                };
-            };
-            /** @description The resource has not changed since the version in If-None-Match. */
-            304: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    ETag: components["headers"]["ETag"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    /** @description Whether a cache may store the response. */
-                    "Cache-Control": "no-cache";
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["MalformedRequest"];
+            404: components["responses"]["NotFound"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5446,7 +5098,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An HTML page, or JSON if the Accept header prefers it. */
+            /** @description The page. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5458,25 +5110,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "/problems/not-found",
-                     *       "title": "Not found",
-                     *       "status": 404,
-                     *       "code": "not_found",
-                     *       "when": "No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.",
-                     *       "advice": "Check the path. Remove the resource from your interface if it is shown there.",
-                     *       "example": {
-                     *         "type": "/problems/not-found",
-                     *         "title": "Not found",
-                     *         "status": 404,
-                     *         "code": "not_found",
-                     *         "detail": "There is no such resource.",
-                     *         "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
-                     *       }
-                     *     }
-                     */
-                    "application/json": components["schemas"]["ProblemExplained"];
                     "text/html": string;
                 };
             };
