@@ -48,10 +48,6 @@ class Keyring:
     key_set: bytes
     key_set_etag: str
 
-    def find(self, kid: object) -> Key | None:
-        """Return the key with this ID, or None."""
-        return self.keys.get(kid) if isinstance(kid, str) else None
-
 
 def load_keyring(settings: Settings) -> Keyring:
     """Return the keys that the settings name. Raises InvalidKeyFile if a file changed after the settings were read.
@@ -105,7 +101,8 @@ def get_verification_key(header: Mapping[str, Any]) -> Key:
 
     Raises TokenInvalid if the keyring has no such key, or if `alg` is not the key's algorithm.
     """
-    key = keyring().find(header.get("kid"))
+    kid = header.get("kid")
+    key = keyring().keys.get(kid) if isinstance(kid, str) else None
     if key is None or header.get("alg") != key.algorithm:
         raise TokenInvalid
     return key

@@ -9,19 +9,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from limits import parse
 
 from app.api.errors import RateLimited
 from app.database.circuit_breaker import CircuitBreaker
 from app.observability import metrics
+from app.security.keyed_hashes import KeyedHasher
 from app.security.rate_limits.database_storage import DatabaseStorage
 from app.security.rate_limits.storage import Count, CounterStorage, CounterWindow, MemoryStorage
-
-if TYPE_CHECKING:
-    from app.security.keyed_hashes import KeyedHasher
-    from app.settings import Settings
+from app.settings import Settings
 
 REDIS_RETRY_SECONDS = 5.0
 _PURPOSE = b"rate limit"
