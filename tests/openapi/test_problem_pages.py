@@ -58,6 +58,7 @@ def test_each_problem_has_an_html_page(offline: FlaskClient, prefix: str, code: 
     kind = PROBLEMS[code]
     response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers={"Accept": "text/html,*/*;q=0.8"})
     assert (response.status_code, response.mimetype) == (200, "text/html")
+    assert "Accept" in response.headers["Vary"]
     outline = Outline()
     outline.feed(response.text)
     assert outline.open == []
@@ -85,6 +86,17 @@ def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, pre
     rules = response.headers["Content-Security-Policy"].split("; ")
     assert rules[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
     assert {*rules[2:]} == {"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"}
+
+
+@pytest.mark.parametrize("code", PROBLEMS)
+def test_each_problem_is_explained_in_json(offline: FlaskClient, prefix: str, code: str) -> None:
+    path = f"{prefix}/problems/{code.replace('_', '-')}"
+    response = offline.get(path, headers={"Accept": "application/json"})
+    assert response.mimetype == "application/json"
+    explained = response.get_json()
+    assert (explained["type"], explained["code"], explained["status"]) == (path, code, PROBLEMS[code].status)
+    assert explained["example"]["type"] == path
+    assert ("errors" in explained["example"]) == (code == "validation_error")
 
 
 def test_the_type_of_a_real_problem_is_the_path_of_its_page(client: FlaskClient) -> None:
