@@ -32,7 +32,7 @@ ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
 
 
 def paths() -> Iterator[str]:
-    """Yield a path of every rule, with an id, an invalid id and the names of a problem and a file in place of its arguments."""
+    """Yield a path of every rule, with an id, an invalid id, a problem or a file in place of its arguments."""
     for rule in ROUTES.url_map.iter_rules():
         for value in ("1", "x", "not-found", "page.js"):
             yield re.sub(r"<[^>]+>", value, rule.rule)

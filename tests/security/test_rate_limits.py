@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,7 +18,6 @@ from app.security.keyed_hashes import KeyedHasher
 from app.security.rate_limits import LimitName, RateLimits, Window
 from app.security.rate_limits.addresses import address_key
 from app.security.rate_limits.models import RateLimit
-from app.security.rate_limits.storage import SWEEP_SECONDS, Count, CounterWindow, MemoryStorage
 from app.settings import Settings
 from tests.conftest import Clock
 
@@ -195,29 +192,6 @@ def test_a_window_in_memory_ends_on_time() -> None:
     limits = make_limits(ratelimit_default="1 per second")
     assert hits(limits, 2) == 1
     wait_until(lambda: hits(limits, 1) == 1)
-
-
-def test_expired_counters_in_memory_are_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("app.security.rate_limits.storage.time.monotonic", lambda: now)
-    storage = MemoryStorage()
-    storage.increment([CounterWindow("short", 10), CounterWindow("long", 100)])
-    now += SWEEP_SECONDS
-    assert storage.increment([CounterWindow("new", 10)]) == [Count(1, 10)]
-    assert sorted(storage._counters) == ["long", "new"]
-    assert storage.read([CounterWindow("short", 10), CounterWindow("long", 100)]) == [Count(0, 10), Count(1, 40)]
-
-
-def test_threads_of_one_process_get_exactly_the_limit() -> None:
-    limits = make_limits(ratelimit_default="300 per hour")
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: hits(limits, 100), range(8))) == 300
-
-
-def test_counting_in_memory_starts_no_thread() -> None:
-    threads = threading.active_count()
-    hits(make_limits(), 3)
-    assert threading.active_count() == threads
 
 
 # Keys

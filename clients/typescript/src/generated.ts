@@ -1247,6 +1247,44 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        /** @description What a problem means. */
+        ProblemExplained: {
+            /**
+             * Format: uri-reference
+             * @example /problems/not-found
+             */
+            type: string;
+            /** @example Not found */
+            title: string;
+            /** @example 404 */
+            status: number;
+            /** @example not_found */
+            code: string;
+            /**
+             * @description When the problem occurs.
+             * @example No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.
+             */
+            when: string;
+            /**
+             * @description What a client should do.
+             * @example Check the path. Remove the resource from your interface if it is shown there.
+             */
+            advice: string;
+            /**
+             * @description An example of its document.
+             * @example {
+             *       "type": "/problems/not-found",
+             *       "title": "Not found",
+             *       "status": 404,
+             *       "code": "not_found",
+             *       "detail": "There is no such resource.",
+             *       "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
+             *     }
+             */
+            example: {
+                [key: string]: unknown;
+            };
+        };
     };
     responses: {
         /** @description The request could not be parsed. */
@@ -5098,7 +5136,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The page. */
+            /** @description An HTML page, or JSON if the Accept header prefers it. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -5110,6 +5148,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "type": "/problems/not-found",
+                     *       "title": "Not found",
+                     *       "status": 404,
+                     *       "code": "not_found",
+                     *       "when": "No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.",
+                     *       "advice": "Check the path. Remove the resource from your interface if it is shown there.",
+                     *       "example": {
+                     *         "type": "/problems/not-found",
+                     *         "title": "Not found",
+                     *         "status": 404,
+                     *         "code": "not_found",
+                     *         "detail": "There is no such resource.",
+                     *         "request_id": "7f0c9a4e8d5b4c6f9a1e2d3c4b5a6978"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ProblemExplained"];
                     "text/html": string;
                 };
             };
