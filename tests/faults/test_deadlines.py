@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -144,9 +144,7 @@ def test_only_the_first_waits_for_a_deadline(engine: Engine, database: PostgresS
 def test_connections_from_before_an_outage_do_not_each_wait_for_a_deadline(
     app: Flask, engine: Engine, database: PostgresServer
 ) -> None:
-    for connection in [engine.connect() for _ in range(3)]:
-        connection.execute(text("SELECT 1"))
-        connection.close()
+    before = backends_of_three(engine)
     select_one: Any = precompiled(select(literal_column("1").label("one")))
 
     def write() -> Any:
@@ -162,6 +160,15 @@ def test_connections_from_before_an_outage_do_not_each_wait_for_a_deadline(
     assert [type(error.orig) for error in errors] == [DatabaseOutage] * 3
     wait_for_recovery()
     assert write().one == 1
+    # The last one of the pool is new already. The two below it in the stack are replaced when they are taken.
+    assert before.isdisjoint(backends_of_three(engine))
+
+
+def backends_of_three(engine: Engine) -> set[int]:
+    """Return the PostgreSQL processes of three connections that are taken from the pool at the same time."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(engine.connect()) for _ in range(3)]
+        return {connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in connections}
 
 
 @contextmanager
