@@ -116,8 +116,8 @@ def new_database(backend: str, request: pytest.FixtureRequest, tmp_path_factory:
 
 
 @pytest.fixture(scope="session")
-def database_url(backend: str, kept: Kept, new_database: NewDatabase) -> str:
-    """The database of this kind that most tests share."""
+def shared_url(backend: str, kept: Kept, new_database: NewDatabase) -> str:
+    """The database of this kind that most tests of this process share: tests use `database_url`."""
     return kept.get(f"database on {backend}", lambda: nullcontext(new_database()))
 
 
@@ -137,9 +137,9 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def shared_app(backend: str, kept: Kept, database_url: str) -> Flask:
+def shared_app(backend: str, kept: Kept, shared_url: str) -> Flask:
     """One migrated application for each kind of database."""
-    return kept.get(f"application on {backend}", lambda: migrated_app(database_url))
+    return kept.get(f"application on {backend}", lambda: migrated_app(shared_url))
 
 
 @contextmanager
@@ -155,18 +155,19 @@ def migrated_app(database_url: str) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def app(shared_app: Flask, request: pytest.FixtureRequest) -> Iterator[Flask]:
-    """The application on an empty database, which closes it to nobody."""
+def app(shared_app: Flask) -> Iterator[Flask]:
+    """The application on an empty database, without maintenance mode. It empties the database after the test."""
     maintenance.init_app(shared_app)
-    if shared_app.config.get("EMPTIED_FOR") != request.node.path:
-        # A module whose tests use this database without this fixture may have left rows.
-        shared_app.config["EMPTIED_FOR"] = request.node.path
-        with shared_app.app_context():
-            empty(db.engine)
     yield shared_app
     with shared_app.app_context():
         db.session.remove()
         empty(db.engine)
+
+
+@pytest.fixture
+def database_url(shared_url: str, app: Flask) -> str:
+    """The URL of the shared database, for further applications on it. `app` migrates it, and empties it afterwards."""
+    return shared_url
 
 
 def empty(engine: Engine) -> None:

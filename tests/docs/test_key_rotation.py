@@ -18,7 +18,7 @@ from app import create_app
 from app.components import components_of
 from app.database import db
 from tests.auth.keyrings import write_key
-from tests.conftest import API, PASSWORD, migrate, problem, settings_for
+from tests.conftest import API, PASSWORD, problem, settings_for
 from tests.docs.test_operations import section
 
 KEYS = {"old": "the-old-one-of-the-tests-0123456789", "new": "and-the-one-after-it-9876543210-xyz"}
@@ -69,7 +69,6 @@ def serving(url: str, keys: dict[str, Any]) -> Iterator[FlaskClient]:
 @pytest.fixture
 def replicas(database_url: str) -> Iterator[list[FlaskClient]]:
     """One replica before the rotation, and one for each of its steps."""
-    migrate(database_url)
     with ExitStack() as stack:
         yield [stack.enter_context(replica(database_url, *keys)) for keys in [(KEYS["old"], ()), *steps()]]
 
@@ -158,7 +157,6 @@ def test_cursors_and_kept_answers_hang_on_the_key_as_the_guide_says(replicas: li
 
 
 def test_changing_the_kind_of_key_and_back_signs_nobody_out(database_url: str, tmp_path: Path) -> None:
-    migrate(database_url)
     start: dict[str, Any] = {"jwt_secret_key": KEYS["old"]}
     steps = [start, *changes_of_kind(write_key(tmp_path / "token.pem").path)]
     assert len(steps) == 7
