@@ -58,7 +58,7 @@ threads = settings.web_threads
 worker_class = ProblemWorker
 # The workers share the memory of one import, and code that can't be imported stops the start. create_app() opens no
 # connection, so the workers share none. With --reload each worker must import the changed code itself.
-preload_app = "--reload" not in sys.argv
+preload_app = "--reload" not in [*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split()]
 
 # Longer than nginx keeps an idle connection (60 s), so that nginx closes it first and never writes to a closed one.
 keepalive = 75

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.concurrency.race import Arena
 from tests.conftest import API, ROOT, NewDatabase
@@ -284,3 +285,16 @@ def status_on_socket(path: Path) -> bytes:
             return b""
         client.sendall(request("GET /health HTTP/1.1", "Connection: close"))
         return client.recv(12)
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "preloads"),
+    [([], "--reload-engine=poll", True), (["--reload"], "", False), ([], "--workers 1 --reload", False)],
+)
+def test_workers_that_reload_import_the_application_themselves(
+    options: list[str], variable: str, preloads: bool, tmp_path: Path
+) -> None:
+    command = [*COMMANDS["gunicorn"][:-1], *options, "--print-config", "run:app"]
+    env = environment_for("gunicorn", tmp_path, GUNICORN_CMD_ARGS=variable)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert re.search(r"^preload_app *= (.+)$", done.stdout, re.MULTILINE)[1] == str(preloads)  # type: ignore[index]
