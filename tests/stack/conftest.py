@@ -30,9 +30,11 @@ def _starting() -> Iterator[Front]:
             env: dict[str, str] | None = None,
             names: tuple[str, ...] | None = None,
             busybox: bool = False,
+            changes: dict[str, str] | None = None,
         ) -> NginxServer:
             try:
-                return stack.enter_context(NginxServer(*servers, env=env, names=names, busybox=busybox))
+                server = NginxServer(*servers, env=env, names=names, busybox=busybox, changes=changes)
+                return stack.enter_context(server)
             except ServiceMissing as error:
                 skip_or_fail(error)
 

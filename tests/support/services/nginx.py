@@ -40,6 +40,7 @@ class NginxServer:
 
     `servers` are HOST:PORT. With `names`, only these hosts have an address, that of this machine; `set_names` changes
     them. With `busybox`, the script runs with the shell and tools of BusyBox, as in the image, instead of the system's.
+    `changes` maps texts that nginx.conf contains once to their replacements, for shorter time limits.
     Raises ServiceMissing if a program is not installed.
     """
 
@@ -49,6 +50,7 @@ class NginxServer:
         env: Mapping[str, str] | None = None,
         names: tuple[str, ...] | None = None,
         busybox: bool = False,
+        changes: Mapping[str, str] | None = None,
     ) -> None:
         program = _locate("nginx")
         self._account = Account()
@@ -56,7 +58,7 @@ class NginxServer:
         self.port, self.tls_port, self._status_port = free_port(), free_port(), free_port()
         self.tls_folder = self._folder / "tls"
         self._process = ServerProcess("nginx", self._folder / "log", signal.SIGTERM)
-        self._lay_out()
+        self._lay_out(changes or {})
         path = [str(program.path.parent), os.environ.get("PATH", os.defpath)]
         if names is not None:
             self.set_names(*names)
@@ -157,7 +159,7 @@ class NginxServer:
         self._process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, changes: Mapping[str, str]) -> None:
         """Copy the two files into one folder, as in the container, and let the account write where it needs to."""
         self.tls_folder.mkdir()
         self._bin.mkdir()
@@ -167,6 +169,11 @@ class NginxServer:
         self._account.give(self._bin)
         for file in FILES:
             shutil.copy(file, self._folder)
+        configuration = (self._folder / "nginx.conf").read_text()
+        for old, new in changes.items():
+            assert configuration.count(old) == 1, old
+            configuration = configuration.replace(old, new)
+        (self._folder / "nginx.conf").write_text(configuration)
         self._process.log_path.touch()
         for path in (self._folder, self._process.log_path):
             self._account.give(path)
