@@ -1,7 +1,7 @@
-"""Whether the time of a refused login tells why it was refused.
+"""Measure whether the response time of a refused login reveals the reason: `make bench-login`.
 
-Starts Gatepost on an empty database, then sends wrong password, unknown email and disabled account in turn and
-prints the median of each and its ratio to the first, on SQLite and on PostgreSQL: `make bench-login`.
+Starts Gatepost on an empty database and sends logins with a wrong password, an unknown email and a disabled account in
+turn. Prints the median time of each kind and its ratio to the first, on SQLite and on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery"
 
 
 def log_in(connection: http.client.HTTPConnection, email: str, password: str) -> tuple[int, float]:
-    """Return the status of one login and its time in seconds."""
+    """Send one login, and return its status and its time in seconds."""
     body = json.dumps({"email": email, "password": password})
     started = time.perf_counter()
     connection.request("POST", "/api/v1/auth/login", body, {"Content-Type": "application/json"})
@@ -41,7 +41,7 @@ def log_in(connection: http.client.HTTPConnection, email: str, password: str) ->
 
 def make_account(connection: http.client.HTTPConnection, email: str) -> None:
     """Register one account."""
-    body = json.dumps({"email": email, "name": "Somebody", "password": PASSWORD})
+    body = json.dumps({"email": email, "name": "Alice", "password": PASSWORD})
     connection.request("POST", "/api/v1/auth/register", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     answer.read()
@@ -50,7 +50,7 @@ def make_account(connection: http.client.HTTPConnection, email: str) -> None:
 
 
 def run_command(database_url: str, *arguments: str) -> None:
-    """Run one `flask --app run` command against the database, as an operator does."""
+    """Run one `flask --app run` command on a database. Raises CalledProcessError if it fails."""
     command = [sys.executable, "-m", "flask", "--app", "run", *arguments]
     env = {**os.environ, "DATABASE_URL": database_url, "APP_ENV": "testing", "JWT_SECRET_KEY": secrets.token_urlsafe()}
     subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
@@ -58,18 +58,18 @@ def run_command(database_url: str, *arguments: str) -> None:
 
 @contextmanager
 def served(database_url: str) -> Iterator[http.client.HTTPConnection]:
-    """A server of one worker, and a connection to it that stays open."""
+    """Run a server with one worker on a migrated database, and give a connection to it that stays open."""
     run_command(database_url, "db", "upgrade")
     with GatepostServer({"DATABASE_URL": database_url, "RATELIMIT_ENABLED": "false", "WEB_CONCURRENCY": "1"}) as server:
         yield http.client.HTTPConnection(LOOPBACK, server.port)
 
 
 def measure(connection: http.client.HTTPConnection, rounds: int) -> dict[str, list[float]]:
-    """Return the times in seconds of each kind of refusal, taken in turn, in a new order each round."""
+    """Return the times of each kind of refusal in seconds. Each round sends one login of each kind in random order."""
     times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     attempts = {
         "wrong password": ("known@example.com", "not the password"),
-        "unknown email": ("nobody@example.com", "not the password"),
+        "unknown email": ("unknown@example.com", "not the password"),
         "disabled account": ("disabled@example.com", PASSWORD),
     }
     for number in range(rounds + 5):

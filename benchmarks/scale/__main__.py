@@ -1,7 +1,8 @@
 """Compare the last page of every list with its first, and many rows with few: `make bench-scale`.
 
-Prints Markdown tables: medians of requests in turn, in one process without a network, so that what the database takes
-is not lost in what else a request takes. Fails when a list's last page takes more than 1.3 times its first.
+Prints Markdown tables of median times. The requests run in one process without a network, so that the time of the
+database is a large part of the total. Fails if a page at or near the end of a list takes more than 1.3 times as long as
+the first page.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PAGES_BACK = 5
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """A list in one order: what it shows to whom, and where its last page begins."""
+    """A list in one sort order: its path, the id of the user that requests it, and the path of its last page."""
 
     name: str
     path: str
@@ -55,7 +56,7 @@ def lists() -> list[List]:
 
 
 def walk(watched: Watched, token: str, found: List) -> List:
-    """Return a list with the address of its last page, of a database that has the edges alone."""
+    """Return the list with the path of its last page. The database must contain only the rows of `write_edges`."""
     path = found.path
     while True:
         page = watched.call("GET", path, token)[0].get_json()["pagination"]
@@ -65,7 +66,7 @@ def walk(watched: Watched, token: str, found: List) -> List:
 
 
 def step_back(watched: Watched, token: str, path: str, found: List) -> str:
-    """Return the address of a page some pages before the one at `path`, but not of the first."""
+    """Return the path of a page PAGES_BACK pages before the one at `path`, or of the second page if there are fewer."""
     before = path
     for _ in range(PAGES_BACK + 1):
         page = watched.call("GET", path, token)[0].get_json()["pagination"]
@@ -77,7 +78,7 @@ def step_back(watched: Watched, token: str, path: str, found: List) -> str:
 
 @contextmanager
 def filled(server: PostgresServer, name: str, users: int, posts: int) -> Iterator[tuple[Watched, list[List]]]:
-    """Make a database of this size; gives the application on it, and where its lists end."""
+    """Create a database of this size. Gives the application on it, and its lists with the paths of their last pages."""
     url = server.create_database(name)
     migrate(url)
     filler = Filler(url)
@@ -97,19 +98,19 @@ def filled(server: PostgresServer, name: str, users: int, posts: int) -> Iterato
 
 
 def tokens_of_callers(watched: Watched) -> dict[int | None, str]:
-    """Return an access token of each caller of a list; of nobody, an empty one."""
+    """Return an access token for each user that requests a list, and an empty one for anonymous requests."""
     return {None: "", **{number: sign_in(watched, number)[0] for number in (AUTHOR, PUBLISHER)}}
 
 
 def sign_in(watched: Watched, number: int) -> tuple[str, str, Cost]:
-    """Sign a user in; returns both tokens and the cost."""
+    """Sign a user in. Returns the access token, the refresh token and the cost."""
     body = {"email": f"u{number}@example.com", "password": PASSWORD}
     response, cost = watched.call("POST", "/auth/login", json=body)
     return response.get_json()["access_token"], response.get_json()["refresh_token"], cost
 
 
 def compare_lists(few: Watched, many: Watched, ends: list[List], rounds: int) -> bool:
-    """Print the table of the lists; returns whether all keep to the bound."""
+    """Print the table of the lists. Returns whether no ratio exceeds BOUND."""
     tokens = {watched: tokens_of_callers(watched) for watched in (few, many)}
     print("| list, order | first page of few | first page | near the end | last page | last : first | SQL | index |")
     print("|---|---|---|---|---|---|---|---|")
@@ -145,12 +146,12 @@ def compare_lists(few: Watched, many: Watched, ends: list[List], rounds: int) ->
 
 
 def _ratio(ones: list[Cost], others: list[Cost]) -> float:
-    """Return the median ratio of neighbours in time, so that what disturbs the machine disturbs both."""
+    """Return the median of the ratios of requests that ran one after the other, under the same load of the machine."""
     return statistics.median(one.rest / other.rest for one, other in zip(ones, others, strict=True))
 
 
 def compare_sessions(few: Watched, many: Watched, users: int, rounds: int) -> None:
-    """Print the table of signing in, of refreshing and of being recognised."""
+    """Print the table of logins, refreshes and `GET /auth/me`."""
     chosen = random.Random(1)  # the same users each time
     costs: dict[tuple[str, Watched], list[Cost]] = {}
     for _ in range(rounds):
@@ -159,10 +160,10 @@ def compare_sessions(few: Watched, many: Watched, users: int, rounds: int) -> No
             access, refresh, cost = sign_in(watched, number)
             _, rotated = watched.call("POST", "/auth/refresh", json={"refresh_token": refresh})
             _, me = watched.call("GET", "/auth/me", access)
-            for name, found in (("login but for Argon2", cost), ("refresh", rotated), ("me", me)):
+            for name, found in (("login without the password hash", cost), ("refresh", rotated), ("me", me)):
                 costs.setdefault((name, watched), []).append(found)
     print(f"\n| | with {FEW_USERS:,} | with {users:,} | ratio | SQL |\n|---|---|---|---|---|")
-    for name in ("login but for Argon2", "refresh", "me"):
+    for name in ("login without the password hash", "refresh", "me"):
         rest = [statistics.median(cost.rest for cost in costs[name, watched]) for watched in (few, many)]
         ratio = _ratio(costs[name, many], costs[name, few])
         sql = [statistics.median(cost.sql for cost in costs[name, watched]) for watched in (few, many)]
@@ -170,7 +171,7 @@ def compare_sessions(few: Watched, many: Watched, users: int, rounds: int) -> No
 
 
 def main() -> int:
-    """Fill two databases and compare; 1 if a list gets slower towards its end."""
+    """Fill two databases and compare them. Returns 1 if a list gets slower towards its end, otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000_000, help="as many sessions too")

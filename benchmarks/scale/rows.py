@@ -1,7 +1,7 @@
-"""Fills PostgreSQL with as many users, sessions and posts as asked for, in seconds rather than hours.
+"""Fills PostgreSQL with a given number of users, sessions and posts, by few SQL statements.
 
-A list's outermost pages are written first and the rest, which sorts between them, later: so a cursor to the last page
-can be had by walking a list of a few pages, and is still good when there are millions.
+The first and last pages of each list are written first, and the rows that sort between them later. So the cursor to the
+last page is found in a list of a few pages, and is still valid when there are millions of rows.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from app.security.passwords import hash_password
 from tests.conftest import migrate
 from tests.support.services.postgres import PostgresServer
 
-PASSWORD = "correct horse battery staple"  # of accounts that live as long as the measurement
-# Rows at each end of every order: one page and a half of the default length, so that three pages make all of them.
+PASSWORD = "correct horse battery staple"  # only in the databases of the measurement
+# Rows at each end of every sort order: one and a half pages of the default length, so that a list has three pages.
 EDGE = 30
-# One author has written much, drafts as often as everybody; another as much, but of drafts the outermost alone.
+# Both authors have many posts. The first has the same share of drafts as all authors; the second has only the drafts of
+# the first and last pages.
 AUTHOR, PUBLISHER = 1, 2
-# Every hundredth post is the one's, every hundredth the other's.
+# Each of the two authors has every hundredth post.
 EACH_AUTHORS, DRAFTS_SHARE = 100, 0.08
 MEMORY = "SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'; SET synchronous_commit = off"
 
@@ -45,7 +46,8 @@ SELECT id, 1, now(), now(), now() - id * interval '1 millisecond', now() + inter
        now() + interval '7 days', 'benchmark', '127.0.0.1'
   FROM users
 """
-# The edges lie in 2023 and 2027, all else between; likewise '!' and '~' are before and after what md5 gives.
+# The rows of the first and last pages are in 2023 and 2027, all others between; '!' and '~' sort before and after the
+# digits of md5.
 _EDGE_MOMENT = "CASE WHEN i <= {edge} THEN timestamptz '2023-01-01Z' ELSE '2027-01-01Z' END + i * interval '1 minute'"
 _EDGE_TEXT = "CASE WHEN i <= {edge} THEN '!' ELSE '~' END || lpad(i::text, 3, '0')"
 _MOMENT = "timestamptz '2024-01-01Z' + (i::float / {last}) * interval '700 days'"

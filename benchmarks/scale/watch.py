@@ -1,4 +1,4 @@
-"""The application in this process, its database watched: how long a request and its SQL take, and by which index."""
+"""Runs the application in this process, and measures the time of a request, of its SQL and of its password hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ API = "/api/v1"
 
 @dataclass(slots=True)
 class Cost:
-    """Milliseconds of one request: all of it, in the database's cursor, in Argon2."""
+    """Times of one request in milliseconds: in total, in the cursor of the database, and in Argon2."""
 
     total: float = 0.0
     sql: float = 0.0
@@ -33,12 +33,12 @@ class Cost:
 
     @property
     def rest(self) -> float:
-        """All but Argon2."""
+        """The total without Argon2."""
         return self.total - self.argon2
 
 
 class Refused(Exception):
-    """A request of the measurement got another answer than it should."""
+    """A request of the measurement was refused."""
 
 
 class Watched:
@@ -46,7 +46,7 @@ class Watched:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # Lines of requests cost what they cost, but not on this screen.
+        # The log lines of requests would hide the tables.
         self.app: Flask = create_app(settings_for(url, log_level="ERROR", access_token_minutes=600))
         self._client = self.app.test_client(use_cookies=False)
         self._cost = Cost()
@@ -54,7 +54,7 @@ class Watched:
             self._engine = db.engine
         event.listen(self._engine, "before_cursor_execute", self._begin)
         event.listen(self._engine, "after_cursor_execute", self._end)
-        # Reads that go straight through the driver.
+        # Statements that run directly on the driver cause no events of SQLAlchemy.
         reader = components_of(self.app).executor
         self._note, reader.before, reader.after = reader.before, self._begin_alone, self._end_alone
 

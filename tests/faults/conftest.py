@@ -1,4 +1,4 @@
-"""Servers that a test may break: each module's own, never the ones that other tests share."""
+"""Fixtures: servers for one module of tests, which may kill or freeze them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer, find_binaries
 
 Serve = Callable[..., Arena]
-# Visitors log in as often as they can.
-# Nobody is turned away for having queued: here it is the database that is to be told of.
+# The tests send many logins of the same users. MAX_QUEUE_MS is long, so that a slow request gets the response for the
+# fault of the database instead of `overloaded`.
 ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000", "MAX_QUEUE_MS": "10000"}
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgresServer]:
-    """A PostgreSQL to kill and freeze, whatever TEST_DATABASE_URL says."""
+    """A PostgreSQL server that only this module uses."""
     try:
         find_binaries()
     except ServiceMissing as missing:
@@ -32,7 +32,7 @@ def database() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="module")
 def database_url(database: PostgresServer) -> str:
-    """A migrated database in it."""
+    """The URL of a migrated database on that server."""
     url = database.create_database("gatepost")
     migrate(url)
     return url

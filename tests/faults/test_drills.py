@@ -29,7 +29,7 @@ HELD = {"409 idempotency_in_progress"}
 FINE, REFUSED, CUT = {"2xx"}, {"2xx", UNAVAILABLE}, {"2xx", "cut", "refused", UNAVAILABLE}
 
 Run = Callable[[Stage], Figures]
-# What writers may be told; where a database is away for long, and so must have been noticed by both.
+# The responses that writers may get in each drill.
 EXPECTED: dict[Run, set[str]] = {
     **dict.fromkeys(postgres.DRILLS, REFUSED),
     # A transaction that was cut off holds its key until PostgreSQL ends it.
@@ -105,7 +105,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def writer(engine: Engine, tmp_path: Path) -> Iterator[Writer]:
-    """A writer that was told of a post, its change and an account."""
+    """A writer whose journal has the acknowledgements of a post, of a change to it and of an account."""
     member = Arena(cast("GatepostServer", None), engine).join()
     writer = Writer("w", 0, member, tmp_path / "w")
     try:
