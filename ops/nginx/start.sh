@@ -31,8 +31,9 @@ set -eu
 # The address or network of a load balancer in front of nginx. No machine has the default one.
 : "${NGINX_TRUSTED_BALANCER:=240.0.0.0/32}"
 # Concurrent requests for one replica; nginx refuses further ones. They wait for less than a second in a replica that
-# serves as many a second.
-: "${NGINX_APP_CONNECTIONS:=256}"
+# serves as many a second, and so does a probe. It must be several times the threads of a replica (by default two
+# workers of 16), so that no thread is ever without a request.
+: "${NGINX_APP_CONNECTIONS:=128}"
 # How long nginx waits for a response of the application: longer than MAX_QUEUE_MS and 2 s, and at least four times
 # MAX_QUEUE_MS. And how long after its beginning a request may be given to another replica: longer than that.
 : "${NGINX_APP_TIMEOUT:=8s}"
