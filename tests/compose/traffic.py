@@ -22,7 +22,7 @@ def traffic(deployment: Deployment) -> Iterator[Crowd]:
 
 def check_traffic(deployment: Deployment, clients: Crowd, reloads: int) -> None:
     """Check that no request failed, and that each confirmed write exists exactly once."""
-    assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, clients.statuses
+    assert set(clients.statuses) == {("GET", 200), ("POST", 201)}, (clients.statuses, clients.codes)
     stored = deployment.sql("SELECT title FROM posts WHERE content = 'traffic'").split()
     assert sorted(stored) == sorted(clients.written)
     # The connections were kept. A reload of nginx may close each of them once just when a request is on its way.

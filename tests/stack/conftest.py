@@ -67,6 +67,8 @@ class Stack:
     nginx: NginxServer
     replicas: tuple[GatepostServer, GatepostServer]
     redis: RedisServer
+    # The environment of a replica.
+    env: dict[str, str]
 
     def call(self, method: str, path: str, *, token: str = "", **options: object) -> Answer:
         """Call the API through nginx."""
@@ -108,4 +110,4 @@ def stack(lasting_front: Front, postgres: PostgresServer) -> Iterator[Stack]:
         first, second = (started.enter_context(GatepostServer(env)) for _ in range(2))
         servers = [f"127.0.0.1:{replica.port}" for replica in (first, second)]
         nginx = lasting_front(*servers, env={"NGINX_RATE": "10000r/s", "NGINX_BURST": "10000"})
-        yield Stack(nginx, (first, second), redis)
+        yield Stack(nginx, (first, second), redis, env)

@@ -288,6 +288,31 @@ class TestRetries:
                 assert call(nginx.port, "POST", "/x", body=b"{}").status == 200
 
 
+@pytest.fixture
+def silent_addresses() -> Iterator[list[str]]:
+    """Five addresses that do not respond to an attempt to connect, like those of machines that have failed."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=0)) for _ in range(5)]
+        # The kernel ignores attempts to connect while the backlog is full.
+        for listener in listeners:
+            for _ in range(2):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+        yield [f"{LOOPBACK}:{listener.getsockname()[1]}" for listener in listeners]
+
+
+def test_the_time_for_unreachable_replicas_is_shorter_than_the_queue_time(
+    front: Front, stack: Stack, silent_addresses: list[str]
+) -> None:
+    """The application counts this time as waiting, because nginx sends the time of the first attempt again."""
+    nginx = front(*silent_addresses, f"{LOOPBACK}:{stack.replicas[0].port}")
+    statuses = [call(nginx.port, method, f"{API}/nowhere").status for method in ("GET", "POST") * 3]
+    assert statuses == [404] * 6
+    # Some of them were sent to the unreachable ones first.
+    assert '"app_status":"504, ' in nginx.log_text()
+
+
 # A shorter timeout than the default, and no limit on retries that a test could reach.
 IMPATIENT = {"NGINX_APP_TIMEOUT": "1s", "NGINX_RETRY_TIMEOUT": "60s"}
 

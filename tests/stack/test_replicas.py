@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from tests.stack.conftest import Front, Stack
 from tests.stack.wire import TIMEOUT_SECONDS, Application, Seen, call, eventually, plain
 from tests.support.crowd import CLIENTS, Crowd
 from tests.support.services import LOOPBACK
+from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import COMES_AND_GOES, NginxServer
 from tests.support.services.process import is_alive
 from tests.support.services.process import send as send_signal
@@ -306,7 +308,7 @@ class Load(Crowd):
 
     def check_that_all_requests_succeeded(self) -> None:
         """Check the statuses, and that each confirmed write exists exactly once."""
-        assert set(self.statuses) == {("GET", 200), ("POST", 201)}, self.statuses
+        assert set(self.statuses) == {("GET", 200), ("POST", 201)}, (self.statuses, self.codes)
         assert sorted(self.titles()) == sorted(self.written)
 
     def check_that_reads_succeeded_and_writes_are_single(self, unknown: int) -> None:
@@ -331,9 +333,28 @@ class Load(Crowd):
         return found
 
 
+ServedBy = Callable[[str], Stack]
+
+
 @pytest.mark.slow
 class TestRolling:
-    def test_replicas_restart_one_by_one_without_a_failure(self, stack: Stack) -> None:
+    @pytest.fixture
+    def served_by(self, stack: Stack, front: Front) -> Iterator[ServedBy]:
+        """Return a function that gives the stack with replicas under the server of this name."""
+        with ExitStack() as started:
+
+            def start(server: str) -> Stack:
+                if server == "gunicorn":
+                    return stack
+                first, second = (started.enter_context(GatepostServer(stack.env, server=server)) for _ in range(2))
+                addresses = [f"{LOOPBACK}:{replica.port}" for replica in (first, second)]
+                return replace(stack, nginx=front(*addresses, env=UNLIMITED), replicas=(first, second))
+
+            yield start
+
+    @pytest.mark.parametrize("server", ["gunicorn", "granian"])
+    def test_replicas_restart_one_by_one_without_a_failure(self, served_by: ServedBy, server: str) -> None:
+        stack = served_by(server)
         with Load(stack) as clients:
             for replica in stack.replicas:
                 clients.work()

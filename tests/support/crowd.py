@@ -23,11 +23,13 @@ class Crowd:
     """Clients, each a thread that reads and creates posts alternately on a connection that it keeps open.
 
     A context manager: the clients finish their requests at the end of the block. `written` has the titles of the posts
-    whose creation was confirmed, `statuses` the number of responses by method and status.
+    whose creation was confirmed, `statuses` the number of responses by method and status, `codes` that of errors by the
+    code of the problem document.
     """
 
     def __init__(self, port: int, token: str, *, content: str = "traffic", pause_seconds: float = 0.0) -> None:
         self.statuses: Counter[tuple[str, int]] = Counter()
+        self.codes: Counter[str] = Counter()
         self.written: list[str] = []
         self.connections = 0
         self.repeated = 0
@@ -91,7 +93,7 @@ class Crowd:
                     self.connections += 1
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            response.read()
+            content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             if not was_kept or not isinstance(error, ConnectionError):
@@ -99,4 +101,7 @@ class Crowd:
             with self._lock:
                 self.repeated += 1
             return self._ask(connection, method, path, payload)
+        if response.status >= 400:
+            with self._lock:
+                self.codes[json.loads(content)["code"]] += 1
         return response.status
