@@ -20,7 +20,7 @@ from tools.services import COMPONENTS, Program, locate
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = (ROOT / "nginx.conf", ROOT / "ops" / "nginx" / "start.sh")
-START_SECONDS = 60
+START_SECONDS = 120
 # Replaces the system's getent. The names in the file `names` beside it have an address; those that are marked there as
 # coming and going have one at every second call.
 GETENT = f"""#!/bin/sh

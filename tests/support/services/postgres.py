@@ -24,8 +24,8 @@ from psycopg2 import sql
 from tests.support.services import LOOPBACK, ServiceFailed, ServiceMissing, free_port
 from tests.support.services.process import ServerProcess, private_folder
 
-START_SECONDS = 30
-STOP_SECONDS = 20
+START_SECONDS = 120
+STOP_SECONDS = 120
 ROLE = "gatepost"
 SETTINGS = {
     "max_connections": "200",
@@ -175,7 +175,7 @@ class PostgresServer:
 
     def _administer(self, statement: str, name: str) -> None:
         # psycopg2's `with` block would begin a transaction, in which databases cannot be created.
-        connection = psycopg2.connect(self._admin_url, connect_timeout=10)
+        connection = psycopg2.connect(self._admin_url, connect_timeout=60)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:

@@ -12,8 +12,8 @@ from tests.support.services import LOOPBACK, ServiceMissing, free_port
 from tests.support.services.process import ServerProcess, bare_environment, private_folder
 from tools.services import COMPONENTS, locate
 
-START_SECONDS = 15
-STOP_SECONDS = 10
+START_SECONDS = 120
+STOP_SECONDS = 60
 
 
 class RedisServer:
