@@ -17,15 +17,13 @@ from typing import Any
 
 from tests.conftest import PATIENT, migrate
 from tests.fuzzing.plan import CALLER, MIN_TEST_CASES_PER_RUN, TEST_SHARE, Caller, Share
-from tests.support.services.gatepost import ROOT, GatepostServer
+from tests.support.services.gatepost import NO_COVERAGE, ROOT, GatepostServer
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.process import private_folder
 
 CONFIG = "tests/fuzzing/schemathesis.toml"
 # A guard against a server that hangs. On a busy machine a response may be slow.
 RESPONSE_SECONDS = 60
-# No code coverage in these runs: it would double their time, and other tests measure it.
-NO_COVERAGE = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 
 
 @dataclass(frozen=True)
