@@ -317,6 +317,10 @@ PATIENT = {
 }
 
 
+# The REFRESH_GRACE_SECONDS of the shared server. Tests do not wait for its end: they date the rotation back.
+GRACE_SECONDS = 60
+
+
 @pytest.fixture(scope="session")
 def shared_server(backend: str, kept: Kept, new_database: NewDatabase) -> GatepostServer:
     """A real gunicorn with its own migrated database, for what only several processes show."""
@@ -324,7 +328,7 @@ def shared_server(backend: str, kept: Kept, new_database: NewDatabase) -> Gatepo
     def start() -> GatepostServer:
         url = new_database()
         migrate(url)
-        environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "2"}
+        environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS)}
         return GatepostServer({**environment, **PATIENT}, measured=True)
 
     return kept.get(f"server on {backend}", start)

@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import psutil
-from sqlalchemy import Engine, NullPool, create_engine, insert, text
+from sqlalchemy import Engine, NullPool, create_engine, insert, select, text, update
 
+from app.auth.models import Session
 from app.users.models import User
 from tests.conftest import API, PASSWORD, password_hash
 from tests.support.services import LOOPBACK
 from tests.support.services.gatepost import GatepostServer
 
 T = TypeVar("T")
-CLIENT_TIMEOUT_SECONDS = 30
+CLIENT_TIMEOUT_SECONDS = 120
 # Shorter than Retry-After, so that the requests still compete.
 RETRY_SECONDS = 0.02
 
@@ -180,6 +181,13 @@ class Arena:
     def number(self, statement: str, **parameters: object) -> int:
         """Return the single number that a statement selects."""
         return int(self.rows(statement, **parameters)[0][0])
+
+    def age_rotations(self, seconds: float) -> None:
+        """Date the latest rotation of every session back by some seconds, as if that time had passed."""
+        with self.engine.begin() as connection:
+            for row in connection.execute(select(Session.id, Session.rotated_at)).all():
+                earlier = row.rotated_at - timedelta(seconds=seconds)
+                connection.execute(update(Session).where(Session.id == row.id).values(rotated_at=earlier))
 
     def join(self, role: str = "user") -> Member:
         """Insert an account directly into the database, without hashing a password."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from functools import partial
 
 from tests.concurrency.race import Arena, Reply, race, refresh
+from tests.conftest import GRACE_SECONDS
 
 ROUNDS = 6
 
@@ -49,8 +49,7 @@ def test_a_token_that_is_replayed_many_times_is_recorded_once(arena: Arena) -> N
     member = arena.join()
     first = member.log_in()
     assert refresh(arena, first).status == 200
-    # The grace period of the server under test.
-    time.sleep(2.1)
+    arena.age_rotations(GRACE_SECONDS)
     replies: list[Reply] = race(*(partial(refresh, arena, first) for _ in range(8)))
     assert {reply.outcome for reply in replies} == {(401, "token_revoked")}
     names = [row.event for row in arena.rows("SELECT event FROM auth_events ORDER BY id")]

@@ -6,10 +6,9 @@ import pytest
 
 from tests.concurrency.race import Arena
 from tests.concurrency.soak import CHANGES, PARALLEL, soak_changes, soak_refreshes
+from tests.conftest import GRACE_SECONDS
 
 ROUNDS = 20
-# The shared server's REFRESH_GRACE_SECONDS.
-GRACE_SECONDS = 2
 
 
 def test_rounds_of_twenty_refreshes_never_fork_a_session_and_never_end_it(arena: Arena) -> None:

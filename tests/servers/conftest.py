@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.concurrency.race import Arena, Member
-from tests.conftest import PATIENT, Kept, NewDatabase, migrate
+from tests.conftest import GRACE_SECONDS, PATIENT, Kept, NewDatabase, migrate
 from tests.servers.wire import ORIGIN
 from tests.support.services.gatepost import GatepostServer
 
@@ -22,7 +22,13 @@ KINDS = ("gunicorn", "granian")
 SERVER_ERRORS = ("Socket error processing request.",)
 PREFIX = "/example"
 MAX_BODY_BYTES = 20_000
-ENVIRONMENT = {**PATIENT, "RATELIMIT_ENABLED": "false", "LOG_FORMAT": "json", "CORS_ORIGINS": ORIGIN}
+ENVIRONMENT = {
+    **PATIENT,
+    "RATELIMIT_ENABLED": "false",
+    "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS),
+    "LOG_FORMAT": "json",
+    "CORS_ORIGINS": ORIGIN,
+}
 
 
 @pytest.fixture(scope="session", params=KINDS)
