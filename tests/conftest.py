@@ -182,7 +182,7 @@ def empty(engine: Engine) -> None:
     tables = list(reversed(Base.metadata.sorted_tables))
     statements = [f"DELETE FROM {table.name}" for table in tables]
     if engine.dialect.name == "postgresql":
-        # TRUNCATE would take fifty times as long, because it writes a new file for each table and index.
+        # TRUNCATE would take more than ten times as long, because it writes a new file for each table and index.
         columns = [table.autoincrement_column for table in tables]
         statements += [f"SELECT setval('{c.table.name}_{c.name}_seq', 1, false)" for c in columns if c is not None]
         statements = ["; ".join(statements)]
