@@ -225,7 +225,12 @@ def test_a_cursor_is_bound_to_its_list(client: FlaskClient, fill: Fill, alice: P
     refuse_cursor(alice.get(f"/users?cursor={cursor}"))
 
 
-@pytest.mark.parametrize("text", ["", "x", "%00", "é", "....", "null", "A" * 24, "A" * 4000, "=", "AAAA=", "W10="])
+OTHERS = ["*", "0", "e30=", "%2B%2F%2B%2F", "%27%20OR%201=1--", "gASVCgAAAAAAAAB9lC4", "%7B%22id%22:0%7D"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "%00", "é", "....", "null", "A" * 24, "A" * 7000, "=", "AAAA=", "W10=", *OTHERS]
+)
 def test_what_was_never_a_cursor(client: FlaskClient, app: Flask, text: str) -> None:
     refuse_cursor(client.get(f"{POSTS}?cursor={quote(text, safe='%')}"))
 
@@ -398,7 +403,13 @@ def test_a_page_has_at_most_limit_items(client: FlaskClient, fill: Fill, limit: 
 
 @pytest.mark.parametrize("name", ["limit", "page"])
 @pytest.mark.parametrize(
-    "value", ["0", "-1", "", "x", "1.0", "1e1", "%2B1", "%201", "1%20", "0x1", "٣", "１", "1_0", "9" * 5000, "None"]
+    "value",
+    [
+        *("0", "-1", "-0", "", "x", "1.0", "1e1", "+1", "%2B1", "%20", "%201", "1%20", "%2020", "0x1", "٣", "１", "²"),
+        *("1_0", "None", "null", "true", "NaN", "1%00", "%001", "1%0a", "1;2", "1,2", "1%20OR%201=1", "[1]", "{}"),
+        *(str(2**31), str(2**63), "9" * 30, "9" * 5000, "-" + "9" * 30),
+    ],
+    ids=lambda value: value[:12],
 )
 def test_numbers_are_positive_decimal_integers(client: FlaskClient, app: Flask, name: str, value: str) -> None:
     response = client.get(f"{POSTS}?{name}={quote(value, safe='%+')}")

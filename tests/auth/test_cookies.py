@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,8 +305,10 @@ def test_an_expired_cookie_is_deleted(browser: Browser) -> None:
 
 
 def test_a_cookie_without_csrf_token_is_no_credential(app: Flask, browser: Browser) -> None:
-    for path in ("/refresh", "/logout"):
-        response = browser.post(path, csrf=None)
+    own = {"Cookie": f"{NAME}={browser.cookie}; X-CSRF-TOKEN={browser.csrf}"}
+    others = ({}, {"Origin": ORIGIN}, {"Origin": "https://evil.example"}, {"X-Requested-With": "XMLHttpRequest"}, own)
+    for path, headers in itertools.product(("/refresh", "/logout"), others):
+        response = browser.post(path, csrf=None, headers=headers)
         assert problem(response) == REQUIRED
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
         assert "X-CSRF-TOKEN" in response.get_json()["detail"]
@@ -320,7 +323,8 @@ def test_a_wrong_csrf_token_changes_nothing_and_keeps_the_session(
     """The token of another session is wrong too, whether of the same user or of an attacker."""
     others = [open_browser(bare, alice).csrf, open_browser(bare, bob).csrf]
     nearly = browser.csrf[:-1] + ("0" if browser.csrf[-1] != "0" else "1")
-    wrong = [*others, nearly, browser.csrf[:-2], browser.csrf + "00", "x", " ", "\u00e9", "0" * 32, "a" * 4000]
+    similar = [*others, nearly, browser.csrf[:-2], browser.csrf + "00", browser.cookie]
+    wrong = [*similar, "x", " ", "\u00e9", "0" * 32, "a" * 4000, "null", "00"]
     for path in ("/refresh", "/logout"):
         for csrf in wrong:
             response = browser.post(path, csrf=csrf)
