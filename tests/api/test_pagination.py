@@ -200,11 +200,7 @@ def test_the_defaults_may_be_spelt_out_on_the_way(client: FlaskClient, fill: Fil
 @pytest.mark.parametrize(
     "other",
     [
-        "sort=created_at",
-        "sort=-title",
-        "author_id=1",
-        "status=published",
-        "created_after=2020-01-01T00:00:00Z",
+        *("sort=created_at", "sort=-title", "author_id=1", "status=published", "created_after=2020-01-01T00:00:00Z"),
         "created_before=2030-01-01T00:00:00Z",
     ],
 )

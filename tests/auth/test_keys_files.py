@@ -285,12 +285,9 @@ def test_a_secret_verifies_beside_a_private_key_if_listed_as_previous(tmp_path: 
     "secret",
     [
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
-        "a-string-secret-at-least-256-bits-long",
-        "your-256-bit-secret-0123456789abcdef",
-        "your_jwt_signing_key_0123456789abcdef",
-        "a-key-for-the-tests-alone-0123456789",
-        "Gatepost-2026-jwt-signing-1234567890",
-        "replace-me-in-production-1234567890",
+        *("a-string-secret-at-least-256-bits-long", "your-256-bit-secret-0123456789abcdef"),
+        *("your_jwt_signing_key_0123456789abcdef", "a-key-for-the-tests-alone-0123456789"),
+        *("Gatepost-2026-jwt-signing-1234567890", "replace-me-in-production-1234567890"),
         "CHANGE_ME_CHANGE_ME_CHANGE_ME_CHANGE_ME",
     ],
 )

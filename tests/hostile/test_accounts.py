@@ -168,12 +168,7 @@ def test_no_text_of_a_client_forges_a_line_of_the_log(target: Target) -> None:
     """Text that could forge a line is sent in every place; assert_unharmed parses each line as one JSON object."""
     forged = '\\n{"level": "info", "event": "request", "user_id": 3}'
     agents = (
-        forged,
-        "\xe9\x85\xa0",
-        "\xc2\x85\xe2\x80\xa8",
-        "%0a%0d",
-        "a" * 8000,
-        '"},{"level":"error"',
+        *(forged, "\xe9\x85\xa0", "\xc2\x85\xe2\x80\xa8", "%0a%0d", "a" * 8000, '"},{"level":"error"'),
         "${jndi:ldap://x}",
     )
     for agent in agents:

@@ -24,14 +24,7 @@ def test_a_post_is_published_at_once(alice: Person) -> None:
     post = response.get_json()
     assert response.status_code == 201
     assert list(post) == [
-        "id",
-        "title",
-        "content",
-        "status",
-        "published_at",
-        "created_at",
-        "updated_at",
-        "author",
+        *("id", "title", "content", "status", "published_at", "created_at", "updated_at", "author"),
     ]
     assert (post["title"], post["content"], post["status"]) == ("Hello", "World", "published")
     assert post["author"] == {"id": alice.id, "name": "Alice"}
@@ -140,14 +133,9 @@ def test_a_body_is_an_object(alice: Person, body: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "x" * 50_000,
-        "😀" * 50_000,
-        "line\r\nbreak\tand tab",
-        "<script>alert('1')</script>'; DROP TABLE posts; --",
-        "%s %(x)s {0} \\ \\u0000 :name",
-        "\u202eright to left\u202c \ufeff \u2028 \U0010ffff",
-        "e\u0301 is not \u00e9",
-        "  kept  ",
+        *("x" * 50_000, "😀" * 50_000, "line\r\nbreak\tand tab", "<script>alert('1')</script>'; DROP TABLE posts; --"),
+        *("%s %(x)s {0} \\ \\u0000 :name", "\u202eright to left\u202c \ufeff \u2028 \U0010ffff"),
+        *("e\u0301 is not \u00e9", "  kept  "),
     ],
     ids=lambda content: ascii(content[:20]),
 )

@@ -67,19 +67,9 @@ RATE_LIMITS = [field.upper() for field, one in DECLARATIONS.items() if one.parse
 @pytest.mark.parametrize(
     "value",
     [
-        "10",
-        "ten per minute",
-        "10 per fortnight",
-        "-1 per minute",
-        "0 per minute",
-        f"{MAX_LIMIT_AMOUNT + 1} per minute",
-        "10 per 32 days",
-        "10 per 2 months",
-        "10 per year",
-        f"10 per {'9' * 30} days",
-        f"{'9' * 5000} per minute",
-        "1/minute;2/hour",
-        "1/minute,2/hour",
+        *("10", "ten per minute", "10 per fortnight", "-1 per minute", "0 per minute"),
+        *(f"{MAX_LIMIT_AMOUNT + 1} per minute", "10 per 32 days", "10 per 2 months", "10 per year"),
+        *(f"10 per {'9' * 30} days", f"{'9' * 5000} per minute", "1/minute;2/hour", "1/minute,2/hour"),
     ],
 )
 def test_text_that_is_no_limit_is_refused(name: str, value: str) -> None:
@@ -153,15 +143,8 @@ def test_every_usual_postgresql_scheme_selects_psycopg2(scheme: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "x",
-        "mysql://u@h/d",
-        "postgresql+asyncpg://u@h/d",
-        "postgresql+psycopg://u@h/d",
-        "postgresql://u@h:port/d",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "sqlite:///file::memory:?cache=shared",
-        "sqlite:///x.db?mode=ro",
+        *("x", "mysql://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d", "postgresql://u@h:port/d"),
+        *("sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?cache=shared", "sqlite:///x.db?mode=ro"),
         "sqlite+aiosqlite:///x.db",
     ],
 )
@@ -202,22 +185,10 @@ def test_origins(value: str, origins: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "a.example",
-        "https://a.example/",
-        "https://a.example/path",
-        "https://A.example",
-        "HTTPS://a.example",
-        "null",
-        "https://*.example.com",
-        "https://user@a.example",
-        "https://a.example?x",
-        "ftp://a.example",
-        "https://",
-        "https://a.example:port",
-        "https://bücher.example",
-        "https://a.example https://b.example",
-        "https://a.example:0",
-        "https://a.example:65536",
+        *("a.example", "https://a.example/", "https://a.example/path", "https://A.example", "HTTPS://a.example"),
+        *("null", "https://*.example.com", "https://user@a.example", "https://a.example?x", "ftp://a.example"),
+        *("https://", "https://a.example:port", "https://bücher.example", "https://a.example https://b.example"),
+        *("https://a.example:0", "https://a.example:65536"),
     ],
 )
 def test_text_that_is_no_origin_is_refused(value: str) -> None:
