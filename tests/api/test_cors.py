@@ -81,6 +81,8 @@ def test_every_response_varies_by_origin(client: FlaskClient) -> None:
         ("GET", "/nowhere", 404),
         ("DELETE", "/posts", 405),
         ("POST", "/posts", 401),
+        ("POST", "/auth/login", 400),
+        ("POST", "/auth/refresh", 401),
         ("GET", "/posts?limit=0", 422),
         ("GET", "/posts?x=%FF", 400),
     ],
@@ -90,6 +92,8 @@ def test_errors_can_be_read_too(client: FlaskClient, method: str, path: str, sta
     assert problem(response)[0] == status
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Origin" in response.vary
 
 
 def test_failures_can_be_read_too(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,19 +115,20 @@ def test_a_304_and_a_204_can_be_read_too(client: FlaskClient, alice: Person) -> 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", ["/posts", "/users/1", "/auth/logout"])
+@pytest.mark.parametrize("path", ["/posts", "/users/1", "/auth/login", "/auth/refresh", "/auth/logout"])
 def test_a_preflight_needs_no_token_and_is_cached_for_ten_minutes(client: FlaskClient, method: str, path: str) -> None:
+    listed = ["authorization", "content-type", "idempotency-key", "if-match", "x-csrf-token"]
     headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization, content-type, idempotency-key, if-match, x-evil",
+        "Access-Control-Request-Headers": ", ".join([*listed, "x-evil"]),
     }
     response = client.options(API + path, headers=headers)
     assert (response.status_code, response.data) == (204, b"")
     assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert method in response.headers["Access-Control-Allow-Methods"].split(", ")
     allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
-    assert allowed == ["authorization", "content-type", "idempotency-key", "if-match"]
+    assert allowed == listed
     assert response.headers["Access-Control-Max-Age"] == "600"
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
 
@@ -163,6 +168,8 @@ def test_the_star_of_development_allows_all_but_null(allowing: Open) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "http://any.example"
     assert "Access-Control-Allow-Credentials" not in response.headers
     assert "Access-Control-Allow-Origin" not in client.get("/health", headers={"Origin": "null"}).headers
+    listed = allowing("*", ORIGIN).get("/health", headers={"Origin": ORIGIN})
+    assert listed.headers["Access-Control-Allow-Credentials"] == "true"
 
 
 @pytest.mark.parametrize("path", [f"{API}/nope", "/nope", f"{API}/posts/1"])

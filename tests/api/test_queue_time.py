@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,32 +10,20 @@ from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
-from app import create_app
 from app.api.middleware.queue_time import find_queue_seconds
-from app.components import components_of
-from app.database import db
 from tests.conftest import API, Clock, problem, settings_for
+from tests.support.applications import NewClient, clients
 
 NOW = 1_700_000_000.0
 ORIGIN = "https://app.example.com"
-NewClient = Callable[..., FlaskClient]
 
 
 @pytest.fixture
 def new_client(tmp_path: Path) -> Iterator[NewClient]:
     """Return a function that makes a client of an application behind a proxy, with an empty database."""
-    apps = []
-
-    def make(**changes: object) -> FlaskClient:
-        defaults: dict[str, object] = {"trusted_proxies": 1, "max_queue_ms": 2000}
-        apps.append(create_app(settings_for(f"sqlite:///{tmp_path / 'empty.db'}", **defaults | changes)))
-        return apps[-1].test_client()
-
-    yield make
-    for app in apps:
-        with app.app_context():
-            db.engine.dispose()
-            components_of(app).probe_engine.dispose()
+    settings = settings_for(f"sqlite:///{tmp_path / 'empty.db'}", trusted_proxies=1, max_queue_ms=2000)
+    with clients(settings) as make:
+        yield make
 
 
 def get(client: FlaskClient, clock: Clock, seconds: float, path: str = "/nowhere", **options: str) -> TestResponse:
