@@ -170,7 +170,7 @@ def test_a_login_succeeds_when_no_slot_is_free_to_renew_the_hash(
 
 
 @pytest.mark.parametrize("stored", ["", "!", "plain text", "$2b$12$" + "a" * 53, "$argon2id$v=19$m=19456,t=2,p=1$!$!"])
-def test_nobody_can_log_in_with_an_invalid_stored_hash(
+def test_an_invalid_stored_hash_matches_no_password(
     client: FlaskClient, app: Flask, alice: Person, stored: str
 ) -> None:
     set_column(app, alice, password_hash=stored)

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from app.database import fetch_one
 from app.security.passwords import verify_password
 from app.users.models import User
-from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, bearer, claims_of, get_me, log_in
+from tests.auth.support import NOT_STRINGS, bearer, claims_of, get_me, log_in
 from tests.conftest import API, PASSWORD, Person, problem
 
 NOVEL = {"email": "dora@example.com", "name": "Dora", "password": PASSWORD}
@@ -220,16 +220,6 @@ def test_all_invalid_fields_are_reported_at_once(client: FlaskClient) -> None:
 def test_unknown_fields_are_refused(client: FlaskClient, field: str) -> None:
     assert errors_of(register(client, **{field: "admin"})) == {field: ["Unknown field."]}
     assert log_in(client, "dora@example.com").status_code == 401
-
-
-@pytest.mark.parametrize("body", NOT_OBJECTS)
-def test_the_body_must_be_an_object(client: FlaskClient, body: str) -> None:
-    response = client.post(f"{API}/auth/register", data=body, content_type="application/json")
-    assert errors_of(response) == {"_schema": ["Must be a JSON object."]}
-
-
-def test_a_body_is_required(client: FlaskClient) -> None:
-    assert problem(client.post(f"{API}/auth/register")) == (400, "malformed_request")
 
 
 def test_an_error_does_not_repeat_the_password(client: FlaskClient) -> None:

@@ -24,8 +24,8 @@ IDS = (
 )
 PATHS = [
     *(ask(f"post {text[:25]}", f"GET /posts/{text}", *NOWHERE) for text in IDS),
-    *(ask(f"user {text[:25]}", f"DELETE /users/{text}", *NOWHERE, who="carol") for text in IDS),
-    *(ask(f"session {text[:25]}", f"DELETE /auth/sessions/{text}", *NOWHERE, who="alice") for text in IDS),
+    *(ask(f"user {text[:25]}", f"DELETE /users/{text}", *NOWHERE, user="carol") for text in IDS),
+    *(ask(f"session {text[:25]}", f"DELETE /auth/sessions/{text}", *NOWHERE, user="alice") for text in IDS),
     raw("two slashes first name the same route", message("GET", f"/{API}/posts"), *SERVED),
     ask("upper case", "GET //API/V1/POSTS", *NOWHERE),
     ask("dot segment", "GET //api/v1/./posts", *NOWHERE),
@@ -65,7 +65,7 @@ QUERIES = [
     ask("page and limit overflow", f"GET /posts?page={2**62}&limit=100", *INVALID),
     ask("sort by attribute", "GET /posts?sort=__class__", *INVALID),
     ask("status of a list", "GET /posts?status[]=draft", *INVALID),
-    ask("filter with an operator", "GET /users?email[$ne]=x", *INVALID, who="carol"),
+    ask("filter with an operator", "GET /users?email[$ne]=x", *INVALID, user="carol"),
     ask("prototype parameter", "GET /posts?__proto__[x]=1", *INVALID),
     ask("limit twice, encoded", "GET /posts?limit=1&l%69mit=2", *INVALID),
     ask("limit as a list", "GET /posts?limit[]=1", *INVALID),
@@ -75,7 +75,7 @@ QUERIES = [
     ask("9 kB query", f"GET /posts?limit={'1' * 9000}", *LONG),
     ask("10 MB query", f"GET /posts?limit={'1' * 10_000_000}", *LONG),
     ask("callback", "GET /posts?callback=alert", *INVALID),
-    ask("method by query", "GET /posts/1?_method=DELETE", *INVALID, who="alice"),
+    ask("method by query", "GET /posts/1?_method=DELETE", *INVALID, user="alice"),
     ask("redirect", "GET /posts?next=https://evil.example", *INVALID),
 ]
 
@@ -92,7 +92,7 @@ def test_an_invalid_query(target: Target, case: Case) -> None:
 
 NOT_ALLOWED = (405, "method_not_allowed")
 METHODS = [
-    *(ask(method, f"{method} /posts/1", *NOT_ALLOWED, who="alice") for method in ("TRACE", "CONNECT", "POST", "COPY")),
+    *(ask(method, f"{method} /posts/1", *NOT_ALLOWED, user="alice") for method in ("TRACE", "CONNECT", "POST", "COPY")),
     *(ask(f"{m} of WebDAV", f"{m} /posts", *NOT_ALLOWED) for m in ("PROPFIND", "MKCOL", "MOVE", "LOCK", "SEARCH")),
     *(
         ask(f"invented {m}", f"{m} /posts", *NOT_ALLOWED)
@@ -104,17 +104,17 @@ METHODS = [
     ),
     ask("long method", "X" * 100 + " /posts", *BAD),
     ask("TRACE at the root", "TRACE //", *NOWHERE),
-    ask("PUT of a list", "PUT /posts", *NOT_ALLOWED, who="alice"),
-    ask("DELETE of a list", "DELETE /posts", *NOT_ALLOWED, who="carol"),
+    ask("PUT of a list", "PUT /posts", *NOT_ALLOWED, user="alice"),
+    ask("DELETE of a list", "DELETE /posts", *NOT_ALLOWED, user="carol"),
     ask("GET of a login", "GET /auth/login?email=a&password=b", *NOT_ALLOWED),
-    ask("GET of a logout", "GET /auth/logout", *NOT_ALLOWED, who="alice"),
+    ask("GET of a logout", "GET /auth/logout", *NOT_ALLOWED, user="alice"),
     ask("PATCH of the probe", "PATCH //health", *NOT_ALLOWED),
 ]
 OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method")
 REWRITES = ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix", "X-Script-Name", "SCRIPT_NAME", "Base-Url")
 METHODS += [
-    *(ask(name, "GET /posts/1", *SERVED, who="alice", headers=[(name, "DELETE")]) for name in OVERRIDES),
-    *(ask(f"POST with {n}", "POST /posts/1", *NOT_ALLOWED, who="alice", headers=[(n, "DELETE")]) for n in OVERRIDES),
+    *(ask(name, "GET /posts/1", *SERVED, user="alice", headers=[(name, "DELETE")]) for name in OVERRIDES),
+    *(ask(f"POST with {n}", "POST /posts/1", *NOT_ALLOWED, user="alice", headers=[(n, "DELETE")]) for n in OVERRIDES),
     *(ask(name, "GET /posts", *SERVED, headers=[(name, "/api/v1/service-context")]) for name in REWRITES),
     raw("PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", *BAD),
     raw("upgrade to h2c", message("GET", f"{API}/posts", {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}), *SERVED),

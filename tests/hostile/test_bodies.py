@@ -22,7 +22,7 @@ MIB = 1_048_576
 
 def post(name: str, body: str | bytes, expected: tuple[int, str], **options: object) -> Case:
     """Return the body of a new post by Bob."""
-    return ask(name, "POST /posts", *expected, who="bob", body=body, **options)  # type: ignore[arg-type]
+    return ask(name, "POST /posts", *expected, user="bob", body=body, **options)  # type: ignore[arg-type]
 
 
 def titled(name: str, title: str, expected: tuple[int, str] = INVALID) -> Case:
@@ -88,7 +88,7 @@ NAMES = [
 def media(name: str, content_type: str, expected: tuple[int, str] = MEDIA, **headers: str) -> Case:
     """Return a case of a valid body with another media type or coding."""
     fields = [("Content-Type", content_type), *((n.replace("_", "-"), v) for n, v in headers.items())]
-    return ask(name, "POST /posts", *expected, who="bob", body=GOOD, headers=fields)
+    return ask(name, "POST /posts", *expected, user="bob", body=GOOD, headers=fields)
 
 
 MEDIA_TYPES = [
