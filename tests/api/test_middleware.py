@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from tests.conftest import API, Person, problem
+from tests.support.applications import clients
 
 NEW_ID = re.compile(r"[0-9a-f]{32}")
 Limited = Callable[[str], FlaskClient]
@@ -61,22 +59,9 @@ def test_a_valid_request_id_is_returned(client: FlaskClient, sent: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        "",
-        " ",
-        "x" * 129,
-        "a b",
-        "a,b",
-        "a;b",
-        "a/b",
-        'a"b',
-        "<script>",
-        "a\nSet-Cookie: x=y",
-        "a\r\nX: y",
-        "a\x00",
-        "a\n",
-        "é",
-        "\u0661",
-        "${jndi:ldap://x}",
+        *("", " ", "x" * 129, "a b", "a,b", "a;b", "a/b", 'a"b', "'", "{}", "<script>", "../../etc/passwd", "{{7*7}}"),
+        *("a\nSet-Cookie: x=y", "a\r\nX: y", "a\x00", "a\n", "é", "\u0661", "${jndi:ldap://x}", "' OR 1=1 --"),
+        "%0d%0aSet-Cookie:%20a=b",
     ],
     ids=ascii,
 )
@@ -95,42 +80,11 @@ def test_request_ids_are_unique(client: FlaskClient) -> None:
 # Caches
 
 
-def test_private_responses_are_not_stored(client: FlaskClient, alice: Person) -> None:
-    post = alice.post("/posts", json={"title": "T", "content": "C"})
-    paths = [
-        "/auth/me",
-        "/auth/sessions",
-        "/users",
-        f"/users/{alice.id}",
-        f"/users/{alice.id}/export",
-        f"/users/{alice.id}/posts",
-        "/posts",
-        post.headers["Location"].removeprefix(API),
-    ]
-    for path in paths:
-        response = alice.get(path)
-        assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
-
-
 @pytest.mark.parametrize("path", ["/posts", "/posts?page=1", "/users/1", "/users/1/posts"])
 def test_anonymous_reads_may_be_stored_and_are_revalidated(client: FlaskClient, alice: Person, path: str) -> None:
     response = client.get(API + path)
     assert response.headers["Cache-Control"] == "no-cache"
     assert set(response.vary) >= {"Authorization", "Origin"}
-
-
-@pytest.mark.parametrize(("method", "path", "status"), [a for a in ANSWERS if a[2] >= 400])
-def test_errors_are_not_stored(client: FlaskClient, method: str, path: str, status: int) -> None:
-    assert client.open(path, method=method).headers["Cache-Control"] == "no-store"
-
-
-def test_tokens_are_not_stored(client: FlaskClient, alice: Person) -> None:
-    body = {"email": alice.email, "password": "correct horse battery"}
-    login = client.post(API + "/auth/login", json=body)
-    refresh = client.post(API + "/auth/refresh", json={"refresh_token": login.get_json()["refresh_token"]})
-    register = client.post(API + "/auth/register", json=body | {"email": "x@example.com", "name": "Xaver"})
-    for response, status in ((login, 200), (refresh, 200), (register, 201)):
-        assert (response.status_code, response.headers["Cache-Control"]) == (status, "no-store")
 
 
 # Accept
@@ -139,20 +93,10 @@ def test_tokens_are_not_stored(client: FlaskClient, alice: Person) -> None:
 @pytest.mark.parametrize(
     "accept",
     [
-        None,
-        "",
-        "*/*",
-        "application/json",
-        "application/*",
-        "application/problem+json",
-        "APPLICATION/JSON",
-        "application/json;q=0.1, text/html",
-        "text/html, */*;q=0.01",
-        "application/json, application/problem+json",
-        "application/json; charset=utf-8",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "nonsense",
-        ";;;,,,",
+        *(None, "", "*/*", "application/json", "application/*", "application/problem+json", "APPLICATION/JSON"),
+        *("application/json;q=0.1, text/html", "text/html, */*;q=0.01", "application/json, application/problem+json"),
+        *("application/json; charset=utf-8", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        *("nonsense", ";;;,,,"),
     ],
 )
 def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | None) -> None:
@@ -163,11 +107,7 @@ def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | N
 @pytest.mark.parametrize(
     "accept",
     [
-        "text/html",
-        "text/*",
-        "image/png, text/plain",
-        "application/xml",
-        "application/json;q=0",
+        *("text/html", "text/*", "image/png, text/plain", "application/xml", "application/json;q=0"),
         "application/json;q=0, text/html",
     ],
 )
@@ -188,22 +128,8 @@ def test_pages_and_probes_ignore_accept(client: FlaskClient, path: str) -> None:
 @pytest.fixture
 def limited(app: Flask) -> Iterator[Limited]:
     """Return a function that makes a client of an application with a rate limit, on the same database."""
-    made = []
-
-    def make(limit: str) -> FlaskClient:
-        settings = replace(
-            components_of(app).settings,
-            ratelimit_enabled=True,
-            ratelimit_default=limit,
-        )
-        made.append(create_app(settings))
-        return made[-1].test_client()
-
-    yield make
-    for one in made:
-        with one.app_context():
-            db.engine.dispose()
-            components_of(one).probe_engine.dispose()
+    with clients(components_of(app).settings) as make:
+        yield lambda limit: make(ratelimit_enabled=True, ratelimit_default=limit)
 
 
 def test_each_response_counts_down(limited: Limited) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from tests.api.test_pagination import links
 from tests.conftest import API, Person, problem
+from tests.support.applications import clients
 
 PREFIX = "/example"
 POST = {"title": "T", "content": "C"}
@@ -22,38 +20,18 @@ POST = {"title": "T", "content": "C"}
 @pytest.fixture
 def prefixed(app: Flask) -> Iterator[FlaskClient]:
     """A client of an application with a prefix, on the same database."""
-    other = create_app(replace(components_of(app).settings, service_prefix=PREFIX))
-    yield other.test_client()
-    with other.app_context():
-        db.engine.dispose()
-        components_of(other).probe_engine.dispose()
+    with clients(components_of(app).settings) as make:
+        yield make(service_prefix=PREFIX)
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        (PREFIX + API + "/posts", 200),
-        (PREFIX + "/problems/not-found", 200),
-        (PREFIX + "/health", 200),
-        (PREFIX + "/health/ready", 200),
-        (PREFIX + "/metrics", 200),
-        ("/metrics", 200),
-        ("/health", 200),
-        ("/health/ready", 200),
-        (API + "/posts", 404),
-        ("/problems/not-found", 404),
-        ("/", 404),
-        (PREFIX, 404),
-        (PREFIX + "/", 404),
-        ("/examplefoo" + API + "/posts", 404),
-        ("/examplefoo/health", 404),
-        ("/exampl/health", 404),
-        ("/EXAMPLE/health", 404),
-        (PREFIX + PREFIX + "/health", 404),
-        ("/other" + PREFIX + "/health", 404),
-        (PREFIX + API + PREFIX + "/posts", 404),
-    ],
-)
+SERVED = [PREFIX + API + "/posts", "/metrics", "/health", "/health/ready"]
+SERVED += [PREFIX + path for path in ("/problems/not-found", "/health", "/health/ready", "/metrics")]
+MISSING = [API + "/posts", "/problems/not-found", "/", PREFIX, PREFIX + "/", "/examplefoo" + API + "/posts"]
+MISSING += ["/examplefoo/health", "/exampl/health", "/EXAMPLE/health", PREFIX + PREFIX + "/health"]
+MISSING += ["/other" + PREFIX + "/health", PREFIX + API + PREFIX + "/posts"]
+
+
+@pytest.mark.parametrize(("path", "status"), [*((path, 200) for path in SERVED), *((path, 404) for path in MISSING)])
 def test_the_paths_with_and_without_the_prefix(prefixed: FlaskClient, path: str, status: int) -> None:
     response = prefixed.get(path)
     assert response.status_code == status

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from tests.api.test_pagination import links
 from tests.conftest import API, PASSWORD, Person
+from tests.support.applications import NewClient, clients
 
 PEER = "10.0.0.1"
-Behind = Callable[[int], FlaskClient]
 
 
 @pytest.fixture
-def behind(app: Flask) -> Iterator[Behind]:
-    """Return a function that makes a client of an application behind a number of proxies."""
-    made = []
-
-    def make(hops: int) -> FlaskClient:
-        made.append(create_app(replace(components_of(app).settings, trusted_proxies=hops)))
-        return made[-1].test_client()
-
-    yield make
-    for one in made:
-        with one.app_context():
-            db.engine.dispose()
-            components_of(one).probe_engine.dispose()
+def behind(app: Flask) -> Iterator[NewClient]:
+    """Return a function that makes a client of an application with another number of trusted proxies."""
+    with clients(components_of(app).settings) as make:
+        yield make
 
 
 def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str]) -> str:
@@ -64,21 +52,21 @@ def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str
     ],
 )
 def test_the_address_of_the_trusted_hop_is_used(
-    behind: Behind, alice: Person, hops: int, forwarded: str | None, expected: str
+    behind: NewClient, alice: Person, hops: int, forwarded: str | None, expected: str
 ) -> None:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    assert address_of_login(behind(hops), alice, headers) == expected
+    assert address_of_login(behind(trusted_proxies=hops), alice, headers) == expected
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"])
 @pytest.mark.parametrize("hops", [0, 1])
-def test_other_headers_are_never_trusted(behind: Behind, alice: Person, name: str, hops: int) -> None:
+def test_other_headers_are_never_trusted(behind: NewClient, alice: Person, name: str, hops: int) -> None:
     value = "for=6.6.6.6" if name == "Forwarded" else "6.6.6.6"
-    assert address_of_login(behind(hops), alice, {name: value}) == PEER
+    assert address_of_login(behind(trusted_proxies=hops), alice, {name: value}) == PEER
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_links_do_not_depend_on_the_host_of_the_request(behind: Behind, alice: Person, hops: int) -> None:
+def test_links_do_not_depend_on_the_host_of_the_request(behind: NewClient, alice: Person, hops: int) -> None:
     """Link and Location are paths, so that a forged Host or X-Forwarded-Host cannot lead to another host."""
     headers = alice.headers | {
         "Host": "evil.example",
@@ -91,7 +79,7 @@ def test_links_do_not_depend_on_the_host_of_the_request(behind: Behind, alice: P
         "X-Rewrite-URL": "/evil",
         "X-HTTP-Method-Override": "DELETE",
     }
-    client = behind(hops)
+    client = behind(trusted_proxies=hops)
     for _ in range(2):
         created = client.post(API + "/posts", json={"title": "T", "content": "C"}, headers=headers)
         assert created.headers["Location"] == f"{API}/posts/{created.get_json()['id']}"
@@ -104,18 +92,14 @@ def test_links_do_not_depend_on_the_host_of_the_request(behind: Behind, alice: P
 @pytest.mark.parametrize(
     "garbage",
     [
-        "unknown",
-        "x" * 500,
-        "192.0.2.1:4711",
-        "[2001:db8::1]:4711",
-        "'; DROP TABLE sessions; --",
-        "é",
-        "1\t2",
+        *("unknown", "x" * 500, "192.0.2.1:4711", "[2001:db8::1]:4711", "'; DROP TABLE sessions; --", "é", "1\t2"),
         "fe80::1%eth0",
     ],
     ids=lambda text: ascii(text)[:20],
 )
-def test_invalid_forwarding_headers_cause_no_error(behind: Behind, alice: Person, garbage: str) -> None:
-    address = address_of_login(behind(1), alice, {"X-Forwarded-For": garbage.encode().decode("latin-1")})
+def test_invalid_forwarding_headers_cause_no_error(behind: NewClient, alice: Person, garbage: str) -> None:
+    address = address_of_login(
+        behind(trusted_proxies=1), alice, {"X-Forwarded-For": garbage.encode().decode("latin-1")}
+    )
     assert len(address) <= 45
     assert address.isprintable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,32 +10,20 @@ from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
-from app import create_app
 from app.api.middleware.queue_time import find_queue_seconds
-from app.components import components_of
-from app.database import db
 from tests.conftest import API, Clock, problem, settings_for
+from tests.support.applications import NewClient, clients
 
 NOW = 1_700_000_000.0
 ORIGIN = "https://app.example.com"
-NewClient = Callable[..., FlaskClient]
 
 
 @pytest.fixture
 def new_client(tmp_path: Path) -> Iterator[NewClient]:
     """Return a function that makes a client of an application behind a proxy, with an empty database."""
-    apps = []
-
-    def make(**changes: object) -> FlaskClient:
-        defaults: dict[str, object] = {"trusted_proxies": 1, "max_queue_ms": 2000}
-        apps.append(create_app(settings_for(f"sqlite:///{tmp_path / 'empty.db'}", **defaults | changes)))
-        return apps[-1].test_client()
-
-    yield make
-    for app in apps:
-        with app.app_context():
-            db.engine.dispose()
-            components_of(app).probe_engine.dispose()
+    settings = settings_for(f"sqlite:///{tmp_path / 'empty.db'}", trusted_proxies=1, max_queue_ms=2000)
+    with clients(settings) as make:
+        yield make
 
 
 def get(client: FlaskClient, clock: Clock, seconds: float, path: str = "/nowhere", **options: str) -> TestResponse:
@@ -75,29 +63,10 @@ def test_the_time_may_be_in_seconds_milliseconds_or_microseconds(header: str, se
 @pytest.mark.parametrize(
     "header",
     [
-        "",
-        "t=",
-        "t=x",
-        "yesterday",
-        "t=-1699999997.5",
-        "t=+1699999997.5",
-        "t=1699999997.",
-        "t=.5",
-        "t=1.699e9",
-        "t=0",
-        "t=169999999",
-        "t=16999999975",
-        "t=1699999997500000000",
-        "t=9" * 500,
-        "t=1699999997,5",
-        "t=1699999997.5, t=1699999998.5",
-        "T=1699999997.5",
-        "t= 1699999997.5",
-        "t=1_699_999_997",
-        "t=\u0661\u0666\u0669\u0669\u0669\u0669\u0669\u0669\u0669\u0667",
-        "t=1699999997.5\n;",
-        "t=NaN",
-        "t=Infinity",
+        *("", "t=", "t=x", "yesterday", "t=-1699999997.5", "t=+1699999997.5", "t=1699999997.", "t=.5", "t=1.699e9"),
+        *("t=0", "t=169999999", "t=16999999975", "t=1699999997500000000", "t=9" * 500, "t=1699999997,5"),
+        *("t=1699999997.5, t=1699999998.5", "T=1699999997.5", "t= 1699999997.5", "t=1_699_999_997"),
+        *("t=\u0661\u0666\u0669\u0669\u0669\u0669\u0669\u0669\u0669\u0667", "t=1699999997.5\n;", "t=NaN", "t=Infinity"),
     ],
     ids=ascii,
 )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from tests.audit.support import events, names
 from tests.auth.support import log_in, refresh
 from tests.conftest import API, PASSWORD, Person, problem
+from tests.support.applications import clients
 from tests.support.statements import counted
 
 
@@ -57,17 +55,9 @@ def test_many_sessions_end_with_one_insert(app: Flask, client: FlaskClient, alic
 @pytest.fixture
 def limited(app: Flask) -> Iterator[FlaskClient]:
     """A client of an application on the same database with low limits."""
-    settings = replace(
-        components_of(app).settings,
-        ratelimit_enabled=True,
-        ratelimit_login_account="2 per hour",
-        ratelimit_login_address="3 per hour",
-    )
-    limited_app = create_app(settings)
-    yield limited_app.test_client()
-    with limited_app.app_context():
-        db.engine.dispose()
-        components_of(limited_app).probe_engine.dispose()
+    changes = {"ratelimit_login_account": "2 per hour", "ratelimit_login_address": "3 per hour"}
+    with clients(components_of(app).settings) as make:
+        yield make(ratelimit_enabled=True, **changes)
 
 
 def test_a_login_that_a_limit_refuses_is_not_recorded(app: Flask, limited: FlaskClient, alice: Person) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from flask import Flask
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from app.security.key_files import FileKey, read_key_file
 from app.security.signing_keys import Keyring
 from tests.auth.support import claims_of, encoded
-from tests.conftest import settings_for
 
 ALGORITHMS = ["ES256", "EdDSA"]
 Private = (
@@ -71,16 +67,6 @@ def write_key(path: Path, algorithm: str = "ES256") -> FileKey:
     path.chmod(0o600)
     Path(f"{path}.pub").write_bytes(public_pem(key))
     return read_key_file(str(path))
-
-
-@contextmanager
-def replica(database_url: str, **changes: Any) -> Iterator[Flask]:
-    """Run an application with other settings on a database that it shares."""
-    app = create_app(settings_for(database_url, **changes))
-    yield app
-    with app.app_context():
-        db.engine.dispose()
-        components_of(app).probe_engine.dispose()
 
 
 def ring_of(app: Flask) -> Keyring:

@@ -31,10 +31,10 @@ from app.api.fields import OutputSchema
 from app.api.responses import ok
 from app.api.routing import Api
 from app.auth.extension import Manager
-from app.database import db
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, reissue, session_row, sign
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
+from tests.support.applications import replica
 
 POLICIES: dict[str, tuple[AccessPolicy, Any]] = {
     "plain": (SIGNED_IN, jwt_required()),
@@ -77,11 +77,9 @@ def add_feature(app: Flask) -> None:
 @pytest.fixture
 def extended(app: Flask, database_url: str) -> Iterator[Flask]:
     """An application with these views, on the database of `app`."""
-    extended = create_app(settings_for(database_url, jwt_previous_secret_keys=(OTHER_KEY,)))
-    add_feature(extended)
-    yield extended
-    with extended.app_context():
-        db.engine.dispose()
+    with replica(database_url, jwt_previous_secret_keys=(OTHER_KEY,)) as extended:
+        add_feature(extended)
+        yield extended
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from flask.testing import FlaskClient
 from app.auth.tokens import make_access_token
 from app.security import signing_keys as keys
 from app.security.key_files import FileKey
-from tests.auth.keyrings import ALGORITHMS, forge, new_key, private_pem, public_pem, replica, ring_of, write_key
+from tests.auth.keyrings import ALGORITHMS, forge, new_key, private_pem, public_pem, ring_of, write_key
 from tests.auth.support import KEY, bearer, claims_of, encoded, get_me, log_in, refresh
 from tests.conftest import API, Person, problem
+from tests.support.applications import replica
 
 INVALID = (401, "token_invalid")
 OTHER_KEY = "another-key-that-is-long-enough-0123456789"
@@ -165,16 +166,13 @@ def test_a_foreign_key_is_refused_with_any_kid(
         refused(client, forge(token, stranger.private, algorithm, {"kid": kid}))
 
 
-@pytest.mark.parametrize("kid", [None, "", "unknown", "token.pem", "../token.pem", "0", " "])
+@pytest.mark.parametrize(
+    "kid", [None, "", "unknown", "token.pem", "../token.pem", "0", " ", 7, True, ["x"], {"x": 1}, 1.5], ids=repr
+)
 def test_a_valid_signature_with_no_or_an_unknown_kid_is_refused(
-    client: FlaskClient, token: str, key: FileKey, kid: str | None
+    client: FlaskClient, token: str, key: FileKey, kid: object
 ) -> None:
     assert get_me(client, forge(token, key.private, key.algorithm)).status_code == 200
-    refused(client, forge(token, key.private, key.algorithm, {"kid": kid}))
-
-
-@pytest.mark.parametrize("kid", [7, True, ["x"], {"x": 1}, 1.5])
-def test_a_kid_must_be_a_string(client: FlaskClient, token: str, key: FileKey, kid: Any) -> None:
     refused(client, forge(token, key.private, key.algorithm, {"kid": kid}))
 
 

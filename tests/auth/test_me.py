@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.auth.support import bearer, get_me, log_in, set_column
-from tests.conftest import API, PASSWORD, Cast, Person, problem
+from tests.conftest import API, PASSWORD, Person, problem
 from tests.support.statements import counted
 
 REVOKED = (401, "token_revoked")
@@ -51,34 +51,10 @@ def test_a_change_gives_another_etag(alice: Person) -> None:
     assert response.get_json()["bio"] == "Gardener"
 
 
-def test_head_answers_as_get_without_a_body(alice: Person) -> None:
-    got, head = alice.get("/auth/me"), alice.call("HEAD", "/auth/me")
-    assert (head.status_code, head.data) == (200, b"")
-    assert head.headers["ETag"] == got.headers["ETag"]
-    assert head.headers["Content-Length"] == got.headers["Content-Length"]
-
-
-@pytest.mark.parametrize("query", ["x=1", "include_current=true", "="])
-def test_there_are_no_query_parameters(alice: Person, query: str) -> None:
-    assert problem(alice.get(f"/auth/me?{query}")) == (422, "validation_error")
-
-
-def test_an_anonymous_request_is_401(client: FlaskClient) -> None:
-    response = client.get(f"{API}/auth/me")
-    assert problem(response) == (401, "authentication_required")
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
-    assert response.headers["Cache-Control"] == "no-store"
-
-
 def test_identifying_the_caller_takes_one_query(alice: Person) -> None:
     with counted(alice.client.application) as statements:
         assert alice.get("/auth/me").status_code == 200
     assert len(statements) == 1
-
-
-def test_a_disabled_user_is_refused_at_the_next_request(alice: Person, carol: Person) -> None:
-    assert carol.patch(f"/users/{alice.id}", json={"is_active": False}).status_code == 200
-    assert problem(alice.get("/auth/me")) == REVOKED
 
 
 def test_a_user_disabled_by_sql_is_refused_too(app: Flask, alice: Person) -> None:
@@ -86,25 +62,6 @@ def test_a_user_disabled_by_sql_is_refused_too(app: Flask, alice: Person) -> Non
     assert problem(alice.get("/auth/me")) == REVOKED
     set_column(app, alice, is_active=True)
     assert alice.get("/auth/me").status_code == 200
-
-
-def test_a_deleted_user_is_refused_at_the_next_request(alice: Person) -> None:
-    assert alice.delete(f"/users/{alice.id}").status_code == 204
-    assert problem(alice.get("/auth/me")) == REVOKED
-
-
-def test_a_demoted_administrator_has_no_rights_at_the_next_request(join: Cast, carol: Person) -> None:
-    dora = join("Dora", role="admin")
-    new = {"email": "new@example.com", "name": "New", "password": PASSWORD}
-    assert dora.post("/users", json=new).status_code == 201
-    assert carol.patch(f"/users/{dora.id}", json={"role": "user"}).status_code == 200
-    assert problem(dora.post("/users", json=new)) == (403, "forbidden")
-    assert dora.get("/auth/me").get_json()["role"] == "user"
-
-
-def test_a_promoted_user_has_the_rights_at_the_next_request(alice: Person, carol: Person) -> None:
-    assert carol.patch(f"/users/{alice.id}", json={"role": "admin"}).status_code == 200
-    assert alice.patch(f"/users/{carol.id}", json={"bio": "x"}).status_code == 200
 
 
 def test_the_id_of_a_deleted_user_is_not_reused(client: FlaskClient, alice: Person) -> None:

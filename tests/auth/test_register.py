@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from app.database import fetch_one
 from app.security.passwords import verify_password
 from app.users.models import User
-from tests.auth.support import NOT_OBJECTS, NOT_STRINGS, bearer, claims_of, get_me, log_in
+from tests.auth.support import NOT_STRINGS, bearer, claims_of, get_me, log_in
 from tests.conftest import API, PASSWORD, Person, problem
 
 NOVEL = {"email": "dora@example.com", "name": "Dora", "password": PASSWORD}
@@ -96,6 +96,11 @@ def test_credentials_are_ignored(client: FlaskClient) -> None:
         pytest.param("d@münchen.example.com", "d@xn--mnchen-3ya.example.com", id="IDNA"),
         pytest.param("d@MÜNCHEN.example.com", "d@münchen.example.com", id="IDNA and case"),
         pytest.param("ΣΑΣ@example.com", "σας@example.com", id="final sigma"),
+        pytest.param("kim@example.com", "\u212aim@example.com", id="Kelvin sign"),
+        pytest.param("strauss@example.com", "strauß@example.com", id="sharp s"),
+        pytest.param("fin@example.com", "ﬁn@example.com", id="ligature"),
+        pytest.param("sam@example.com", "ſam@example.com", id="long s"),
+        pytest.param("dora@example.com", "dora@example。com", id="ideographic full stop"),
     ],
 )
 def test_a_taken_address_is_recognized_in_every_spelling(client: FlaskClient, first: str, second: str) -> None:
@@ -104,18 +109,23 @@ def test_a_taken_address_is_recognized_in_every_spelling(client: FlaskClient, fi
     assert log_in(client, second).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param("p\u0430ul@example.com", id="Cyrillic a"),
-        pytest.param("pau1@example.com", id="digit for a letter"),
-        pytest.param("paul+news@example.com", id="a tag"),
-        pytest.param("pa.ul@example.com", id="a dot"),
-        pytest.param("paul@example.org", id="another domain"),
-    ],
-)
+SIMILAR = {
+    "Cyrillic a": "p\u0430ul@example.com",
+    "Cyrillic domain": "paul@ex\u0430mple.com",
+    "punycode": "paul@xn--exmple-4nf.com",
+    "full-width letter": "ｐaul@example.com",
+    "digit for a letter": "pau1@example.com",
+    "a tag": "paul+news@example.com",
+    "a dot": "pa.ul@example.com",
+    "a percent sign": "paul%40evil.example@example.com",
+    "another domain": "paul@example.org",
+}
+
+
+@pytest.mark.parametrize("other", SIMILAR.values(), ids=SIMILAR)
 def test_similar_looking_addresses_are_different_accounts(client: FlaskClient, other: str) -> None:
     assert register(client, email="paul@example.com").status_code == 201
+    assert problem(log_in(client, other)) == (401, "invalid_credentials")
     assert register(client, email=other).status_code == 201
 
 
@@ -142,30 +152,19 @@ def test_the_longest_addresses_are_accepted(client: FlaskClient, local: int, who
 @pytest.mark.parametrize(
     "email",
     [
-        pytest.param("", id="empty"),
-        pytest.param("dora", id="no at"),
-        pytest.param("@example.com", id="no local part"),
-        pytest.param("dora@", id="no domain"),
-        pytest.param("dora@example", id="no dot"),
-        pytest.param("dora@@example.com", id="two ats"),
-        pytest.param("dora@example..com", id="empty label"),
-        pytest.param("dora@-example.com", id="hyphen first"),
-        pytest.param("dora@[192.0.2.1]", id="address literal"),
-        pytest.param('"dora"@example.com', id="quoted"),
-        pytest.param("Dora <dora@example.com>", id="display name"),
-        pytest.param("dora@example.com, bob@example.com", id="two addresses"),
-        pytest.param(" dora@example.com", id="space first"),
-        pytest.param("dora@example.com ", id="space last"),
-        pytest.param("dora@example.com\n", id="line feed"),
-        pytest.param("dora\x00@example.com", id="NUL"),
-        pytest.param("dora\ud800@example.com", id="lone surrogate"),
-        pytest.param("dora\u202e@example.com", id="right-to-left override"),
-        pytest.param("do\u200bra@example.com", id="zero-width space"),
-        pytest.param("dora@xn--a.example.com", id="broken punycode"),
-        pytest.param(long_email(65, 100), id="local part of 65"),
-        pytest.param(long_email(64, 255), id="255 characters"),
-        pytest.param("d" * 100_000 + "@example.com", id="very long"),
+        *("", "dora", "@", "@example.com", "dora@", "dora@example", "dora@localhost", "dora@@example.com"),
+        *("d@a@example.com", "dora@example..com", "dora@-example.com", "dora@example.com.", ".dora@example.com"),
+        *("do..ra@example.com", "dora@[192.0.2.1]", "dora@192.0.2.1", '"dora"@example.com', '"do ra"@example.com'),
+        *("dora(x)@example.com", "Dora <dora@example.com>", "<dora@example.com>", "dora@example.com, bob@example.com"),
+        *("dora@example.com,bob@example.com", "dora@example.com;bob@example.com", "' OR 1=1 --@example.com"),
+        *(" dora@example.com", "dora@example.com ", "dora@example.com\n", "dora\r\nBcc: x@evil.example"),
+        *("dora\x00@example.com", "dora@example.com\x00", "dora@example.com%00", "\x1b[31mdora@example.com"),
+        *("dora\ud800@example.com", "dora\u202e@example.com", "do\u200bra@example.com", "do\xadra@example.com"),
+        *("dora@exam\xadple.com", "dora@xn--", "dora@xn--a", "dora@xn--a.example.com", "dora@😀.com"),
+        *(f"dora@{'b' * 64}.com", f"dora@{'.'.join(['b' * 60] * 5)}.com", "dora@example.com" * 1000),
+        *(long_email(65, 100), long_email(64, 255), "d" * 100_000 + "@example.com"),
     ],
+    ids=lambda email: ascii(email)[:40],
 )
 def test_an_invalid_address_is_refused(client: FlaskClient, email: str) -> None:
     assert errors_of(register(client, email=email)).keys() == {"email"}
@@ -194,17 +193,8 @@ def test_a_password_may_have_8_to_128_characters(client: FlaskClient, password: 
     "password",
     [
         *("", "seven77", "x" * 129, " " * 8, "NUL \x00 inside", "line\nfeed", "\ud800 surrogate"),
-        *(
-            "password1",
-            "PassWord1",
-            "12345678",
-            "qwertyuiop",
-            "gatepost",
-            "GatePost-2026!",
-            "dora",
-            "Dora1234",
-            "DORA--2026",
-        ),
+        *("password", "password1", "PassWord1", "12345678", "qwertyuiop", "gatepost", "gatepost1", "GatePost-2026!"),
+        *("dora", "Dora1234", "DORA--2026"),
         *("dora@example.com", "Dora@Example.com"),
     ],
 )
@@ -230,16 +220,6 @@ def test_all_invalid_fields_are_reported_at_once(client: FlaskClient) -> None:
 def test_unknown_fields_are_refused(client: FlaskClient, field: str) -> None:
     assert errors_of(register(client, **{field: "admin"})) == {field: ["Unknown field."]}
     assert log_in(client, "dora@example.com").status_code == 401
-
-
-@pytest.mark.parametrize("body", NOT_OBJECTS)
-def test_the_body_must_be_an_object(client: FlaskClient, body: str) -> None:
-    response = client.post(f"{API}/auth/register", data=body, content_type="application/json")
-    assert errors_of(response) == {"_schema": ["Must be a JSON object."]}
-
-
-def test_a_body_is_required(client: FlaskClient) -> None:
-    assert problem(client.post(f"{API}/auth/register")) == (400, "malformed_request")
 
 
 def test_an_error_does_not_repeat_the_password(client: FlaskClient) -> None:

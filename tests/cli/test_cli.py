@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,11 +21,10 @@ from flask import Flask
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
-from app import create_app
-from app.components import components_of
 from app.database import db, fetch_all
 from app.settings import ROOT, Settings
 from tests.conftest import PASSWORD, settings_for
+from tests.support.applications import application
 from tests.support.services import LOOPBACK, free_port
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.process import bare_environment
@@ -82,16 +80,6 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
 
 
 # Failures
-
-
-@contextmanager
-def application(settings: Settings) -> Iterator[Flask]:
-    """Make an application and close its connections afterwards."""
-    app = create_app(settings)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
-        components_of(app).probe_engine.dispose()
 
 
 def fail(app: Flask, *arguments: str) -> str:

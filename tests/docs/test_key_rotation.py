@@ -11,15 +11,12 @@ from typing import Any
 
 import jwt
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
-from app.components import components_of
-from app.database import db
 from tests.auth.keyrings import write_key
-from tests.conftest import API, PASSWORD, problem, settings_for
+from tests.conftest import API, PASSWORD, problem
 from tests.docs.test_operations import section
+from tests.support import applications
 
 KEYS = {"old": "the-old-one-of-the-tests-0123456789", "new": "and-the-one-after-it-9876543210-xyz"}
 BODY = {"title": "A title", "content": "A text"}
@@ -59,11 +56,8 @@ def replica(url: str, key: str, previous: tuple[str, ...]) -> Iterator[FlaskClie
 @contextmanager
 def serving(url: str, keys: dict[str, Any]) -> Iterator[FlaskClient]:
     """A replica with these settings, on the database that all share."""
-    app: Flask = create_app(settings_for(url, **keys))
-    yield app.test_client()
-    with app.app_context():
-        db.engine.dispose()
-        components_of(app).probe_engine.dispose()
+    with applications.replica(url, **keys) as app:
+        yield app.test_client()
 
 
 @pytest.fixture

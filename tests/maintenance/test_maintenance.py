@@ -15,12 +15,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from app import create_app
 from app.components import components_of
-from app.database import db
 from app.maintenance.service import FRESH_SECONDS, STALE_SECONDS, MaintenanceCache, State
 from tests.concurrency.race import Arena, call, on_every_worker
 from tests.conftest import API, PASSWORD, Person, problem
+from tests.support.applications import application
 from tests.support.services.gatepost import GatepostServer
 
 ON = {"maintenance": True, "message": "Back at noon.", "retry_after": 600}
@@ -281,9 +280,9 @@ def test_maintenance_is_off_before_its_table_is_created(app: Flask, carol: Perso
 
 
 def test_the_same_routes_are_served_with_a_prefix(app: Flask, carol: Person) -> None:
-    other = create_app(replace(components_of(app).settings, service_prefix="/example"))
-    client, base = other.test_client(), f"/example{API}"
-    try:
+    base = f"/example{API}"
+    with application(replace(components_of(app).settings, service_prefix="/example")) as other:
+        client = other.test_client()
         assert client.get(f"{base}/posts").status_code == 200
         assert client.patch(f"{base}/service-context", json=ON, headers=carol.headers).status_code == 200
         components_of(other).maintenance = MaintenanceCache()
@@ -298,7 +297,3 @@ def test_the_same_routes_are_served_with_a_prefix(app: Flask, carol: Person) -> 
         assert client.post(f"{base}/auth/login", json=login).status_code == 200
         # A path without the prefix is not served, and stays 404.
         assert client.get(f"{API}/posts").status_code == 404
-    finally:
-        with other.app_context():
-            db.engine.dispose()
-            components_of(other).probe_engine.dispose()

@@ -11,11 +11,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
-from app.components import components_of
-from app.database import db
-from tests.conftest import migrate, settings_for
+from tests.conftest import migrate
 from tests.security.test_rate_limits import wait_until
+from tests.support.applications import replica
 from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
@@ -43,11 +41,8 @@ def redis() -> Iterator[RedisServer]:
 def client_of(database_url: str, redis: RedisServer) -> Iterator[FlaskClient]:
     """A client of an application that keeps its rate limits in Redis."""
     changes = {"redis_url": redis.url, "ratelimit_enabled": True}
-    app = create_app(settings_for(database_url, **changes))
-    yield app.test_client()
-    with app.app_context():
-        db.engine.dispose()
-        components_of(app).probe_engine.dispose()
+    with replica(database_url, **changes) as app:
+        yield app.test_client()
 
 
 @pytest.fixture
@@ -65,25 +60,17 @@ def test_redis_is_listed_if_it_is_configured(client: FlaskClient, redis_client: 
     assert check(redis_client) == (200, {**READY, "redis": "ok"})
 
 
-def test_a_redis_outage_is_reported_and_the_replica_stays_ready(redis_client: FlaskClient, redis: RedisServer) -> None:
+@pytest.mark.parametrize(("begin", "end"), [("stop", "start"), ("freeze", "thaw")])
+def test_a_redis_outage_is_reported_and_the_replica_stays_ready(
+    redis_client: FlaskClient, redis: RedisServer, begin: str, end: str
+) -> None:
     assert check(redis_client)[1]["redis"] == "ok"
-    redis.stop()
+    getattr(redis, begin)()
     try:
         for _ in range(3):
             assert check(redis_client) == (200, {**READY, "redis": "unavailable"})
     finally:
-        redis.start()
-    wait_until(lambda: check(redis_client) == (200, {**READY, "redis": "ok"}))
-
-
-def test_a_frozen_redis_does_not_delay_the_check(redis_client: FlaskClient, redis: RedisServer) -> None:
-    assert check(redis_client)[1]["redis"] == "ok"
-    redis.freeze()
-    try:
-        for _ in range(3):
-            assert check(redis_client) == (200, {**READY, "redis": "unavailable"})
-    finally:
-        redis.thaw()
+        getattr(redis, end)()
     wait_until(lambda: check(redis_client) == (200, {**READY, "redis": "ok"}))
 
 

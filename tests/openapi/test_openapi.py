@@ -22,7 +22,7 @@ from app.api.responses import ok
 from app.api.routing import Api
 from app.openapi.document import endpoints_of
 from tests.conftest import Person, problem, settings_for
-from tests.support.calls import CALLS, Call, World
+from tests.support.calls import CALLS, Call, SeedData
 from tests.support.openapi_document import Document
 
 # Generating the document does not access the database.
@@ -44,9 +44,9 @@ def document(offline: Flask) -> Document:
 
 
 @pytest.fixture
-def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
+def seed(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> SeedData:
     """The users, Alice's session and her two posts."""
-    return World(app, client, alice, bob, carol)
+    return SeedData(app, client, alice, bob, carol)
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str, Endpoint]]:
@@ -90,8 +90,8 @@ def test_names_of_components_are_not_numbered(document: Document) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
-def test_responses_conform_to_the_document(world: World, document: Document, call: Call) -> None:
-    response = world.call(call)
+def test_responses_conform_to_the_document(seed: SeedData, document: Document, call: Call) -> None:
+    response = seed.call(call)
     assert response.status_code == call.status, response.text
     assert document.find_operation(call.method, response.request.path) is document.operations[call.operation][2]
     document.check(response)

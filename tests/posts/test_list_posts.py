@@ -120,32 +120,15 @@ def test_posts_of_a_time(
     assert "".join(titles(client.get(f"{API}/posts?{query}"))) == expected
 
 
+# The plus sign of an offset is decoded as a space unless it is encoded.
 NO_TIMES = [
-    "",
-    "2026",
-    "2026-01-01",
-    "2026-01-01T00:00",
-    "2026-01-01T00:00:00",
-    "2026-01-01 00:00:00Z",
-    "2026-01-01T00:00:00+0200",
-    "2026-01-01T00:00:00%2B02",
-    "2026-01-01T00:00:00+02:00",  # a plus sign is decoded as a space
-    "2026-13-01T00:00:00Z",
-    "2026-02-30T00:00:00Z",
-    "2026-01-01T25:00:00Z",
-    "2026-01-01T23:59:60Z",
-    "2026-01-01T00:00:00%2B24:00",
-    "0000-01-01T00:00:00Z",
-    "0001-01-01T00:00:00%2B14:00",
-    "9999-12-31T23:59:59-14:00",
-    "2026-01-01T00:00:00Z%00",
-    "2026-01-01T00:00:00Z%0A",
+    *("", "2026", "2026-01-01", "2026-01-01T00:00", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now", "now()"),
+    *("2026-W01-1T00:00:00Z", "20260101T000000Z", "1767225600", "٢٠٢٦-01-01T00:00:00Z", "٢2026-01-01T00:00:00Z"),
+    *("2026-01-01T00:00:00+0200", "2026-01-01T00:00:00+02:00", "2026-01-01T00:00:00%2B02", "yesterday"),
+    *("2026-01-01T00:00:00%2B24:00", "2026-01-01T00:00:00%2B99:99", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z"),
+    *("2026-01-01T25:00:00Z", "2026-01-01T23:59:60Z", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00"),
+    *("9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00Z%00", "2026-01-01T00:00:00Z%0A", "2026-01-01T00:00:00Z%27--"),
     "%202026-01-01T00:00:00Z",
-    "2026-W01-1T00:00:00Z",
-    "20260101T000000Z",
-    "1767225600",
-    "٢٠٢٦-01-01T00:00:00Z",
-    "now",
 ]
 
 
@@ -158,42 +141,20 @@ def test_a_time_is_rfc_3339(client: FlaskClient, app: Flask, name: str, value: s
     assert response.get_json()["errors"] == {name: [text]}
 
 
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        ("author_id=0", "author_id"),
-        ("author_id=-1", "author_id"),
-        ("author_id=x", "author_id"),
-        ("author_id=1.0", "author_id"),
-        ("author_id=", "author_id"),
-        ("author_id=%201", "author_id"),
-        ("author_id=1_0", "author_id"),
-        ("author_id=%D9%A3", "author_id"),
-        (f"author_id={2**63}", "author_id"),
-        (f"author_id={'9' * 5000}", "author_id"),
-        ("author_id=1&author_id=1", "author_id"),
-        ("sort=", "sort"),
-        ("sort=id", "sort"),
-        ("sort=--title", "sort"),
-        ("sort=%2Btitle", "sort"),
-        ("sort=Title", "sort"),
-        ("sort=title,created_at", "sort"),
-        ("sort=title;DROP TABLE posts", "sort"),
-        ("sort=title&sort=title", "sort"),
-        ("status=", "status"),
-        ("status=all", "status"),
-        ("status=draft&status=published", "status"),
-        ("q=x", "q"),
-        ("Limit=5", "Limit"),
-        ("author_id[]=1", "author_id[]"),
-        ("=x", ""),
-        ("x", "x"),
-    ],
-)
-def test_a_bad_query_is_explained(client: FlaskClient, app: Flask, query: str, name: str) -> None:
+BAD_QUERIES = [
+    *("author_id=0", "author_id=-1", "author_id=x", "author_id=1.0", "author_id=", "author_id=%201", "author_id=1_0"),
+    *("author_id=%D9%A3", f"author_id={2**63}", f"author_id={'9' * 5000}", "author_id=1&author_id=1", "author_id[]=1"),
+    *("sort=", "sort=id", "sort=--title", "sort=%2Btitle", "sort=Title", "sort=title,created_at", "Limit=5", "q=x"),
+    *("sort=title&sort=title", "sort=title;DROP TABLE posts", "status=", "status=all", "=x", "x"),
+    "status=draft&status=published",
+]
+
+
+@pytest.mark.parametrize("query", BAD_QUERIES, ids=lambda query: query[:40])
+def test_a_bad_query_is_explained(client: FlaskClient, app: Flask, query: str) -> None:
     response = client.get(f"{API}/posts?{query}")
     assert problem(response) == (422, "validation_error")
-    assert list(response.get_json()["errors"]) == [name]
+    assert list(response.get_json()["errors"]) == [query.partition("=")[0]]
 
 
 def test_every_bad_parameter_is_named_at_once(client: FlaskClient, app: Flask) -> None:
@@ -204,7 +165,7 @@ def test_every_bad_parameter_is_named_at_once(client: FlaskClient, app: Flask) -
 @pytest.mark.parametrize(
     "query", ["title=é", "title=%FF", "title=%ED%A0%80", "x=%C0%80", "&".join(f"a{n}=1" for n in range(101))]
 )
-def test_what_is_no_query_string_is_malformed(client: FlaskClient, app: Flask, query: str) -> None:
+def test_an_invalid_query_string_is_malformed(client: FlaskClient, app: Flask, query: str) -> None:
     assert problem(client.get(f"{API}/posts?{query}")) == (400, "malformed_request")
 
 
@@ -238,10 +199,3 @@ def test_a_new_name_shows_in_the_list(client: FlaskClient, alice: Person, write:
     after = client.get(API + "/posts", headers={"If-None-Match": before.headers["ETag"]})
     assert after.status_code == 200
     assert after.get_json()["items"][0]["author"] == {"id": alice.id, "name": "Alicia"}
-
-
-def test_options_and_other_methods(client: FlaskClient, app: Flask) -> None:
-    assert set(client.options(API + "/posts").allow) == {"GET", "HEAD", "OPTIONS", "POST"}
-    response = client.delete(API + "/posts")
-    assert problem(response) == (405, "method_not_allowed")
-    assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"

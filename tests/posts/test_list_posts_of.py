@@ -22,7 +22,7 @@ def path(alice: Person, bob: Person, write: Write) -> str:
 
 
 @pytest.mark.parametrize(
-    ("who", "query", "expected"),
+    ("user", "query", "expected"),
     [
         ("alice", "", ["draft", "published"]),
         ("alice", "?status=draft", ["draft"]),
@@ -34,9 +34,9 @@ def path(alice: Person, bob: Person, write: Write) -> str:
     ],
 )
 def test_drafts_are_for_the_author(
-    request: pytest.FixtureRequest, path: str, who: str, query: str, expected: list[str]
+    request: pytest.FixtureRequest, path: str, user: str, query: str, expected: list[str]
 ) -> None:
-    caller: Person = request.getfixturevalue(who)
+    caller: Person = request.getfixturevalue(user)
     assert titles(caller.get(path + query)) == expected
 
 
@@ -57,7 +57,7 @@ def test_filters_by_time(client: FlaskClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("user_id", ["0", "999", "abc", str(2**63)])
-def test_nobody_s_posts_are_not_found(client: FlaskClient, app: Flask, user_id: str) -> None:
+def test_the_posts_of_a_missing_user_are_not_found(client: FlaskClient, app: Flask, user_id: str) -> None:
     assert problem(client.get(f"{API}/users/{user_id}/posts")) == (404, "not_found")
 
 

@@ -234,13 +234,8 @@ def test_keys_depend_on_the_secret(context: Flask) -> None:
         ("[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("::1", "::/64"),
-        ("", "unknown"),
-        ("unix:", "unknown"),
-        ("192.0.2.256", "unknown"),
-        ("192.0.2.7, 198.51.100.1", "unknown"),
+        *((ip, "unknown") for ip in ("", "unix:", "192.0.2.256", "192.0.2.7, 198.51.100.1", "\ud800", "1" * 100_000)),
         ("١٩٢.0.2.7", "unknown"),
-        ("1" * 100_000, "unknown"),
-        ("\ud800", "unknown"),
     ],
 )
 def test_an_address_is_counted_as(ip: str, key: str) -> None:

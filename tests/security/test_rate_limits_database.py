@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import create_app
-from app.components import components_of
 from app.database import db, execute_autocommit, fetch_one, in_transaction, transaction
 from app.security.rate_limits.database_storage import _CLEAR, _LOCK_EXPIRED, DatabaseStorage, _read_statement, prune
 from app.security.rate_limits.models import RateLimit
 from app.security.rate_limits.storage import Count, CounterWindow
-from tests.conftest import Clock, settings_for
+from tests.conftest import Clock
 from tests.database.test_query_plans import explaining
+from tests.support.applications import replica
 from tests.support.statements import counted
 
 ACCOUNT, ADDRESS = CounterWindow("account", 60), CounterWindow("address", 300)
@@ -27,16 +26,9 @@ ACCOUNT, ADDRESS = CounterWindow("account", 60), CounterWindow("address", 300)
 LONG_WAITS = {"db_lock_timeout_ms": 60_000, "db_statement_timeout_ms": 60_000, "db_pool_timeout_seconds": 60}
 
 
-@contextmanager
-def instance(database_url: str) -> Iterator[Flask]:
+def instance(database_url: str) -> AbstractContextManager[Flask]:
     """Another application instance, with a connection pool of its own, on the same database."""
-    app = create_app(settings_for(database_url, **LONG_WAITS))
-    try:
-        yield app
-    finally:
-        with app.app_context():
-            db.engine.dispose()
-            components_of(app).probe_engine.dispose()
+    return replica(database_url, **LONG_WAITS)
 
 
 def count_rows() -> int:

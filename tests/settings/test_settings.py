@@ -169,14 +169,9 @@ def test_production_treats_a_blank_value_as_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "change-me-0123456789-abcdefghijklmn",
-        "CHANGEME-0123456789-abcdefghijklmnop",
-        "this-is-an-example-value-0123456789",
-        "your-256-bit-secret-0123456789abcdef",
-        "super-secret-key-0123456789-abcdefgh",
-        "my-long-password-0123456789-abcdefgh",
-        "x" * 40,
-        "abab" * 10,
+        *("change-me-0123456789-abcdefghijklmn", "CHANGEME-0123456789-abcdefghijklmnop"),
+        *("this-is-an-example-value-0123456789", "your-256-bit-secret-0123456789abcdef"),
+        *("super-secret-key-0123456789-abcdefgh", "my-long-password-0123456789-abcdefgh", "x" * 40, "abab" * 10),
     ],
 )
 def test_production_refuses_weak_keys(key: str) -> None:

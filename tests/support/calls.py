@@ -14,11 +14,12 @@ from tests.conftest import API, PASSWORD, Person
 
 POST = {"title": "Hello", "content": "My first post."}
 NEW_PASSWORD = "staple of a new battery"
-NOBODY = 2**63 - 1
+# No row has this id.
+MISSING_ID = 2**63 - 1
 
 
 @dataclass
-class World:
+class SeedData:
     """The users of the tests and their resources, which replace the placeholders of calls."""
 
     app: Flask
@@ -40,14 +41,14 @@ class World:
             "draft": draft.get_json()["id"],
             "etag": published.headers["ETag"],
             "refresh": self.alice.refresh_token,
-            "nobody": NOBODY,
+            "missing": MISSING_ID,
         }
 
     def call(self, call: Call) -> TestResponse:
         """Send a call as its user."""
         headers = {name: value.format(**self.names) for name, value in call.headers.items()}
-        if call.who:
-            person: Person = getattr(self, call.who)
+        if call.user:
+            person: Person = getattr(self, call.user)
             headers = {**person.headers, **headers}
         body = {
             name: value.format(**self.names) if isinstance(value, str) else value for name, value in call.body.items()
@@ -58,24 +59,24 @@ class World:
 
 @dataclass(frozen=True)
 class Call:
-    """A request and the expected status. `World.call` replaces the `{placeholders}` in it."""
+    """A request and the expected status. `SeedData.call` replaces the `{placeholders}` in it."""
 
     operation: str
     status: int
     method: str
     path: str
-    who: str = ""
+    user: str = ""
     body: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     has_body: bool = False
 
     def __str__(self) -> str:
-        return f"{self.operation}-{self.status}-{self.who or 'anonymous'}"
+        return f"{self.operation}-{self.status}-{self.user or 'anonymous'}"
 
 
-def _call(operation: str, status: int, request: str, who: str = "", **options: Any) -> Call:
+def _call(operation: str, status: int, request: str, user: str = "", **options: Any) -> Call:
     method, _, path = request.partition(" ")
-    return Call(operation, status, method, API + path, who, **options)
+    return Call(operation, status, method, API + path, user, **options)
 
 
 def _plain(operation: str, status: int, path: str, **options: Any) -> Call:
@@ -173,11 +174,11 @@ CALLS = [
     _call("get_user", 200, "GET /users/{alice}", "alice"),
     _call("get_user", 304, "GET /users/{alice}", headers={"If-None-Match": "*"}),
     _call("get_user", 401, "GET /users/{alice}", headers={"Authorization": "Bearer rubbish"}),
-    _call("get_user", 404, "GET /users/{nobody}"),
+    _call("get_user", 404, "GET /users/{missing}"),
     _call("replace_user", 200, "PUT /users/{alice}", "alice", body=PROFILE),
     _call("replace_user", 401, "PUT /users/{alice}", body=PROFILE),
     _call("replace_user", 403, "PUT /users/{alice}", "bob", body=PROFILE),
-    _call("replace_user", 404, "PUT /users/{nobody}", "carol", body=PROFILE),
+    _call("replace_user", 404, "PUT /users/{missing}", "carol", body=PROFILE),
     _call("replace_user", 412, "PUT /users/{alice}", "alice", body=PROFILE, headers=STALE),
     _call("replace_user", 422, "PUT /users/{alice}", "alice", has_body=True),
     _call("update_user", 200, "PATCH /users/{bob}", "carol", body={"is_active": False}),
@@ -188,7 +189,7 @@ CALLS = [
     _call("delete_user", 204, "DELETE /users/{alice}", "alice"),
     _call("delete_user", 401, "DELETE /users/{alice}"),
     _call("delete_user", 403, "DELETE /users/{alice}", "bob"),
-    _call("delete_user", 404, "DELETE /users/{nobody}", "carol"),
+    _call("delete_user", 404, "DELETE /users/{missing}", "carol"),
     _call("delete_user", 409, "DELETE /users/{carol}", "carol"),
     _call("delete_user", 412, "DELETE /users/{alice}", "alice", headers=STALE),
     _call("export_user", 200, "GET /users/{alice}/export", "alice"),
@@ -216,18 +217,18 @@ CALLS = [
     _call("update_post", 200, "PATCH /posts/{post}", "carol", body={"status": "draft"}),
     _call("update_post", 401, "PATCH /posts/{post}", body={"title": "Mine"}),
     _call("update_post", 403, "PATCH /posts/{post}", "bob", body={"title": "Mine"}),
-    _call("update_post", 404, "PATCH /posts/{nobody}", "bob", body={"title": "Mine"}),
+    _call("update_post", 404, "PATCH /posts/{missing}", "bob", body={"title": "Mine"}),
     _call("update_post", 422, "PATCH /posts/{post}", "alice", body={"id": 1}),
     _call("delete_post", 204, "DELETE /posts/{post}", "alice"),
     _call("delete_post", 401, "DELETE /posts/{post}"),
     _call("delete_post", 403, "DELETE /posts/{post}", "bob"),
-    _call("delete_post", 404, "DELETE /posts/{nobody}", "alice"),
+    _call("delete_post", 404, "DELETE /posts/{missing}", "alice"),
     _call("delete_post", 422, "DELETE /posts/{post}", "alice", body={"surprise": 1}),
     _call("list_posts_of", 200, "GET /users/{alice}/posts"),
     _call("list_posts_of", 200, "GET /users/{alice}/posts?page=1", "alice"),
     _call("list_posts_of", 401, "GET /users/{alice}/posts?status=draft"),
     _call("list_posts_of", 403, "GET /users/{alice}/posts?status=draft", "bob"),
-    _call("list_posts_of", 404, "GET /users/{nobody}/posts"),
+    _call("list_posts_of", 404, "GET /users/{missing}/posts"),
     _call("list_posts_of", 422, "GET /users/{alice}/posts?page=501"),
     _call("get_context", 200, "GET /service-context", "carol"),
     _call("get_context", 304, "GET /service-context", "carol", headers={"If-None-Match": "*"}),

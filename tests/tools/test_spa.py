@@ -15,7 +15,7 @@ import pytest
 
 from app.settings import ROOT
 from tests.support.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
-from tests.support.services.process import bare_environment
+from tests.tools.test_serve import environment
 from tools import javascript
 
 COMMAND = [sys.executable, str(ROOT / "tools" / "spa.py")]
@@ -23,17 +23,9 @@ TIMEOUT_SECONDS = 120
 POLL_SECONDS = 0.1
 
 
-def environment(tmp_path: Path, api_port: int, app_port: int) -> dict[str, str]:
-    """Return an environment with a temporary database and these ports."""
-    return {
-        **bare_environment(),
-        "APP_ENV": "testing",
-        "JWT_SECRET_KEY": "k" * 20 + "0123456789abcdef",
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'gatepost.db'}",
-        "BIND": f"{LOOPBACK}:{api_port}",
-        "SPA_PORT": str(app_port),
-        "CORS_ORIGINS": f"http://localhost:{app_port}",
-    }
+def origin_of(app_port: int) -> dict[str, str]:
+    """Return the settings of an example app on this port."""
+    return {"SPA_PORT": str(app_port), "CORS_ORIGINS": f"http://localhost:{app_port}"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +54,7 @@ def wait_for(url: str, process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_both_servers(tmp_path: Path, number: signal.Signals) -> None:
     api_port, app_port = free_port(), free_port()
-    env = environment(tmp_path, api_port, app_port)
+    env = environment(tmp_path, api_port, **origin_of(app_port))
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(COMMAND, env=env, stdout=log, stderr=log, text=True) as process,
@@ -85,7 +77,7 @@ def test_one_signal_ends_both_servers(tmp_path: Path, number: signal.Signals) ->
 def test_a_used_port_is_reported_before_a_server_starts(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as other:
         port = other.getsockname()[1]
-        env = environment(tmp_path, free_port(), port)
+        env = environment(tmp_path, free_port(), **origin_of(port))
         answer = subprocess.run(COMMAND, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     assert answer.returncode == 1
     assert f"Cannot listen on port {port} of {LOOPBACK}" in answer.stderr

