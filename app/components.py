@@ -39,6 +39,8 @@ class Components:
     executor: Executor = field(init=False)
     # Connections for the readiness check only.
     probe_engine: Engine = field(init=False)
+    # The readiness check logs its result for the database when that changes.
+    logged_database_state: str = "ok"
     keyring: Keyring = field(init=False)
     verify_access_token: Callable[[str], Claims] = field(init=False)
     authenticate: Authenticator = field(init=False)

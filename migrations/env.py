@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, Literal
+
 import click
 from alembic import context
+from alembic.autogenerate.api import AutogenContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event, pool, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, pool, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from app.components import components
-from app.database import Base
+from app.database import Base, postgres, sqlite
+from app.database.deadlines import DeadlineExceeded
+from app.database.errors import describe_fault, is_unavailable
 from app.observability.health import compare_schema
 from app.settings import Settings
 
 # The key of an advisory lock. Replicas that start together migrate one after the other. The number is arbitrary.
 ADVISORY_LOCK = 4_702_111_234
 NEWEST = ("head", "heads")
+# How long the connection to each host may take, unless connect_timeout in the URL is shorter.
+CONNECT_SECONDS = 10.0
 
 
 def run_offline(url: str) -> None:
@@ -38,6 +47,7 @@ def run_online(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_type=True,
         compare_server_default=True,
+        render_item=render_item,
         # SQLite cannot alter a constraint; Alembic copies the table instead ("batch" mode).
         render_as_batch=is_sqlite,
         transaction_per_migration=False,
@@ -65,26 +75,76 @@ def is_ahead() -> bool:
     return compare_schema(set(migration.get_current_heads())) == "ahead"
 
 
+def render_item(kind: str, item: Any, autogenerate: AutogenContext) -> str | Literal[False]:
+    """Return the source of a column type that is not SQLAlchemy's; False leaves other items to Alembic.
+
+    A TypeDecorator is written as the type that the database has, so that the migration does not depend on later
+    versions of the application. Another type is imported from its module.
+    """
+    if kind != "type" or _module_of(item).startswith("sqlalchemy."):
+        return False
+    if isinstance(item, TypeDecorator):
+        item = item.impl_instance
+        if (rendered := render_item(kind, item, autogenerate)) is not False:
+            return rendered
+    module = _module_of(item)
+    if module.startswith("sqlalchemy.dialects."):
+        dialect = module.split(".")[2]
+        autogenerate.imports.add(f"from sqlalchemy.dialects import {dialect}")
+        return f"{dialect}.{item!r}"
+    if module.startswith("sqlalchemy."):
+        return f"sa.{item!r}"
+    autogenerate.imports.add(f"import {module}")
+    return f"{module}.{item!r}"
+
+
+def _module_of(item: TypeEngine[Any]) -> str:
+    return type(item).__module__
+
+
+def make_engine(settings: Settings) -> Engine:
+    """Return an engine without the timeouts of requests, because a migration may take long."""
+    url = make_url(settings.database_url)
+    if settings.uses_sqlite:
+        engine = create_engine(url, poolclass=pool.NullPool)
+        event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+        event.listen(engine, "begin", sqlite.begin)
+        return engine
+    arguments = postgres.connect_arguments(url, connect_seconds=CONNECT_SECONDS)
+    engine = create_engine(url, poolclass=pool.NullPool, connect_args=arguments)
+    event.listen(engine, "do_connect", postgres.Connector())
+    event.listen(engine, "connect", lambda connection, record: setattr(connection, "wait_seconds", math.inf))
+    return engine
+
+
+def connect(engine: Engine, attempts: int) -> Connection:
+    """Return a connection; each further attempt begins with another host of the URL. Raises CommandError."""
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        if attempts > 1 and isinstance(error.orig, DeadlineExceeded):
+            return connect(engine, attempts - 1)
+        # The driver's message contains no password, unlike the URL.
+        raise CommandError(f"cannot connect to the database: {error.orig}") from error
+
+
 def migrate() -> None:
-    """Migrate on a separate connection, without the timeouts of requests: a migration may take long."""
+    """Migrate on a separate connection. Raises CommandError, whose message Flask-Migrate prints, for what an operator
+    can correct.
+    """
     settings: Settings = components().settings
     if context.is_offline_mode():
         run_offline(settings.database_url)
         return
-    engine = create_engine(settings.database_url, poolclass=pool.NullPool)
-    if settings.uses_sqlite:
-        event.listen(
-            engine,
-            "connect",
-            lambda connection, record: setattr(connection, "isolation_level", None),
-        )
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine = make_engine(settings)
+    hosts = ",".join(engine.url.normalized_query.get("host", ("",)))
     try:
-        with engine.connect() as connection:
+        with connect(engine, attempts=hosts.count(",") + 1) as connection:
             run_online(connection)
-    except OperationalError as error:
-        # Flask-Migrate prints the message only. The driver's message contains no password, unlike the URL.
-        raise CommandError(f"cannot connect to the database: {error.orig}") from error
+    except DBAPIError as error:
+        if not is_unavailable(error):
+            raise
+        raise CommandError(f"nothing was changed. {describe_fault(error) or error.orig}") from error
 
 
 migrate()

@@ -8,10 +8,11 @@ from __future__ import annotations
 from flask import Flask
 
 from app.components import components_of
-from app.database.engine import engine_options, install_circuit_breaker, install_engine_events
+from app.database.engine import engine_options, install_engine_events
 from app.database.errors import violates
 from app.database.executor import Executor, precompiled
 from app.database.models import MAX_ID, Base, Id, UtcDateTime, db, ordered_string
+from app.database.postgres import ConnectionGuard
 from app.database.queries import execute_autocommit, fetch_all, fetch_one, write, write_one
 from app.database.transactions import in_transaction, transaction
 from app.settings import Settings
@@ -41,7 +42,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
     db.init_app(app)
     with app.app_context():
-        install_engine_events(db.engine, settings)
         executor = components_of(app).executor = Executor(db.engine)
-        if not settings.uses_sqlite:
-            executor.on_error = install_circuit_breaker(db.engine)
+        guard = None if settings.uses_sqlite else ConnectionGuard()
+        install_engine_events(db.engine, settings, guard)
+        if guard:
+            executor.on_error = guard.report

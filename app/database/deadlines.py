@@ -49,12 +49,18 @@ class BoundedConnection(extensions.connection):
     opened_at: float = math.inf
 
     def set_isolation_level(self, level: int | bytes | str | None) -> None:
-        """Switch autocommit on or off, the only use that SQLAlchemy makes of this method here.
+        """Set the isolation level of the next transactions, or switch autocommit on, as psycopg2's method does.
 
-        psycopg2's own method also sends a statement to the server each time autocommit is switched off.
+        READ COMMITTED needs no statement, because it is the default of each connection (postgres.py). psycopg2's own
+        method would send one each time autocommit is switched.
         """
-        if not self.closed:
-            self.autocommit = level == extensions.ISOLATION_LEVEL_AUTOCOMMIT
+        if self.closed:
+            return
+        # Outside of autocommit, a change of the level is only noted for the next BEGIN.
+        self.autocommit = False
+        is_default = level in (extensions.ISOLATION_LEVEL_AUTOCOMMIT, extensions.ISOLATION_LEVEL_READ_COMMITTED)
+        self.isolation_level = None if is_default else level
+        self.autocommit = level == extensions.ISOLATION_LEVEL_AUTOCOMMIT
 
 
 def bounded_connection(connect_seconds: float) -> type[BoundedConnection]:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
 from app.database.engine import autocommit_view
+from app.database.errors import is_refused_as_read_only
 
 Statement = TypeVar("Statement", bound=Executable)
 Convert = Callable[[Any], Any]
@@ -51,11 +52,12 @@ class CompiledStatement:
             if not compiled.binds[name].required
         }
         self._bind_processors: Mapping[str, Convert] = compiled._bind_processors
-        columns = compiled._result_columns
+        self._columns = compiled._result_columns
         # Faster than the constructor, which also checks the number of values.
-        self._make_row = partial(tuple.__new__, _row_class([column.keyname for column in columns]))
-        processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._result_processors: list[Convert | None] | None = processors if any(processors) else None
+        self._make_row = partial(tuple.__new__, _row_class([column.keyname for column in self._columns]))
+        self._dialect = dialect
+        # Unknown until the first execution, because the driver then reports the types of the columns.
+        self._result_processors: list[Convert | None] | None = None
 
     def bind(self, parameters: Mapping[str, Any]) -> Any:
         """Return the parameters in the driver's form. Raises KeyError for a missing one."""
@@ -64,10 +66,12 @@ class CompiledStatement:
             values[name] = convert(values[name])
         return values if self._positions is None else [values[name] for name in self._positions]
 
-    def rows(self, fetched: Sequence[Sequence[Any]]) -> list[Any]:
-        """Return the driver's rows as named tuples of Python values."""
+    def rows(self, fetched: Sequence[Sequence[Any]], description: Sequence[Sequence[Any]] | None) -> list[Any]:
+        """Return the driver's rows as named tuples of Python values; `description` is that of the cursor."""
         make_row, processors = self._make_row, self._result_processors
         if processors is None:
+            processors = self._result_processors = self._find_processors(description or ())
+        if not processors:
             return [make_row(values) for values in fetched]
         return [
             make_row(
@@ -75,6 +79,15 @@ class CompiledStatement:
             )
             for values in fetched
         ]
+
+    def _find_processors(self, description: Sequence[Sequence[Any]]) -> list[Convert | None]:
+        """Return the conversion of each column, or an empty list if no column needs one."""
+        dialect = self._dialect
+        processors = [
+            column.type.dialect_impl(dialect).result_processor(dialect, type_code)
+            for column, (_, type_code, *_) in zip(self._columns, description, strict=True)
+        ]
+        return processors if any(processors) else []
 
 
 def _row_class(names: Sequence[str]) -> Any:
@@ -120,11 +133,12 @@ class Executor:
             text = self.before(compiled.text)
             try:
                 cursor.execute(text, values)
-                fetched = cursor.fetchall() if cursor.description else ()
+                description = cursor.description
+                fetched = cursor.fetchall() if description else ()
             finally:
                 self.after()
                 cursor.close()
-        return compiled.rows(fetched)
+        return compiled.rows(fetched, description)
 
     def _execute_with_sqlalchemy(
         self, statement: Executable, parameters: Mapping[str, Any], transaction: Connection | None
@@ -180,7 +194,7 @@ class Executor:
             error,
             self._driver_error,
             hide_parameters=True,
-            connection_invalidated=dialect.is_disconnect(error, connection, None),
+            connection_invalidated=dialect.is_disconnect(error, connection, None) or is_refused_as_read_only(error),
             dialect=dialect,
         )
         return cast("DBAPIError", translated)

@@ -17,7 +17,7 @@ class Readiness(OutputSchema):
     """Whether this replica can serve requests, and the result of each check."""
 
     status = Choice("ready", "unready")
-    database = Choice("ok", "unavailable")
+    database = Choice("ok", "unavailable", "read_only", "misconfigured")
     migrations = Choice("ok", "ahead", "pending", "unknown")
     maintenance = fields.Boolean(
         metadata={"description": "Whether maintenance mode is on. It does not affect `status`."}

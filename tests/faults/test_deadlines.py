@@ -13,14 +13,15 @@ from typing import Any
 import psycopg2
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, create_engine, literal_column, select, text
+from sqlalchemy import Engine, create_engine, literal_column, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from app.database import db, fetch_all, precompiled, transaction, write_one
 from app.database.deadlines import DatabaseOutage, DeadlineExceeded, deadline
-from app.database.engine import CLIENT_SLACK_SECONDS, postgres_arguments
+from app.database.engine import CLIENT_SLACK_SECONDS
 from app.database.errors import is_unavailable
+from app.database.postgres import connect_arguments
 from tests.conftest import settings_for
 from tests.support.services import LOOPBACK
 from tests.support.services.postgres import PostgresServer
@@ -183,9 +184,9 @@ def no_collector() -> Iterator[None]:
 
 def test_a_connection_attempt_that_timed_out_is_closed_immediately(app: Flask) -> None:
     with closing(socket.create_server((LOOPBACK, 0))) as black_hole, no_collector():
-        arguments = postgres_arguments(connect_seconds=0.1, statement_ms=100, lock_ms=100)
         port = black_hole.getsockname()[1]
-        engine = create_engine(f"postgresql+psycopg2://u:p@{LOOPBACK}:{port}/d", connect_args=arguments)
+        url = make_url(f"postgresql+psycopg2://u:p@{LOOPBACK}:{port}/d")
+        engine = create_engine(url, connect_args=connect_arguments(url, connect_seconds=0.1))
         with pytest.raises(OperationalError) as caught:
             engine.connect()
         assert isinstance(caught.value.orig, DeadlineExceeded)

@@ -65,7 +65,7 @@ class Overloaded(Problem):
 
 
 class DatabaseUnavailable(Problem):
-    """The service is running, but its database does not respond, or not in time."""
+    """The service is running, but its database does not respond in time, or does not take requests as it should."""
 
     code, status = "database_unavailable", 503
     detail = "The database does not respond."

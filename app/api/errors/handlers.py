@@ -23,7 +23,7 @@ from app.api.errors import (
     UriTooLong,
     problem_document,
 )
-from app.database.errors import is_unavailable
+from app.database.errors import describe_fault, is_unavailable
 
 log = logging.getLogger("gatepost.errors")
 PROBLEM_JSON = "application/problem+json"
@@ -78,7 +78,7 @@ def _respond_to_database(error: SQLAlchemyError) -> Response:
     if not is_unavailable(error):
         return _respond_to_bug(error)
     # Without the stack trace, which every request would log during an outage. Without the driver's message, which may
-    # contain values of rows; the exception class and the SQLSTATE identify the cause.
+    # contain values of rows; the exception class, the SQLSTATE and the reason identify the cause.
     cause = getattr(error, "orig", None) or error
     log.warning(
         "database unavailable",
@@ -86,6 +86,8 @@ def _respond_to_database(error: SQLAlchemyError) -> Response:
             "cause": type(cause).__name__,
             "sqlstate": getattr(cause, "pgcode", None),
             "sqlite_error": getattr(cause, "sqlite_errorname", None),
+            # What an operator must correct.
+            "reason": describe_fault(error),
         },
     )
     return respond(DatabaseUnavailable())
