@@ -8,26 +8,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg2
 from limits import parse as parse_limit
-from psycopg2.extensions import make_dsn, parse_dsn
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
 from app.settings import environment
 from app.settings.environment import InvalidValue
+from app.settings.postgres_url import MAX_PORT, parse_postgres_url
 
 Parser = Callable[[str], object]
 
 # RFC 7518, section 3.2: a key for HS256 has at least as many bits as the hash, 256.
 MIN_SECRET_BYTES = 32
-MAX_PORT = 65_535
 # Counters are stored in 32-bit integers.
 MAX_LIMIT_AMOUNT = 1_000_000_000
 MAX_LIMIT_SECONDS = 31 * 24 * 3600
@@ -112,13 +109,9 @@ class Text:
 
 
 def parse_database_url(text: str) -> str:
-    """Return the URL with the name of the driver, psycopg2; a bare postgresql:// would select psycopg 3.
-
-    PostgreSQL's own forms are accepted too: several hosts, `postgresql://a:5432,b:5433/name`, and parameters,
-    `host=a,b dbname=name`. A relative path of an SQLite file starts at the project's folder.
-    """
+    """Return the URL of a PostgreSQL database, or of an SQLite file; a relative path starts at the project's folder."""
     if re.match(r"\s*[a-z_]+\s*=|postgres(ql)?(\+psycopg2)?://", text):
-        return _parse_postgres_url(text)
+        return parse_postgres_url(text)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -130,41 +123,6 @@ def parse_database_url(text: str) -> str:
     path = environment.ROOT / url.database
     _require_writable(path, next((folder for folder in path.parents if os.access(folder, os.F_OK)), path))
     return f"sqlite:///{path}"
-
-
-def _parse_postgres_url(text: str) -> str:
-    text = re.sub(r"^postgres(ql)?(\+psycopg2)?://", "postgresql://", text)
-    try:
-        url = _read_postgres_url(text).set(drivername="postgresql+psycopg2")
-        arguments = url.get_dialect()().create_connect_args(url)[1]
-        # Refuses unknown parameters.
-        found = parse_dsn(make_dsn(**arguments))
-    except (ArgumentError, ValueError, psycopg2.ProgrammingError) as error:
-        # The driver's message may contain a part of the password.
-        raise InvalidValue("Not a database URL, or one with an unknown parameter.") from error
-    if "@" in found.get("host", ""):
-        raise InvalidValue("Contains a second '@': write special characters of the password as %40 and so on.")
-    if not all(1 <= int(port) <= MAX_PORT for port in found.get("port", "").split(",") if port):
-        raise InvalidValue(f"The port must be from 1 to {MAX_PORT}.")
-    return url.render_as_string(hide_password=False)
-
-
-def _read_postgres_url(text: str) -> URL:
-    """Read a URL as SQLAlchemy does, or as PostgreSQL's client library does what SQLAlchemy does not understand."""
-    with suppress(ArgumentError, ValueError):
-        url = make_url(text)
-        if not re.search("[,%]", url.host or ""):
-            return url
-    values = parse_dsn(text)
-    hosts, ports = values.get("host", ""), values.get("port", "")
-    if "," in hosts + ports:
-        # One port applies to all hosts.
-        values["port"] = ports if "," in ports else ",".join([ports] * len(hosts.split(",")))
-        host = port = None
-    else:
-        host, port = values.pop("host", None), int(values.pop("port", 0)) or None
-    user, password, name = (values.pop(part, None) for part in ("user", "password", "dbname"))
-    return URL.create("postgresql", user, password, host, port, name, query=values)
 
 
 def parse_log_file(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can refuse, delay and close connections, and drop the response to a COMMIT."""
+"""A TCP proxy before PostgreSQL that can refuse, delay, redirect and close connections, and drop responses to COMMIT."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class Relay:
     def pass_on(self) -> None:
         """Forward the delayed data, and all further data."""
         self._flowing.set()
+
+    def switch(self, target_port: int) -> None:
+        """Forward new connections to another port. Open connections stay where they are."""
+        self._target = (LOOPBACK, target_port)
 
     def cut(self) -> None:
         """Close every open connection."""

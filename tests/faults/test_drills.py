@@ -35,6 +35,7 @@ EXPECTED: dict[Run, set[str]] = {
     # A transaction that was cut off holds its key until PostgreSQL ends it.
     postgres.refused: REFUSED | HELD,
     postgres.swallowed: REFUSED | HELD,
+    postgres.failover: REFUSED,
     application.workers_killed: CUT,
     application.sqlite_killed: CUT,
     application.reloaded: FINE,
@@ -45,7 +46,7 @@ EXPECTED: dict[Run, set[str]] = {
     surroundings.sqlite_disk_full: REFUSED,
     surroundings.postgres_disk_full: REFUSED,
 }
-UNREADY = (postgres.killed, postgres.frozen, postgres.refused, postgres.swallowed)
+UNREADY = (postgres.killed, postgres.frozen, postgres.refused, postgres.swallowed, postgres.failover)
 NOT_UNREADY = (postgres.locked, postgres.pool_exhausted, *surroundings.DRILLS, application.reloaded)
 REDIS = (surroundings.redis_stopped, surroundings.redis_frozen, surroundings.redis_full)
 OWN_DEATH = (application.workers_killed, application.sqlite_killed, application.terminated)
@@ -79,6 +80,7 @@ def test_drill(stage: Stage, run: Run) -> None:
     assert set(figures.ready_labels) == {"200"} or run not in NOT_UNREADY, figures.ready_labels
     assert set(figures.health) == {"200"} or run in OWN_DEATH, figures.health
     assert "ok, unavailable" in figures.remark or run not in REDIS
+    assert figures.remark.startswith("0 failed from 5 s") or run is not postgres.failover, figures.remark
 
 
 def assert_kept(figures: Figures) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from sqlalchemy import text
 
 from tests.concurrency.race import Arena
-from tests.faults.drills.stage import NOTICED_SECONDS, Drill, Figures, Stage
+from tests.conftest import migrate
+from tests.faults.drills.stage import NOTICED_SECONDS, Drill, Figures, Stage, engine_of
 from tests.faults.outage import held
+from tests.faults.relay import Relay
+from tests.support.services.postgres import PostgresServer
 
 NAME = "PostgreSQL"
 TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatepost'"
 LOCK = "LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"
 # The time between two faults, and an outage that is long enough for the probes to notice it.
 WORK_SECONDS, OUTAGE_SECONDS = 0.3, 2.2
+# From then on, no write may fail after a failover.
+SWITCHED_SECONDS = 5.0
 
 
 def killed(stage: Stage) -> Figures:
@@ -141,6 +147,37 @@ def commit_answer_lost(stage: Stage) -> Figures:
     return drill.figures("commit's answer lost", NAME, f"{lost} times", remark=f"{lost} of {times}")
 
 
+def failover(stage: Stage) -> Figures:
+    """Promote a standby; the address leads to the former primary, now a standby itself, for some time longer.
+
+    Connections that were opened in between stay open, and lead to the former primary for ever.
+    """
+    seconds = stage.pick(1.5, 10)
+    with ExitStack() as stack:
+        first = stack.enter_context(PostgresServer(durable=True))
+        url = first.create_database("gatepost")
+        migrate(url)
+        second = stack.enter_context(PostgresServer(durable=True, primary=first))
+        relay = stack.enter_context(Relay(first.port))
+        address = url.replace(f":{first.port}/", f":{relay.port}/")
+        server = stack.enter_context(stage.lend(address))
+        with Drill(server, engine_of(address)) as drill:
+            time.sleep(WORK_SECONDS)
+            with drill.outage():
+                # A clean shutdown sends everything to the standby first.
+                first.stop()
+                second.promote()
+                first.follow(second)
+                first.start()
+                time.sleep(seconds)
+                relay.switch(second.port)
+                switched_at = time.monotonic()
+            time.sleep(max(0, switched_at + SWITCHED_SECONDS + seconds - time.monotonic()))
+        late = [o for o in drill.outcomes if o.began > switched_at + SWITCHED_SECONDS and not o.succeeded]
+        remark = f"{len(late)} failed from {SWITCHED_SECONDS:g} s after the switch"
+        return drill.figures("failover", NAME, f"the address leads to a standby for {seconds:g} s", remark)
+
+
 DRILLS = (
     killed,
     restarted_fast,
@@ -152,4 +189,5 @@ DRILLS = (
     locked,
     pool_exhausted,
     commit_answer_lost,
+    failover,
 )

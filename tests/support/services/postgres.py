@@ -120,10 +120,12 @@ class PostgresServer:
     """A running PostgreSQL. A context manager, which removes the server and its files at the end.
 
     With `url`, an external server: `owned` is False, and methods that stop or freeze the server raise RuntimeError.
-    With `durable`, commits are flushed to disk as in production.
+    With `durable`, commits are flushed to disk as in production. With `primary`, a standby of that server.
     """
 
-    def __init__(self, url: str | None = None, *, durable: bool = False) -> None:
+    def __init__(
+        self, url: str | None = None, *, durable: bool = False, primary: PostgresServer | None = None
+    ) -> None:
         self.owned = url is None
         # Two runs of the tests may use the same external server.
         self._suffix = "" if self.owned else f"_{secrets.token_hex(4)}"
@@ -131,7 +133,7 @@ class PostgresServer:
         if url is not None:
             self._admin_url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
             return
-        self._make_cluster()
+        self._make_cluster(primary)
         self.start()
 
     @classmethod
@@ -234,11 +236,39 @@ class PostgresServer:
             self.stop(immediate=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def execute(self, statement: str, name: str = "postgres") -> None:
+        """Execute a statement as the administrator, in autocommit, in the database `name`."""
+        url = urlunsplit(urlsplit(self._admin_url)._replace(path=f"/{quote(name)}"))
+        connection = psycopg2.connect(url, connect_timeout=10)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+    @property
+    def port(self) -> int:
+        """The port of a private server."""
+        self._require_owned()
+        return self._port
+
+    def promote(self) -> None:
+        """Make a standby the primary. Returns when it takes writes."""
+        self.execute("SELECT pg_promote()")
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Make a stopped server a standby of `primary` at its next start."""
+        signal_file = self._folder / "data" / "standby.signal"
+        signal_file.touch()
+        self._account.give(signal_file)
+        self._settings = self._settings | {"primary_conninfo": primary.url}
+
     def _require_owned(self) -> None:
         if not self.owned:
             raise RuntimeError("The server of TEST_DATABASE_URL must not be stopped or frozen.")
 
-    def _make_cluster(self) -> None:
+    def _make_cluster(self, primary: PostgresServer | None) -> None:
         self._account = Account()
         self._folder = private_folder("pg")
         self._process = ServerProcess("PostgreSQL", self._folder / "log", signal.SIGQUIT)
@@ -246,11 +276,24 @@ class PostgresServer:
         self._account.give(self._folder)
         self._binaries = self._reachable(binaries)
         password, self._port = secrets.token_hex(8), free_port()
+        if primary is not None:
+            self._admin_url = primary.url.replace(f":{primary.port}/", f":{self._port}/")
+            self._copy_data(primary)
+            return
         self._admin_url = f"postgresql://{ROLE}:{password}@{LOOPBACK}:{self._port}/postgres"
         password_file = self._folder / "password"
         password_file.write_text(password)
         self._account.give(password_file)
         self._init_data(password_file)
+
+    def _copy_data(self, primary: PostgresServer) -> None:
+        """Copy the data of `primary`, with the settings that make the server its standby."""
+        data = self._folder / "data"
+        # "-R" writes the settings.
+        copy = ["-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", primary.url]
+        answer = self._account.run([self._binaries / "pg_basebackup", *copy])
+        if answer.returncode:
+            raise ServiceFailed(f"pg_basebackup failed: {answer.stderr}")
 
     def _init_data(self, password_file: Path) -> None:
         command: list[str | Path] = [
