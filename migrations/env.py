@@ -125,7 +125,12 @@ def connect(engine: Engine, attempts: int) -> Connection:
         if attempts > 1 and isinstance(error.orig, DeadlineExceeded):
             return connect(engine, attempts - 1)
         # The driver's message contains no password, unlike the URL.
-        raise CommandError(f"cannot connect to the database: {error.orig}") from error
+        raise CommandError(f"cannot connect to the database: {describe(error)}") from error
+
+
+def describe(error: DBAPIError) -> str:
+    """Return an error of the database in one line."""
+    return describe_fault(error) or " ".join(str(error.orig).split())
 
 
 def migrate() -> None:
@@ -144,7 +149,7 @@ def migrate() -> None:
     except DBAPIError as error:
         if not is_unavailable(error):
             raise
-        raise CommandError(f"nothing was changed. {describe_fault(error) or error.orig}") from error
+        raise CommandError(f"nothing was changed. {describe(error)}") from error
 
 
 migrate()

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.errors import Problem, ValidationFailed
 from app.components import components
 from app.database import transaction
-from app.database.errors import is_unavailable
+from app.database.errors import describe_fault, is_unavailable
 
 MIGRATE = "flask --app run db upgrade"
 
@@ -110,8 +110,10 @@ def _explain(error: SQLAlchemyError) -> str | None:
 
     cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
     found = check_readiness()
-    if found["database"] != "ok":
+    if found["database"] == "unavailable":
         return f"The database can't be reached: {cause}."
-    if found["migrations"] not in ("ok", "ahead"):
+    if found["database"] == "ok" and found["migrations"] not in ("ok", "ahead"):
         return f"The database does not have the tables of this version: run {MIGRATE}."
+    if fault := describe_fault(error):
+        return fault
     return f"The database does not answer: {cause}." if is_unavailable(error) else None

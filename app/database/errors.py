@@ -32,7 +32,7 @@ FAULTS = {
     "42703": _NOT_MIGRATED,  # undefined_column
     "53100": "The disk of the database is full",
 }
-_CONNECTION_FAILURES = ("connection to server ", "could not translate host name ")
+_CONNECTION_FAILURES = ("connection to server ", "could not translate host name ", "FATAL: ")
 
 
 class UnsuitableDatabase(psycopg2.OperationalError):
@@ -81,7 +81,7 @@ def describe_fault(error: Exception) -> str | None:
     if state not in FAULTS:
         return None
     message = getattr(getattr(original, "diag", None), "message_primary", None)
-    return f"{FAULTS[state]}: {message}." if message else f"{FAULTS[state]}."
+    return f"{FAULTS[state]} ({message})." if message else f"{FAULTS[state]}."
 
 
 def is_table_missing(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from urllib.parse import unquote
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -44,14 +45,17 @@ def _read_postgres_url(text: str) -> URL:
     """Read a URL as SQLAlchemy does, or as PostgreSQL's client library does what SQLAlchemy does not understand."""
     with suppress(ArgumentError, ValueError):
         url = make_url(text)
-        if not re.search("[,%]", url.host or ""):
-            return url
+        # An "@" in the password need not be escaped.
+        rest, at, server = (url.host or "").rpartition("@")
+        if not re.search("[,%]", server):
+            return url.set(host=server, password=f"{url.password}@{unquote(rest)}") if at else url
     values = parse_dsn(text)
     hosts, ports = values.get("host", ""), values.get("port", "")
+    host: str | None = None
+    port: int | None = None
     if "," in hosts + ports:
         # One port applies to all hosts.
         values["port"] = ports if "," in ports else ",".join([ports] * len(hosts.split(",")))
-        host = port = None
     else:
         port = int(values.pop("port", 0)) or None
         # The folder of a Unix socket must be a parameter.

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can refuse, delay, redirect and close connections, and drop responses to COMMIT."""
+"""A TCP proxy before PostgreSQL: refuses, delays, redirects and closes connections, and drops responses to COMMIT."""
 
 from __future__ import annotations
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from flask import Flask
+from sqlalchemy.engine import make_url
 
 from app.components import components_of
 from app.settings.declarations import DECLARATIONS, Settings
@@ -137,6 +140,8 @@ def test_every_usual_postgresql_scheme_selects_psycopg2(scheme: str) -> None:
     [
         *("x", "mysql://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d", "postgresql://u@h:port/d"),
         *("sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?cache=shared", "sqlite:///x.db?mode=ro"),
+        *("postgresql://u@h/d?unknown=1", "postgresql://u:p@a:1,b:65536/d", "postgresql://u:p@ss@a:1,b:2/d"),
+        *("host=a,b,c port=1,2", "host=a unknown=1", "host=a port=x", "host='a"),
         "sqlite+aiosqlite:///x.db",
     ],
 )
@@ -145,9 +150,51 @@ def test_other_databases_are_refused(url: str) -> None:
     assert found.keys() == {"DATABASE_URL"}
 
 
-def test_the_error_does_not_contain_the_database_url() -> None:
-    found = problems(DATABASE_URL="postgresql+asyncpg://user:hunter2@h/d")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://user:hunter2@h/d",
+        "postgresql://user:hunter2@h/d?unknown=1",
+        "postgresql://u:p@hunter2@a:1,b:2/d",
+        "host=a password=hunter2 unknown=1",
+        "host=a password=two hunter2",
+    ],
+)
+def test_the_error_does_not_contain_the_database_url(url: str) -> None:
+    found = problems(DATABASE_URL=url)
+    assert found
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("postgresql://u:p@a:1,b:2/d?sslmode=require", {"host": "a,b", "port": "1,2", "sslmode": "require"}),
+        ("postgresql://u:p@a,b:5433/d", {"host": "a,b", "port": ",5433"}),
+        ("postgresql://u:p@/d?host=a:1&host=b:2", {"host": "a,b", "port": "1,2"}),
+        ("host=a,b port=5433 dbname=d user=u password=p", {"host": "a,b", "port": "5433,5433"}),
+        (" host = a  dbname=d user=u password=p port=5433", {"host": "a", "port": 5433}),
+        ("dbname=d user=u password=p options='-c search_path=x'", {"options": "-c search_path=x"}),
+        ("host=/run/postgresql dbname=d user=u password=p", {"host": "/run/postgresql"}),
+        ("postgresql://u:p@%2Frun%2Fpostgresql/d", {"host": "/run/postgresql"}),
+        ("postgresql://u:p@[::1]:5433/d", {"host": "::1", "port": 5433}),
+    ],
+)
+def test_the_forms_of_postgresqls_client_library(url: str, arguments: dict[str, Any]) -> None:
+    parsed = make_url(load(DATABASE_URL=url).database_url)
+    found = parsed.get_dialect()().create_connect_args(parsed)[1]
+    assert found == {"user": "u", "password": "p", "dbname": "d"} | arguments
+
+
+@pytest.mark.parametrize("password", ["p@ss", "@", "p%40@s", "a b", "%2F%3F"])
+def test_special_characters_in_the_password(password: str) -> None:
+    parsed = make_url(load(DATABASE_URL=f"postgresql://u:{password}@h/d").database_url)
+    assert (parsed.password, parsed.host) == (unquote(password), "h")
+
+
+def test_the_password_in_parameters_is_not_shown() -> None:
+    shown = load(DATABASE_URL="host=a,b dbname=d user=u password='hunter2 3'").masked()["DATABASE_URL"]
+    assert shown == "postgresql+psycopg2://u:***@/d?host=a%2Cb&port=%2C"
 
 
 def test_a_relative_sqlite_path_starts_at_the_project_folder(tmp_path: Path) -> None:

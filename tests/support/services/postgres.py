@@ -123,9 +123,7 @@ class PostgresServer:
     With `durable`, commits are flushed to disk as in production. With `primary`, a standby of that server.
     """
 
-    def __init__(
-        self, url: str | None = None, *, durable: bool = False, primary: PostgresServer | None = None
-    ) -> None:
+    def __init__(self, url: str | None = None, *, durable: bool = False, primary: PostgresServer | None = None) -> None:
         self.owned = url is None
         # Two runs of the tests may use the same external server.
         self._suffix = "" if self.owned else f"_{secrets.token_hex(4)}"
@@ -290,7 +288,7 @@ class PostgresServer:
         """Copy the data of `primary`, with the settings that make the server its standby."""
         data = self._folder / "data"
         # "-R" writes the settings.
-        copy = ["-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", primary.url]
+        copy: list[str | Path] = ["-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", primary.url]
         answer = self._account.run([self._binaries / "pg_basebackup", *copy])
         if answer.returncode:
             raise ServiceFailed(f"pg_basebackup failed: {answer.stderr}")
