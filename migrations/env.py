@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Literal
 
 import click
@@ -91,11 +92,17 @@ def render_item(kind: str, item: Any, autogenerate: AutogenContext) -> str | Lit
     if module.startswith("sqlalchemy.dialects."):
         dialect = module.split(".")[2]
         autogenerate.imports.add(f"from sqlalchemy.dialects import {dialect}")
-        return f"{dialect}.{item!r}"
+        return f"{dialect}.{_source_of(item)}"
     if module.startswith("sqlalchemy."):
-        return f"sa.{item!r}"
+        return f"sa.{_source_of(item)}"
     autogenerate.imports.add(f"import {module}")
-    return f"{module}.{item!r}"
+    return f"{module}.{_source_of(item)}"
+
+
+def _source_of(item: TypeEngine[Any]) -> str:
+    """Return the constructor's call, with the prefix "sa." before types among its arguments."""
+    name, parenthesis, arguments = repr(item).partition("(")
+    return name + parenthesis + re.sub(r"(?<![\w.])([A-Z]\w*\()", r"sa.\1", arguments)
 
 
 def _module_of(item: TypeEngine[Any]) -> str:

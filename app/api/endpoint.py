@@ -12,8 +12,8 @@ from marshmallow import Schema
 
 from app.api.access import AccessPolicy, Caller
 from app.api.conditional import etag_of, is_unchanged
-from app.api.errors import Problem
-from app.api.fields import InputSchema
+from app.api.errors import NotFound, Problem
+from app.api.fields import InputSchema, has_control_characters
 from app.api.idempotency import service as idempotency
 from app.api.idempotency.models import KeptAnswer
 from app.api.json_parser import parse_json, parse_query
@@ -25,6 +25,7 @@ from app.database import transaction
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CACHED_QUERY_LENGTH = 40
+MAX_ARGUMENT_LENGTH = 1024
 
 
 Prepare = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -60,9 +61,10 @@ class Endpoint:
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, **path: Any) -> Response:
-        """Validate the request in a fixed order (caller, query, body), run the view, and return its response."""
+        """Validate the request in a fixed order (caller, path, query, body), run the view, and return its response."""
         arguments = dict(path)
         caller = self.access.admit()
+        _require_plausible(path)
         if self.access.finds_caller:
             arguments["caller"] = caller
         query = self._load_query()
@@ -163,6 +165,13 @@ def _load_query_string(schema: Schema, raw: str) -> dict[str, Any]:
 
 
 _load_cached_query = lru_cache(maxsize=1024)(_load_query_string)
+
+
+def _require_plausible(path: Mapping[str, Any]) -> None:
+    """Raise NotFound if a text in the path cannot be a key of a row: PostgreSQL, for example, refuses NUL."""
+    for value in path.values():
+        if isinstance(value, str) and (len(value) > MAX_ARGUMENT_LENGTH or has_control_characters(value)):
+            raise NotFound
 
 
 def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:

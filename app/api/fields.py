@@ -28,6 +28,11 @@ _TIMESTAMP = re.compile(
 )
 
 
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has characters that no single line may have: control characters and lone surrogates."""
+    return _CONTROLS.search(text) is not None
+
+
 class InputSchema(Schema):
     """The base class of the schemas of bodies and query strings. Unknown names are errors."""
 

@@ -6,7 +6,8 @@ support is serialized by `dump` itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import keyword
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,8 @@ from app.api.responses import Shaped
 Dump = Callable[[Any], dict[str, Any]]
 MAX_KNOWN = 64
 _DUMP_HOOKS = frozenset({"pre_dump", "post_dump"})
+# What a schema may override to change its dumps.
+_SCHEMA_METHODS = ("get_attribute", "dump", "_serialize", "dict_class")
 
 
 class UnsupportedSchema(Exception):
@@ -41,7 +44,7 @@ def compiled(schema: Schema) -> Dump:
     def dump(value: Any) -> dict[str, Any]:
         # Marshmallow prefers items to attributes, and omits attributes that the object does not have.
         if value.__class__ not in known:
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) or (hasattr(value, "__getitem__") and not isinstance(value, tuple)):
                 return slow(value)
             if len(known) < MAX_KNOWN:
                 known.add(value.__class__)
@@ -66,6 +69,17 @@ def _compile(schema: Schema) -> Dump:
     return dump
 
 
+def _overrides(value: object, base: type, names: Iterable[str]) -> bool:
+    """Return whether the class of `value`, or `value` itself, overrides one of these attributes of `base`."""
+    return any(getattr(type(value), name) is not getattr(base, name) or name in vars(value) for name in names)
+
+
+def _is_plain_name(name: str) -> bool:
+    """Return whether `o.name` is Python source that reads this attribute."""
+    # Python normalises names beyond ASCII.
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+
+
 class _Writer:
     """Generates the source of a dictionary expression, and collects the names that it uses."""
 
@@ -76,7 +90,7 @@ class _Writer:
         """Return the source of a dictionary with the members that `schema` has for the object `o`."""
         # After a dump, `_hooks` has the names of all hooks with empty lists.
         hooks = {str(name) for name, found in schema._hooks.items() if found}
-        if schema.many or hooks & _DUMP_HOOKS:
+        if schema.many or hooks & _DUMP_HOOKS or _overrides(schema, Schema, _SCHEMA_METHODS):
             raise UnsupportedSchema
         parts = (
             f"{self._constant(name if field.data_key is None else field.data_key)}: {self._value(name, field)}"
@@ -88,7 +102,7 @@ class _Writer:
         attribute, kind = field.attribute or name, type(field)
         if isinstance(field, Inline) and kind is Inline and not field.many:
             return self.members(field.schema)
-        if not attribute.isidentifier() or field.dump_default is not missing:
+        if not _is_plain_name(attribute) or field.dump_default is not missing:
             raise UnsupportedSchema
         if isinstance(field, fields.Nested) and kind is fields.Nested and not field.many:
             return f"(None if (v := o.{attribute}) is None else {self._constant(compiled(field.schema))}(v))"
@@ -96,7 +110,7 @@ class _Writer:
             # orjson already produces our format, except that it omits microseconds when they are zero.
             is_direct = f"(v := o.{attribute}) is None or v.tzinfo is UTC and v.microsecond"
             return f"(v if {is_direct} else format_timestamp(v))"
-        if kind.serialize is not fields.Field.serialize:
+        if _overrides(field, fields.Field, ("serialize", "get_value")):
             raise UnsupportedSchema
         return self._plain_value(attribute, field)
 

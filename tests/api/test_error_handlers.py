@@ -19,7 +19,7 @@ from flask import Flask, abort, redirect
 from flask.testing import FlaskClient
 from psycopg2 import OperationalError as PostgresError
 from psycopg2 import errors as postgres_errors
-from sqlalchemy import text
+from sqlalchemy import literal_column, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug import exceptions
@@ -28,7 +28,7 @@ from werkzeug.test import create_environ
 from app import create_app
 from app.api.errors import Problem, ValidationFailed, list_problems
 from app.components import components_of
-from app.database import db, transaction
+from app.database import db, fetch_all, precompiled, transaction
 from tests.conftest import API, Person, migrate, problem, settings_for
 from tests.support.loglines import logged
 
@@ -297,19 +297,40 @@ def test_a_transaction_that_fails_is_rolled_back(app: Flask, alice: Person) -> N
     assert alice.get("/auth/me").get_json()["name"] == "Alice"
 
 
-@pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")
-def test_a_statement_that_takes_too_long_is_a_503(app: Flask) -> None:
-    """On PostgreSQL only: the server enforces the statement timeout, and SQLite has no statement that sleeps."""
+SLOW = {
+    "postgresql": "SELECT pg_sleep(60)",
+    # SQLite has no statement that sleeps.
+    "sqlite": "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+}
+
+
+@pytest.mark.parametrize("way", ["session", "precompiled"])
+def test_a_statement_that_takes_too_long_is_a_503(app: Flask, backend: str, way: str) -> None:
     settings = replace(components_of(app).settings, db_statement_timeout_ms=200)
     other = create_app(settings)
+    count: Any = precompiled(select(literal_column(f"({SLOW[backend]})").label("count")))
 
-    @other.get("/sleep")
-    def sleep() -> str:
-        db.session.execute(text("SELECT pg_sleep(5)"))
+    @other.get("/slow")
+    def run_slow() -> str:
+        if way == "precompiled":
+            fetch_all(count)
+        with transaction():
+            db.session.execute(text("UPDATE service_context SET message = 'lost'"))
+            db.session.execute(text(SLOW[backend]))
         return ""
 
-    response = other.test_client().get("/sleep")
-    assert problem(response) == (503, "database_unavailable")
+    @other.get("/fast")
+    def run_fast() -> str:
+        with transaction():
+            db.session.execute(text("UPDATE service_context SET message = 'kept'"))
+        return str(fetch_all(select(literal_column("1").label("one")))[0].one)
+
+    client = other.test_client()
+    for _ in range(2):
+        started = time.monotonic()
+        assert problem(client.get("/slow")) == (503, "database_unavailable")
+        assert time.monotonic() - started < 5
+        assert client.get("/fast").text == "1"
     with other.app_context():
         db.engine.dispose()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import bindparam, event, insert, literal, literal_column, select, text, update
+from sqlalchemy import Float, Numeric, bindparam, cast, event, insert, literal, literal_column, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from app.components import components_of
@@ -62,6 +63,24 @@ def test_a_missing_parameter_is_an_error_and_not_null(executor: Executor, alice:
     with pytest.raises(KeyError, match="user_id"):
         first(executor, ONE)
     assert first(executor, ONE, user_id=alice.id) is not None
+
+
+def test_numbers_with_decimals_are_those_of_sqlalchemy(executor: Executor) -> None:
+    """The driver reports the type of such a column, on which its conversion depends, with the first result."""
+    columns: list[Any] = [
+        literal(Decimal("1.50"), Numeric(6, 2)).label("exact"),
+        literal(2.5, Float()).label("inexact"),
+        literal(2.5, Float(asdecimal=True)).label("converted"),
+        cast(3, Numeric(6, 2, asdecimal=False)).label("as_float"),
+        cast(None, Numeric(6, 2)).label("missing"),
+    ]
+    with autocommit_view(db.engine).connect() as connection:
+        theirs = tuple(connection.execute(select(*columns)).one())
+    statement: Any = precompiled(select(*columns))
+    for _ in range(2):
+        ours = tuple(first(executor, statement))
+        assert ours == theirs
+        assert list(map(type, ours)) == list(map(type, theirs)) == [Decimal, float, Decimal, float, type(None)]
 
 
 def test_percent_signs_and_quotes_are_values_like_others(executor: Executor) -> None:

@@ -79,6 +79,81 @@ def test_an_unsupported_schema_is_left_to_marshmallow() -> None:
     assert compiled(Odd())(SimpleNamespace(id=1, name="a")) == {"id": 1, "shout": "A"}
 
 
+class Doubling(fields.Integer):
+    """A field that overrides how a value is found."""
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = None) -> Any:
+        return 2 * obj.number
+
+
+class Shouting(OutputSchema):
+    """A schema that overrides how values are found."""
+
+    name = fields.String()
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        return str(getattr(obj, attr, default)).upper()
+
+
+class Renamed(OutputSchema):
+    """A schema whose names are no names of Python."""
+
+    class_ = fields.String(data_key="class", attribute="class")
+    ligature = fields.String(attribute="\ufb01")
+    deep = fields.Integer(attribute="inner.number")
+    plain = fields.Integer(data_key="the number", attribute="number")
+
+
+class Whole(OutputSchema):
+    """A schema whose parts have overridden hooks."""
+
+    part = fields.Nested(Shouting)
+    inline = Inline(Shouting)
+    number = Doubling()
+
+
+def with_from() -> Schema:
+    """Return a schema with a field that is called `from`."""
+    return OutputSchema.from_dict({"from": fields.String(), "None": fields.Integer(), "match": fields.Integer()})()
+
+
+@pytest.mark.parametrize(
+    "schema", [Shouting(), Renamed(), Whole(), with_from(), Odd()], ids=lambda one: type(one).__name__
+)
+def test_overridden_hooks_and_names_are_respected(schema: Schema) -> None:
+    values = {"from": "a", "None": 1, "match": 2, "class": "b", "\ufb01": "ligature", "fi": "two letters"}
+    value = SimpleNamespace(**values, id=1, name="c", number=21, inner=SimpleNamespace(number=3))
+    value.part = value
+    expected = schema.dump(value)
+    assert len(expected) == len(schema.dump_fields)
+    assert compiled(schema)(value) == expected
+
+
+def test_an_overridden_dump_is_called() -> None:
+    class Constant(OutputSchema):
+        id = Identifier()
+
+        def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+            return {"id": 0}
+
+    schema = Constant()
+    schema.get_attribute = lambda obj, attr, default: 1  # type: ignore[method-assign]
+    assert compiled(schema)(SimpleNamespace(id=1)) == {"id": 0}
+    changed = PublicUser(only=["id"])
+    changed.get_attribute = lambda obj, attr, default: 7  # type: ignore[method-assign]
+    assert compiled(changed)(SimpleNamespace(id=1)) == {"id": 7}
+
+
+def test_items_of_other_containers_are_preferred_too() -> None:
+    class Record:
+        id = 1
+
+        def __getitem__(self, name: str) -> int:
+            return 2
+
+    assert compiled(PublicUser(only=["id"]))(Record()) == {"id": 2}
+
+
 def test_missing_attributes_are_omitted_and_items_are_preferred() -> None:
     assert compiled(PUBLIC_USER)(SimpleNamespace(id=1)) == {"id": 1}
     assert compiled(PUBLIC_USER)({"id": 2, "name": "Ada"}) == {"id": 2, "name": "Ada"}
