@@ -95,24 +95,28 @@ def install_engine_events(engine: Engine, settings: Settings, guard: postgres.Co
         connection.opened_at = time.monotonic()
         record.info.update(is_new=True, is_read_only=postgres.is_read_only(connection))
 
+    def check(connection: Any, record: Any, proxy: Any) -> None:
+        # A new connection is not checked: a second rejection in one checkout makes the pool raise InvalidRequestError,
+        # which would be reported as a bug.
+        if record.info.pop("is_new", False):
+            return
+        _reject_unusable(connection, record)
+        if guard:
+            guard.reject_suspect(connection)
+
     event.listen(engine, "do_connect", guard.connect if guard else postgres.Connector())
     event.listen(engine, "connect", prepare)
-    event.listen(engine, "checkout", _reject_unusable)
+    event.listen(engine, "checkout", check)
     if guard:
         event.listen(engine, "handle_error", guard.handle_error)
-        event.listen(engine, "checkout", guard.reject_suspect)
 
 
-def _reject_unusable(connection: Any, record: Any, proxy: Any) -> None:
+def _reject_unusable(connection: Any, record: Any) -> None:
     """Make the pool replace a connection that the server has closed, or that was made to a server without writes.
 
     Costs one system call instead of a round trip. An idle connection is readable only after the server closed or reset
-    it. A connection to a standby is used once, because after a failover it would lead to the former primary. A new
-    connection is not checked: a second rejection in one checkout makes the pool raise InvalidRequestError, which would
-    be reported as a bug.
+    it. A connection to a standby is used once, because after a failover it would lead to the former primary.
     """
-    if record.info.pop("is_new", False):
-        return
     poller = select.poll()
     if not connection.closed:
         poller.register(connection.fileno(), select.POLLIN)

@@ -100,7 +100,8 @@ def _require_utf8(connection: Any) -> None:
     SQL_ASCII would store any bytes, and other encodings cannot store the names and texts that the API accepts.
     """
     encoding = connection.info.parameter_status("server_encoding")
-    if encoding == ENCODING:
+    # A connection pooler in between may not report it.
+    if encoding in (ENCODING, None):
         return
     connection.close()
     raise UnsuitableDatabase(
@@ -151,8 +152,8 @@ class ConnectionGuard:
         if is_refused_as_read_only(context.original_exception):
             context.is_disconnect = True
 
-    def reject_suspect(self, connection: Any, record: Any, proxy: Any) -> None:
-        """Raise DisconnectionError for a connection from before an outage (a listener of `checkout`).
+    def reject_suspect(self, connection: Any) -> None:
+        """Raise DisconnectionError for a connection of the pool from before an outage.
 
         A statement on it could wait for another deadline: a firewall, for example, may have dropped it meanwhile. If
         a server refused a write, connections from before may lead to the same server, the former primary.

@@ -78,7 +78,8 @@ class Settings:
         "sqlite:///var/gatepost.db",
         is_required=True,
         mask=mask_url,
-        help="`postgresql://USER:PASSWORD@HOST:5432/NAME`, or `sqlite:///PATH`, relative to the project's folder.",
+        help="`postgresql://USER:PASSWORD@HOST:5432/NAME`, or `sqlite:///PATH`, relative to the project's folder. "
+        "PostgreSQL's other forms, with several hosts or as `host=a,b dbname=NAME`, are accepted too.",
     )
     db_pool_size: int = setting(
         DATABASE,
@@ -96,7 +97,7 @@ class Settings:
         DATABASE, Decimal(0.01, 60), 1.0, help="How long opening a connection may take."
     )
     db_statement_timeout_ms: int = setting(
-        DATABASE, Integer(1, 60_000), 1000, help="How long one SQL statement may take."
+        DATABASE, Integer(1, 60_000), 1000, help="How long one SQL statement may take; a longer one is answered 503."
     )
     db_lock_timeout_ms: int = setting(
         DATABASE,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app import create_app
 from app.components import components_of
@@ -121,6 +121,18 @@ def test_a_refused_write_replaces_all_older_connections(database_url: str, way: 
             with app.app_context(), pytest.raises(Exception, match="read-only"), transaction():
                 db.session.execute(text("DELETE FROM posts"))
         assert [write(app) for _ in range(3)] == [201] * 3
+
+
+def test_a_write_that_is_refused_meanwhile_does_not_affect_a_new_connection(database_url: str) -> None:
+    """SQLAlchemy's pool fails if the connection that replaces a rejected one is rejected too."""
+    refusal = type("Refusal", (Exception,), {"pgcode": "25006"})()
+    with application(database_url) as app:
+        report = components_of(app).executor.on_error
+        with app.app_context():
+            event.listen(db.engine, "connect", lambda *_: report(refusal))
+        for _ in range(3):
+            assert write(app) == 201
+            report(refusal)
 
 
 def test_a_database_that_is_set_read_only(database: PostgresServer, database_url: str) -> None:

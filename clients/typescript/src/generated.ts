@@ -1208,7 +1208,7 @@ export interface components {
             /** @enum {string} */
             status: "ready" | "unready";
             /** @enum {string} */
-            database: "ok" | "unavailable";
+            database: "ok" | "unavailable" | "read_only" | "misconfigured";
             /** @enum {string} */
             migrations: "ok" | "ahead" | "pending" | "unknown";
             /** @description Whether maintenance mode is on. It does not affect `status`. */
