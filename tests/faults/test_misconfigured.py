@@ -149,9 +149,9 @@ def test_a_command_without_the_right_to_write(postgres: PostgresServer, url: str
     migrate(url)
     owned(postgres, url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     with application(with_role(url, role)) as app:
-        result = app.test_cli_runner().invoke(args=["audit", "prune", "--older-than", "1d"])
+        result = app.test_cli_runner().invoke(args=["maintenance", "on"])
     assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
-    assert "The role of DATABASE_URL lacks a right (permission denied for table auth_events)." in result.output
+    assert "The role of DATABASE_URL lacks a right (permission denied for table service_context)." in result.output
     owned(postgres, url, f"DROP OWNED BY {role}")
 
 
