@@ -5,19 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, insert, make_url, text
 
 from app import create_app
 from app.components import components_of
-from app.database import db, execute_autocommit, fetch_all, postgres
+from app.database import db, execute_autocommit, fetch_all, postgres, precompiled
 from app.database.engine import engine_options, install_engine_events
 from app.database.sqlite import MAX_WAL_BYTES
+from app.maintenance.models import ServiceContext
 from tests.conftest import API, migrate, settings_for
 from tests.support.services.postgres import PostgresServer
 
@@ -114,6 +116,7 @@ def level_of(connection: Connection) -> str:
     return str(connection.execute(text("SHOW transaction_isolation")).scalar()).upper()
 
 
+INSERT = precompiled(insert(ServiceContext))
 ROW = "INSERT INTO service_context (id, maintenance, message, updated_at) VALUES (1, false, '', '2026-01-01 00:00:00')"
 
 
@@ -132,7 +135,7 @@ def test_an_isolation_level_applies_until_the_connection_is_returned(app: Flask,
                 connection.execute(text("SELECT 1"))
                 assert level_of(connection) == ("READ COMMITTED" if backend == "postgresql" else "SERIALIZABLE")
         # The connection's autocommit still commits.
-        execute_autocommit(text(ROW))
+        execute_autocommit(INSERT, id=1, maintenance=False, message="", updated_at=datetime.now(UTC))
         with db.engine.connect() as connection:
             assert connection.scalar(text("SELECT count(*) FROM service_context")) == 1
 

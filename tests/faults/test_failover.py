@@ -123,6 +123,15 @@ def test_a_refused_write_replaces_all_older_connections(database_url: str, way: 
         assert [write(app) for _ in range(3)] == [201] * 3
 
 
+def test_readiness_does_not_remain_at_a_server_that_became_read_only(database_url: str) -> None:
+    with application(database_url) as app:
+        assert ready(app) == (200, "ok")
+        with components_of(app).probe_engine.connect() as connection:
+            connection.execute(text("SET default_transaction_read_only = on"))
+        assert ready(app) == (503, "read_only")
+        assert ready(app) == (200, "ok")
+
+
 def test_a_write_that_is_refused_meanwhile_does_not_affect_a_new_connection(database_url: str) -> None:
     """SQLAlchemy's pool fails if the connection that replaces a rejected one is rejected too."""
     refusal = type("Refusal", (Exception,), {"pgcode": "25006"})()
