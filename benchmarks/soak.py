@@ -23,6 +23,7 @@ from tests.concurrency.race import Arena
 from tests.concurrency.soak import (
     CHAIN_ROUNDS,
     CHANGES,
+    LOST_EVERY,
     PARALLEL,
     ChangeFigures,
     RefreshFigures,
@@ -95,7 +96,7 @@ def rows_of(figures: Figures) -> list[str]:
     refused = refreshes.answers.total() - refreshes.answers["200"]
     numbers = (
         *(refreshes.rounds, refreshes.answers.total(), refreshes.answers["200"]),
-        *(refreshes.rotated, refreshes.in_grace, refused, refreshes.late),
+        *(refreshes.rotated, refreshes.in_grace, refreshes.after_loss, refused, refreshes.late),
         *(refreshes.forks, refreshes.false_logouts, refreshes.chains, refreshes.outlived),
         *(changes.changes.total(), changes.requests, *(changes.answers[answer] for answer in ANSWERS)),
         changes.stale.total(),
@@ -106,8 +107,14 @@ def rows_of(figures: Figures) -> list[str]:
 ANSWERS = ("401 token_revoked", "403 forbidden", "200")
 HEADS = (
     *("rounds", "refreshes", "answered 200", "of these, rotated", "of these, in the grace period"),
-    *("other responses", "rounds longer than the grace period", "**forks**", "**false logouts**"),
-    *("sessions, each ended by a replay", "**tokens accepted after that replay**"),
+    *(
+        "of these, after a lost response",
+        "other responses",
+        "rounds longer than the grace period",
+        "**forks**",
+        "**false logouts**",
+    ),
+    *("sessions, each ended by a replay", "**replays and later requests that were accepted**"),
     *("changes", "requests after the changes", "answered 401 `token_revoked`"),
     *("answered 403 `forbidden` (demoted)", "answered 200 (promoted)", "**stale answers**"),
     *("time of the refreshes", "time of the changes"),
@@ -134,8 +141,11 @@ PostgreSQL, prints the figures and writes this page, in five to ten minutes. `ma
 
 **Refreshes.** In each round, {PARALLEL} connections send the same refresh token at the same time. Exactly one request
 may rotate it, and the others must receive the same generation. Two generations in a round are a *fork*, a refused
-request is a *false logout*. The next round continues with any of the new tokens. After {CHAIN_ROUNDS} rounds, the
-first token of the session is replayed, and then every token of the last round is sent: all of them must be refused.
+request is a *false logout*. The next round continues with any of the new tokens. In every {LOST_EVERY}th round all
+responses are lost: after the grace period the {PARALLEL} requests are repeated, and must receive that generation again.
+After {CHAIN_ROUNDS} rounds the owner uses the newest access token, and after the grace period a thief sends the token
+before it on {PARALLEL} connections, while the owner sends requests. All refreshes of the thief, and then every token of
+the last round, must be refused.
 
 **Changes.** Every worker has accepted an access token. Then one of these changes is made, in turn:
 

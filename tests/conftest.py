@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.auth import sessions
-from app.auth.sessions import Client
+from app.auth.sessions import Client, Grant
 from app.auth.tokens import make_access_token, make_refresh_token
 from app.components import components_of
 from app.database import Base, db, transaction
@@ -206,10 +206,15 @@ class Person:
     id: int
     name: str
     email: str
-    session_id: int
+    grant: Grant = field(repr=False)
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     client: FlaskClient = field(repr=False)
+
+    @property
+    def session_id(self) -> int:
+        """The id of the session."""
+        return self.grant.session_id
 
     @property
     def headers(self) -> dict[str, str]:
@@ -261,9 +266,9 @@ def join(app: Flask) -> Cast:
             with transaction():
                 user = create_user(email, name, password_hash(), role)
                 grant = sessions.open_session(user.id, Client("127.0.0.1", "pytest"))
-            access = make_access_token(user.id, grant.session_id, fresh=fresh)
-            refresh = make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7))
-        return Person(user.id, name, email, grant.session_id, access, refresh, app.test_client())
+            access = make_access_token(grant, fresh=fresh)
+            refresh = make_refresh_token(grant, lifetime=timedelta(days=7))
+        return Person(user.id, name, email, grant, access, refresh, app.test_client())
 
     return add
 

@@ -11,6 +11,7 @@ from flask import Response, after_this_request, request
 
 from app.api.errors import MalformedAuthorization
 from app.api.routing import API_PATH
+from app.auth.tokens import TokenSession
 from app.components import components
 from app.security.keyed_hashes import KeyedHasher
 from app.settings import Settings
@@ -87,9 +88,9 @@ def _set(response: Response, value: str, max_age_seconds: int) -> None:
     )
 
 
-def make_csrf_token(user_id: int, session_id: int) -> str:
+def make_csrf_token(session: TokenSession) -> str:
     """Return the CSRF token of a session: constant for its lifetime, so that tabs need not exchange new ones."""
-    return _hasher().sign(_PURPOSE, _csrf_data(user_id, session_id)).hex()
+    return _hasher().sign(_PURPOSE, _csrf_data(session)).hex()
 
 
 def find_csrf_token() -> str | None:
@@ -98,17 +99,17 @@ def find_csrf_token() -> str | None:
     return token
 
 
-def is_valid_csrf_token(token: str, user_id: int, session_id: int) -> bool:
+def is_valid_csrf_token(token: str, session: TokenSession) -> bool:
     """Return whether `token` is the CSRF token of this session; compares in constant time."""
     try:
         signature = bytes.fromhex(token)
     except ValueError:
         return False
-    return _hasher().verify(_PURPOSE, _csrf_data(user_id, session_id), signature)
+    return _hasher().verify(_PURPOSE, _csrf_data(session), signature)
 
 
-def _csrf_data(user_id: int, session_id: int) -> bytes:
-    return f"{user_id}:{session_id}".encode()
+def _csrf_data(session: TokenSession) -> bytes:
+    return f"{session.user_id}:{session.session_id}:{session.nonce}".encode()
 
 
 def _hasher() -> KeyedHasher:

@@ -47,7 +47,7 @@ def _read_cookie(cookie: str) -> Claims:
         cookies.delete_refresh_cookie()
         raise
     # The cookie is kept here, or another site could sign the user out by sending a wrong CSRF token.
-    if not cookies.is_valid_csrf_token(csrf_token, claims.user_id, claims.session_id):
+    if not cookies.is_valid_csrf_token(csrf_token, claims):
         raise TokenInvalid(f"{cookies.CSRF_HEADER} is not the CSRF token of the cookie's session.")
     return claims
 

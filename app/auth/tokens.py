@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from time import time as seconds_now
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jwt
 from flask import Flask, current_app
@@ -30,29 +30,45 @@ from app.settings import Settings
 LEEWAY_SECONDS = 30
 TYP = {"access": "at+jwt", "refresh": "rt+jwt"}
 TokenType = Literal["access", "refresh"]
-_REQUIRED = {
-    "access": ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh"),
-    "refresh": ("iss", "aud", "sub", "sid", "jti", "iat", "nbf", "exp", "type", "fresh", "gen"),
-}
+_REQUIRED = ["iss", "aud", "sub", "sid", "nonce", "gen", "jti", "iat", "nbf", "exp", "type", "fresh"]
+_TIMES = ("iat", "nbf", "exp")
+# The last second of the year 9999, after which `datetime` ends, in seconds since the epoch.
+MAX_TIME = 253_402_300_799
 # RFC 8725 section 3.10: headers that bring or locate a key, and extensions that we do not implement.
 _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip"})
 # The column's maximum less one, because a rotation compares with the next generation. More overflows in the driver.
 MAX_GENERATION = 2**31 - 2
 _SUBJECT = re.compile(r"[1-9][0-9]{0,18}")
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16}")
 # RFC 7515 section 7.1 allows no padding, but PyJWT accepts it.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
+class TokenSession(Protocol):
+    """What a token says of its session: the row, by id and nonce, and the generation that it was issued for."""
+
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def session_id(self) -> int: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a valid token that the application uses."""
+    """The claims of a valid token that the application uses: those of a `TokenSession`, and some more."""
 
     type: str
     user_id: int
     session_id: int
-    is_fresh: bool
+    nonce: str
     generation: int
+    is_fresh: bool
     # Seconds since the epoch (RFC 7519 section 2).
+    valid_from: int
     expires_at: int
 
 
@@ -80,28 +96,32 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
 
 
-def make_access_token(user_id: int, session_id: int, *, fresh: bool) -> str:
+def make_access_token(session: TokenSession, *, fresh: bool) -> str:
     """Return a signed access token; `fresh` if the user has just entered the password."""
     return str(
         create_access_token(
-            str(user_id),
+            str(session.user_id),
             fresh=fresh,
-            additional_claims={"sid": session_id},
+            additional_claims=_session_claims(session),
             additional_headers=_headers("access"),
         )
     )
 
 
-def make_refresh_token(user_id: int, session_id: int, generation: int, *, lifetime: timedelta) -> str:
-    """Return a signed refresh token for a generation of the session, valid for `lifetime`."""
+def make_refresh_token(session: TokenSession, *, lifetime: timedelta) -> str:
+    """Return a signed refresh token, valid for `lifetime`."""
     return str(
         create_refresh_token(
-            str(user_id),
+            str(session.user_id),
             expires_delta=lifetime,
-            additional_claims={"sid": session_id, "gen": generation},
+            additional_claims=_session_claims(session),
             additional_headers=_headers("refresh"),
         )
     )
+
+
+def _session_claims(session: TokenSession) -> dict[str, Any]:
+    return {"sid": session.session_id, "nonce": session.nonce, "gen": session.generation}
 
 
 def _headers(token_type: TokenType) -> dict[str, str]:
@@ -122,9 +142,12 @@ def read_token(token: str, *types: TokenType) -> Claims:
     if types != ("access",):
         return _verify(token, types)
     claims = components().verify_access_token(token)
-    # Of the cached result only the expiry can change with time.
-    if claims.expires_at + LEEWAY_SECONDS <= seconds_now():
+    # Of the cached result only this can change: time passes, and the clock may be set back.
+    now = seconds_now()
+    if claims.expires_at + LEEWAY_SECONDS <= now:
         raise TokenExpired
+    if claims.valid_from > now + LEEWAY_SECONDS:
+        raise TokenInvalid
     return claims
 
 
@@ -134,6 +157,8 @@ def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
         token_type = _validate_header(header, types)
         _require_canonical(token)
         key = get_verification_key(header)
+        # Before PyJWT, which converts times of other types, and finds a time before 1970 expired rather than invalid.
+        _validate_times(_read_part(token, 1))
         claims = jwt.decode(
             token,
             key.verifier,
@@ -141,9 +166,8 @@ def _verify(token: str, types: tuple[TokenType, ...]) -> Claims:
             audience=current_app.config["JWT_DECODE_AUDIENCE"],
             issuer=current_app.config["JWT_DECODE_ISSUER"],
             leeway=LEEWAY_SECONDS,
-            options={"require": list(_REQUIRED[token_type]), "strict_aud": True},
+            options={"require": _REQUIRED, "strict_aud": True},
         )
-        _read_part(token, 1)
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     except (
@@ -174,6 +198,12 @@ def _read_part(token: str, number: int) -> Mapping[str, Any]:
     return part
 
 
+def _validate_times(claims: Mapping[str, Any]) -> None:
+    """Raise TokenInvalid for a time that is no integer, or that lies before 1970 or after the year 9999."""
+    if not all(_is_count(claims.get(name), MAX_TIME) for name in _TIMES):
+        raise TokenInvalid
+
+
 def _validate_header(header: Mapping[str, Any], types: tuple[TokenType, ...]) -> TokenType:
     for token_type in types:
         if header.get("typ") == TYP[token_type] and not _REFUSED_HEADERS & header.keys():
@@ -193,8 +223,7 @@ def _require_canonical(token: str) -> None:
 
 def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
     """Return the claims of a token whose signature is verified. Raises TokenInvalid for values that we never sign."""
-    subject, session_id = claims["sub"], claims["sid"]
-    generation = claims.get("gen", 0)
+    subject, session_id, nonce, generation = (claims[name] for name in ("sub", "sid", "nonce", "gen"))
     is_fresh = claims["fresh"]
     if not (
         claims["type"] == token_type
@@ -202,16 +231,17 @@ def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
         and _SUBJECT.fullmatch(subject)
         and int(subject) <= MAX_ID
         and _is_count(session_id, MAX_ID)
+        and isinstance(nonce, str)
+        and _NONCE.fullmatch(nonce)
         and _is_count(generation, MAX_GENERATION)
-        and ("gen" not in claims or generation > 0)
+        and generation > 0
         and isinstance(is_fresh, bool)
-        # PyJWT also accepts strings of digits.
-        and all(type(claims[name]) is int for name in ("iat", "nbf", "exp"))
         and isinstance(claims["jti"], str)
         and claims["jti"]
     ):
         raise TokenInvalid
-    return Claims(token_type, int(subject), session_id, is_fresh, generation, claims["exp"])
+    valid_from = max(claims["iat"], claims["nbf"])
+    return Claims(token_type, int(subject), session_id, nonce, generation, is_fresh, valid_from, claims["exp"])
 
 
 def _is_count(value: object, maximum: int) -> bool:

@@ -29,7 +29,7 @@ from app.api.routing import Api
 from app.auth import cookies, schemas, service, sessions
 from app.auth.credentials import delete_cookie_of, read_credential
 from app.auth.service import SignIn
-from app.auth.sessions import Client, Grant
+from app.auth.sessions import Client, Grant, Refusal
 from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
 from app.clock import utc_now
 from app.users.schemas import PRIVATE_USER
@@ -83,16 +83,19 @@ def log_in(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
     body=schemas.Refresh(),
     body_required=False,
     answer=ok(schemas.RefreshedTokens(), headers=SETS_COOKIE),
-    problems=BAD_TOKEN,
+    problems=(*BAD_TOKEN, RateLimited),
 )
 def refresh(body: Mapping[str, Any]) -> dict[str, Any] | Problem:
-    """Exchange a refresh token for a new pair. The old token stays valid briefly; later use ends the session."""
+    """Exchange a refresh token for a new pair.
+
+    The old token leads to the same pair for a short time, and until the new pair was used. Later use ends the session.
+    """
     credential = read_credential(body, "refresh")
     outcome = sessions.rotate(credential.claims)
-    if isinstance(outcome, Problem):
-        if credential.is_cookie:
+    if isinstance(outcome, Refusal):
+        if credential.is_cookie and outcome.is_over:
             cookies.delete_refresh_cookie()
-        return outcome
+        return outcome.problem
     # A token that arrived in the HttpOnly cookie is replaced in the cookie even when `cookie` is false, so that
     # JavaScript can never read it.
     return _token_answer(outcome, as_cookie=credential.is_cookie or body["cookie"])
@@ -113,7 +116,7 @@ def log_out(body: Mapping[str, Any]) -> None:
     claims = credential.claims
     if credential.is_cookie:
         cookies.delete_refresh_cookie()
-    if not sessions.end_session(claims.user_id, claims.session_id, "logout"):
+    if not sessions.end_session(claims.user_id, claims.session_id, "logout", nonce=claims.nonce):
         raise TokenRevoked
 
 
@@ -192,9 +195,9 @@ def _sign_in_answer(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
 
 def _token_answer(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
     lifetime = grant.idle_expires_at - utc_now()
-    refresh_token = make_refresh_token(grant.user_id, grant.session_id, grant.generation, lifetime=lifetime)
+    refresh_token = make_refresh_token(grant, lifetime=lifetime)
     answer = {
-        "access_token": make_access_token(grant.user_id, grant.session_id, fresh=grant.is_fresh),
+        "access_token": make_access_token(grant, fresh=grant.is_fresh),
         "token_type": "Bearer",
         "expires_in": access_token_seconds(),
         "refresh_expires_in": round(lifetime.total_seconds()),
@@ -202,4 +205,4 @@ def _token_answer(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
     if not as_cookie:
         return answer | {"refresh_token": refresh_token}
     cookies.set_refresh_cookie(refresh_token, lifetime=lifetime)
-    return answer | {"csrf_token": cookies.make_csrf_token(grant.user_id, grant.session_id)}
+    return answer | {"csrf_token": cookies.make_csrf_token(grant)}

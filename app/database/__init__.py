@@ -13,7 +13,7 @@ from app.database.errors import violates
 from app.database.executor import Executor, precompiled
 from app.database.models import MAX_ID, Base, Id, UtcDateTime, db, ordered_string
 from app.database.postgres import ConnectionGuard
-from app.database.queries import execute_autocommit, fetch_all, fetch_one, write, write_one
+from app.database.queries import execute_autocommit, fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.transactions import in_transaction, transaction
 from app.settings import Settings
 
@@ -33,6 +33,7 @@ __all__ = [
     "violates",
     "write",
     "write_one",
+    "write_or_skip",
 ]
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database.engine import autocommit_view
 from app.database.errors import is_refused_as_read_only
+from app.database.sqlite import short_lock_wait
 
 Statement = TypeVar("Statement", bound=Executable)
 Convert = Callable[[Any], Any]
@@ -139,6 +140,11 @@ class Executor:
                 self.after()
                 cursor.close()
         return compiled.rows(fetched, description)
+
+    def execute_with_short_wait(self, statement: Executable, parameters: Mapping[str, Any]) -> None:
+        """Run a statement in autocommit, with `short_lock_wait`. Raises as `execute` does."""
+        with self._autocommit_engine.connect() as connection, short_lock_wait(connection):
+            self.execute(statement, parameters, connection)
 
     def _execute_with_sqlalchemy(
         self, statement: Executable, parameters: Mapping[str, Any], transaction: Connection | None

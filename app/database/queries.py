@@ -8,9 +8,11 @@ from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import Executable
 
 from app.components import components
+from app.database.errors import is_unavailable
 from app.database.models import db
 from app.database.transactions import in_transaction
 
@@ -71,3 +73,20 @@ def execute_autocommit(statement: Executable, **parameters: Any) -> Sequence[Row
     if in_transaction():
         raise RuntimeError("execute_autocommit was called inside a transaction.")
     return components().executor.execute(statement, parameters)
+
+
+def write_or_skip(statement: Executable, **parameters: Any) -> None:
+    """Run a write that a later request repeats if it was not done, such as a note that something was seen.
+
+    Runs in the open transaction if there is one. Otherwise it runs in autocommit, and is skipped if the database is
+    read-only, unavailable, or locked by another writer of SQLite: a request that only reads must not fail or wait for
+    it. Raises DBAPIError if the statement is wrong.
+    """
+    if in_transaction():
+        write(statement, **parameters)
+        return
+    try:
+        components().executor.execute_with_short_wait(statement, parameters)
+    except (DBAPIError, PoolTimeout) as error:
+        if not is_unavailable(error):
+            raise

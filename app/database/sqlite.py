@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from sqlalchemy.exc import DisconnectionError
 INSTRUCTIONS_PER_CHECK = 20_000
 # The write-ahead log is cut to this size at the first commit after a checkpoint has moved everything to the database.
 MAX_WAL_BYTES = 16 * 2**20
+# How long a write that can be done later waits for the lock of another writer.
+SHORT_LOCK_WAIT_MS = 100
 PRAGMAS = (
     # Readers and the writer do not block each other.
     "journal_mode = WAL",
@@ -90,6 +94,25 @@ def begin(connection: Connection) -> None:
     """
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def short_lock_wait(connection: Connection) -> Iterator[None]:
+    """Let `connection` wait for the only write lock for SHORT_LOCK_WAIT_MS instead of DB_LOCK_TIMEOUT_MS.
+
+    Does nothing on PostgreSQL, where a row is locked by requests for the same row only, and for milliseconds.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    usual_ms = driver.execute("PRAGMA busy_timeout").fetchone()[0]
+    driver.execute(f"PRAGMA busy_timeout = {SHORT_LOCK_WAIT_MS}").close()
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            driver.execute(f"PRAGMA busy_timeout = {usual_ms}").close()
 
 
 def _detect_replaced_file(engine: Engine) -> None:

@@ -24,6 +24,7 @@ from app.observability import health, metrics
 from app.security.rate_limits import LimitName
 from app.settings import Settings
 
+REFRESH_OUTCOMES = ("rotated", "grace", "limited", "unconfirmed", "replay", "revoked", "unknown")
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -43,7 +44,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     metrics.initialize_labels(metrics.PROBLEMS, PROBLEMS)
     metrics.initialize_labels(metrics.LIMITS_HIT, LimitName)
     metrics.initialize_labels(metrics.LOGINS, ("succeeded", "failed"))
-    metrics.initialize_labels(metrics.REFRESHES, ("rotated", "grace", "replay", "revoked"))
+    metrics.initialize_labels(metrics.REFRESHES, REFRESH_OUTCOMES)
     with app.app_context():
         _listen_to_statements(db.engine, components_of(app).executor, add_request_id=not settings.uses_sqlite)
         _listen_to_pool(db.engine.pool, settings.db_pool_size)

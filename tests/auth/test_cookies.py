@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.auth.cookies import make_csrf_token
+from app.auth.sessions import GRACE_USES
 from app.components import components_of
 from tests.auth.support import bearer, claims_of, get_me, log_in, reissue, session_row
 from tests.conftest import API, PASSWORD, Clock, Person, problem
@@ -99,7 +100,7 @@ def open_browser(client: FlaskClient, person: Person) -> Browser:
 def browser(app: Flask, bare: FlaskClient, alice: Person) -> Browser:
     """A page with Alice's session, created without a login, which would hash a password."""
     with app.app_context():
-        csrf = make_csrf_token(alice.id, alice.session_id)
+        csrf = make_csrf_token(alice.grant)
     return Browser(bare, alice.refresh_token, csrf)
 
 
@@ -249,7 +250,9 @@ def test_tabs_that_refresh_at_once_all_stay_signed_in(app: Flask, browser: Brows
 
 def test_a_replayed_cookie_ends_the_session_and_is_deleted(app: Flask, browser: Browser, clock: Clock) -> None:
     stolen = browser.cookie
-    browser.keep(browser.refresh())
+    refreshed = browser.refresh()
+    browser.keep(refreshed)
+    assert get_me(browser.client, refreshed.get_json()["access_token"]).status_code == 200
     clock.forward(seconds=60)
     replay = browser.refresh(cookie=f"{NAME}={stolen}")
     assert problem(replay) == REVOKED
@@ -258,6 +261,29 @@ def test_a_replayed_cookie_ends_the_session_and_is_deleted(app: Flask, browser: 
     after = browser.refresh()
     assert problem(after) == REVOKED
     assert is_dropped(after)
+
+
+def test_a_refused_cookie_of_a_session_that_lives_is_kept(app: Flask, browser: Browser, clock: Clock) -> None:
+    later = browser.refresh(cookie=f"{NAME}={reissue(browser.cookie, gen=7)}")
+    assert problem(later) == REVOKED
+    foreign = browser.refresh(cookie=f"{NAME}={reissue(browser.cookie, nonce='A' * 16)}")
+    assert problem(foreign) == INVALID
+    replaced = browser.cookie
+    browser.keep(browser.refresh())
+    for _ in range(GRACE_USES):
+        assert browser.refresh(cookie=f"{NAME}={replaced}").status_code == 200
+    limited = browser.refresh(cookie=f"{NAME}={replaced}")
+    assert problem(limited) == (429, "rate_limited")
+    assert not any("Set-Cookie" in response.headers for response in (later, foreign, limited))
+    assert browser.refresh().status_code == 200
+
+
+def test_the_csrf_token_is_bound_to_the_row_of_the_session(app: Flask, browser: Browser, alice: Person) -> None:
+    """After a database was wiped, the id may be that of another session."""
+    with app.app_context():
+        former = make_csrf_token(replace(alice.grant, nonce="A" * 16))
+    assert problem(browser.refresh(csrf=former)) == INVALID
+    assert browser.refresh().status_code == 200
 
 
 @pytest.mark.parametrize("end", ["ended by the user", "disabled by an administrator"])

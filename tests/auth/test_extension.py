@@ -31,6 +31,7 @@ from app.api.fields import OutputSchema
 from app.api.responses import ok
 from app.api.routing import Api
 from app.auth.extension import Manager
+from app.auth.sessions import GRACE_USES
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, reissue, session_row, sign
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
@@ -131,6 +132,9 @@ SCENARIOS: dict[str, Scenario] = {
     "no type": lambda person: reissue(person.access_token, without=["type"]),
     "no fresh": lambda person: reissue(person.access_token, without=["fresh"]),
     "no sid": lambda person: reissue(person.access_token, without=["sid"]),
+    "no nonce": lambda person: reissue(person.access_token, without=["nonce"]),
+    "another nonce": lambda person: reissue(person.access_token, nonce="A" * 16),
+    "expires too late": lambda person: reissue(person.access_token, exp=10**400),
     "empty subject": lambda person: reissue(person.access_token, sub=""),
     "subject too large": lambda person: reissue(person.access_token, sub=str(2**63)),
     "unknown subject": lambda person: reissue(person.access_token, sub="999999"),
@@ -225,7 +229,9 @@ def test_a_view_for_refresh_tokens_accepts_the_newest_one(client: FlaskClient, a
 def test_a_replaced_one_is_accepted_in_the_grace_period_and_a_replay_after(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock
 ) -> None:
-    newest = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    answer = refresh(client, alice.refresh_token).get_json()
+    newest = answer["refresh_token"]
+    assert get_me(client, answer["access_token"]).status_code == 200
     clock.forward(seconds=9)
     assert client.get("/theirs/refresh", headers=bearer(alice.refresh_token)).status_code == 200
     assert session_row(app, alice.session_id).grace_uses == 0
@@ -237,13 +243,35 @@ def test_a_replaced_one_is_accepted_in_the_grace_period_and_a_replay_after(
 
 
 @pytest.mark.parametrize("generation", [2, 9])
-def test_a_generation_that_was_never_issued_ends_the_session(
+def test_a_generation_that_was_never_issued_is_refused(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock, generation: int
 ) -> None:
     clock.forward(minutes=1)
     token = reissue(alice.refresh_token, gen=generation)
     assert problem(client.get("/theirs/refresh", headers=bearer(token))) == REVOKED
+    assert session_row(app, alice.session_id).revoked_at is None
+
+
+def test_a_replaced_one_is_accepted_until_its_successor_was_used(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock
+) -> None:
+    newest = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    clock.forward(minutes=1)
+    for _ in range(2):
+        assert client.get("/theirs/refresh", headers=bearer(alice.refresh_token)).status_code == 200
+    assert session_row(app, alice.session_id).confirmed_generation == 1
+    assert client.get("/theirs/refresh", headers=bearer(newest)).status_code == 200
+    assert session_row(app, alice.session_id).confirmed_generation == 2
+    assert problem(client.get("/theirs/refresh", headers=bearer(alice.refresh_token))) == REVOKED
     assert session_row(app, alice.session_id).revoked_reason == "replay"
+
+
+def test_one_that_was_exchanged_too_often_is_limited_here_too(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    for _ in range(1 + GRACE_USES):
+        assert refresh(client, alice.refresh_token).status_code == 200
+    limited = client.get("/theirs/refresh", headers=bearer(alice.refresh_token))
+    assert problem(limited) == (429, "rate_limited")
+    assert limited.headers["Retry-After"] == "1"
 
 
 def test_a_view_may_accept_both_kinds(client: FlaskClient, alice: Person) -> None:

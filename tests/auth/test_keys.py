@@ -56,7 +56,7 @@ def token(signing: Flask, alice: Person) -> str:
 def access_token(app: Flask, person: Person) -> str:
     """Return an access token that an application signed."""
     with app.app_context():
-        return make_access_token(person.id, person.session_id, fresh=True)
+        return make_access_token(person.grant, fresh=True)
 
 
 def refused(client: FlaskClient, token: str) -> None:

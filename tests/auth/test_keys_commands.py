@@ -178,7 +178,7 @@ def test_a_rotation_in_three_steps_invalidates_no_token(
 
     def token(app: Flask) -> str:
         with app.app_context():
-            return make_access_token(alice.id, alice.session_id, fresh=True)
+            return make_access_token(alice.grant, fresh=True)
 
     def check(reads: Flask, signs: Flask, status: int = 200) -> None:
         assert get_me(reads.test_client(), token(signs)).status_code == status

@@ -137,7 +137,7 @@ def test_cursors_and_stored_responses_work_without_a_secret(
         from app.auth.tokens import make_access_token
 
         with service.app_context():
-            token = make_access_token(alice.id, alice.session_id, fresh=True)
+            token = make_access_token(alice.grant, fresh=True)
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "once"}
         client = service.test_client()
         body = {"title": "A title", "content": "A text"}

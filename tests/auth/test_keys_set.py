@@ -52,7 +52,7 @@ class Neighbour:
 
 def access_token(app: Flask, person: Person) -> str:
     with app.app_context():
-        return make_access_token(person.id, person.session_id, fresh=True)
+        return make_access_token(person.grant, fresh=True)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

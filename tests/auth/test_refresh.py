@@ -1,7 +1,8 @@
-"""POST /auth/refresh: rotation, the grace period for concurrent tabs, replay, and both expiries."""
+"""POST /auth/refresh: rotation, the grace period for concurrent tabs, lost responses, replay, and both expiries."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from app import create_app
 from app.auth import sessions
+from app.auth.models import GRACE_TIMES
 from app.auth.sessions import GRACE_USES
 from tests.auth.support import (
     NOT_OBJECTS,
@@ -25,15 +28,28 @@ from tests.auth.support import (
     set_column,
 )
 from tests.conftest import API, PASSWORD, Clock, Person, problem, settings_for
+from tests.support.statements import counted
 
 REVOKED = (401, "token_revoked")
 
 
-def exchange(client: FlaskClient, token: str) -> str:
-    """Refresh successfully and return the new refresh token."""
+def exchange_pair(client: FlaskClient, token: str) -> tuple[str, str]:
+    """Refresh successfully and return the new access token and the new refresh token."""
     response = refresh(client, token)
     assert response.status_code == 200, response.text
-    return str(response.get_json()["refresh_token"])
+    return response.get_json()["access_token"], response.get_json()["refresh_token"]
+
+
+def exchange(client: FlaskClient, token: str) -> str:
+    """Refresh successfully, do not use the access token, and return the new refresh token."""
+    return exchange_pair(client, token)[1]
+
+
+def exchange_and_use(client: FlaskClient, token: str) -> str:
+    """Refresh successfully, send one request with the access token, and return the new refresh token."""
+    access, following = exchange_pair(client, token)
+    assert get_me(client, access).status_code == 200
+    return following
 
 
 def test_a_refresh_token_gives_a_new_pair(client: FlaskClient, alice: Person) -> None:
@@ -108,7 +124,7 @@ def test_the_body_must_be_an_object(client: FlaskClient, alice: Person, body: st
 def test_the_token_just_replaced_gives_the_current_generation_again(
     client: FlaskClient, app: Flask, alice: Person, clock: Clock
 ) -> None:
-    exchange(client, alice.refresh_token)
+    exchange_and_use(client, alice.refresh_token)
     before = session_row(app, alice.session_id)
     clock.forward(seconds=9.9)
     again = exchange(client, alice.refresh_token)
@@ -120,21 +136,70 @@ def test_the_token_just_replaced_gives_the_current_generation_again(
 
 
 def test_the_window_does_not_slide(client: FlaskClient, alice: Person, clock: Clock) -> None:
-    exchange(client, alice.refresh_token)
+    exchange_and_use(client, alice.refresh_token)
     clock.forward(seconds=6)
     exchange(client, alice.refresh_token)
     clock.forward(seconds=6)
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
 
 
-def test_the_uses_of_the_grace_period_are_limited(client: FlaskClient, alice: Person, clock: Clock) -> None:
-    exchange(client, alice.refresh_token)
+def test_each_replaced_token_has_its_own_grace_period(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    """Rotations at 0, 4, 8, 12 and 16 s: at any time, the tokens replaced in the last 10 s are exchanged."""
+    tokens = [alice.refresh_token]
+    for newest in range(1, 6):
+        tokens.append(exchange_and_use(client, tokens[-1]))
+        for token in tokens[max(newest - 3, 0) : newest]:
+            assert claims_of(exchange(client, token))["gen"] == newest + 1
+        clock.forward(seconds=4)
+    # The third token was replaced 12 s ago, the fourth one 8 s ago.
+    clock.forward(seconds=1.9)
+    exchange(client, tokens[3])
+    assert problem(refresh(client, tokens[2])) == REVOKED
+
+
+def test_a_token_replaced_many_generations_ago_is_exchanged_for_ten_seconds(
+    client: FlaskClient, alice: Person, clock: Clock
+) -> None:
+    token = alice.refresh_token
+    for _ in range(GRACE_TIMES + 10):
+        token = exchange_and_use(client, token)
+    clock.forward(seconds=9.9)
+    assert claims_of(exchange(client, alice.refresh_token))["gen"] == GRACE_TIMES + 11
+    clock.forward(seconds=0.1)
+    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+
+
+def test_more_rotations_than_the_row_dates_lengthen_no_grace_period(
+    client: FlaskClient, alice: Person, clock: Clock
+) -> None:
+    second = token = exchange(client, alice.refresh_token)
+    clock.forward(seconds=9)
+    for _ in range(GRACE_TIMES + 1):
+        token = exchange_and_use(client, token)
+    exchange(client, second)
+    # The second token was replaced a second ago, but the row does not say so any more.
+    clock.forward(seconds=1)
+    assert problem(refresh(client, second)) == REVOKED
+
+
+def test_the_uses_of_the_grace_period_are_limited_and_the_session_lives(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock
+) -> None:
+    following = exchange(client, alice.refresh_token)
     for _ in range(GRACE_USES):
         exchange(client, alice.refresh_token)
-    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+    for _ in range(2):
+        response = refresh(client, alice.refresh_token)
+        assert problem(response) == (429, "rate_limited")
+        assert response.headers["Retry-After"] == "1"
+        assert (response.headers["X-RateLimit-Limit"], response.headers["X-RateLimit-Remaining"]) == ("20", "0")
+    assert session_row(app, alice.session_id).grace_uses == GRACE_USES
+    # The next generation has uses of its own.
+    exchange_and_use(client, following)
+    exchange(client, alice.refresh_token)
 
 
-def test_each_rotation_starts_a_new_grace_period(client: FlaskClient, alice: Person, clock: Clock) -> None:
+def test_each_rotation_starts_a_new_count(client: FlaskClient, alice: Person, clock: Clock) -> None:
     token = alice.refresh_token
     for _ in range(3):
         following = exchange(client, token)
@@ -143,36 +208,161 @@ def test_each_rotation_starts_a_new_grace_period(client: FlaskClient, alice: Per
         token = following
 
 
-def test_grace_covers_one_generation_only(client: FlaskClient, alice: Person, clock: Clock) -> None:
-    exchange(client, exchange(client, alice.refresh_token))
-    assert problem(refresh(client, alice.refresh_token)) == REVOKED
-
-
 def test_the_grace_period_can_be_disabled(alice: Person, app: Flask, database_url: str, clock: Clock) -> None:
     client = create_app(settings_for(database_url, refresh_grace_seconds=0)).test_client()
-    exchange(client, alice.refresh_token)
+    exchange_and_use(client, alice.refresh_token)
     assert problem(refresh(client, alice.refresh_token)) == REVOKED
+
+
+# Lost responses
+
+
+def test_a_lost_response_signs_nobody_out(client: FlaskClient, app: Flask, alice: Person, clock: Clock) -> None:
+    exchange(client, alice.refresh_token)
+    for wait in (11, 3600, 86400):
+        clock.forward(seconds=wait)
+        assert claims_of(exchange(client, alice.refresh_token))["gen"] == 2
+    row = session_row(app, alice.session_id)
+    assert (row.generation, row.confirmed_generation, row.grace_uses) == (2, 1, 0)
+
+
+def test_retries_of_a_lost_response_are_not_counted(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    exchange(client, alice.refresh_token)
+    clock.forward(seconds=11)
+    for _ in range(GRACE_USES + 1):
+        exchange(client, alice.refresh_token)
+
+
+def test_several_lost_responses_in_a_row(client: FlaskClient, alice: Person, clock: Clock) -> None:
+    token = alice.refresh_token
+    for generation in range(2, 6):
+        exchange(client, token)
+        clock.forward(minutes=15)
+        token = exchange(client, token)
+        assert claims_of(token)["gen"] == generation
+
+
+@pytest.mark.parametrize("shown", ["access token", "refresh token"])
+def test_a_generation_is_confirmed_by_the_first_use_of_either_token(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock, shown: str
+) -> None:
+    access, following = exchange_pair(client, alice.refresh_token)
+    if shown == "access token":
+        assert get_me(client, access).status_code == 200
+    else:
+        exchange(client, following)
+    assert session_row(app, alice.session_id).confirmed_generation == 2
+    clock.forward(seconds=10)
+    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+    assert session_row(app, alice.session_id).revoked_reason == "replay"
+
+
+def test_a_request_on_a_public_route_confirms_too(client: FlaskClient, app: Flask, alice: Person) -> None:
+    access, _ = exchange_pair(client, alice.refresh_token)
+    assert client.get(f"{API}/posts", headers=bearer(access)).status_code == 200
+    assert session_row(app, alice.session_id).confirmed_generation == 2
+
+
+def test_a_token_of_an_older_generation_confirms_nothing(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock
+) -> None:
+    exchange(client, alice.refresh_token)
+    assert get_me(client, alice.access_token).status_code == 200
+    assert session_row(app, alice.session_id).confirmed_generation == 1
+    clock.forward(seconds=11)
+    exchange(client, alice.refresh_token)
+
+
+def test_a_confirmation_is_one_write_at_the_first_request(client: FlaskClient, app: Flask, alice: Person) -> None:
+    with counted(app) as statements:
+        assert get_me(client, alice.access_token).status_code == 200
+    assert len(statements) == 1
+    with counted(app) as statements:
+        access, _ = exchange_pair(client, alice.refresh_token)
+    assert len(statements) == 1
+    counts = []
+    for _ in range(3):
+        with counted(app) as statements:
+            assert get_me(client, access).status_code == 200
+        counts.append([statement.partition(" ")[0] for statement in statements])
+    assert counts == [["SELECT", "UPDATE"], ["SELECT"], ["SELECT"]]
+
+
+def test_a_read_succeeds_although_its_confirmation_fails(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access, _ = exchange_pair(client, alice.refresh_token)
+    clock.forward(seconds=11)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.database.executor.Executor.execute_with_short_wait", unavailable)
+        assert get_me(client, access).status_code == 200
+        # The row does not say that the generation was used.
+        assert claims_of(exchange(client, alice.refresh_token))["gen"] == 2
+    assert get_me(client, access).status_code == 200
+    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+
+
+def unavailable(*_: object) -> None:
+    """Fail as a read-only database does."""
+    raise OperationalError("UPDATE", None, sqlite3.OperationalError("attempt to write a readonly database"))
+
+
+def test_a_wrong_statement_is_not_hidden(
+    client: FlaskClient, app: Flask, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProgrammingError("UPDATE", None, Exception("no such function"))
+
+    access, _ = exchange_pair(client, alice.refresh_token)
+    monkeypatch.setattr("app.database.executor.Executor.execute_with_short_wait", fail)
+    assert problem(get_me(client, access)) == (500, "internal_error")
+
+
+# A database that lost rotations
+
+
+def later(token: str) -> str:
+    return reissue(token, gen=2)
+
+
+def much_later(token: str) -> str:
+    return reissue(token, gen=2**31 - 2)
+
+
+@pytest.mark.parametrize("age", [later, much_later])
+def test_a_later_generation_is_refused_and_the_session_lives(
+    client: FlaskClient, app: Flask, alice: Person, age: Callable[[str], str]
+) -> None:
+    before = session_row(app, alice.session_id)
+    assert problem(refresh(client, age(alice.refresh_token))) == REVOKED
+    assert get_me(client, age(alice.access_token)).status_code == 200
+    assert session_row(app, alice.session_id) == before
+    exchange(client, alice.refresh_token)
 
 
 # Replay
 
 
 def old_token(client: FlaskClient, alice: Person, clock: Clock) -> str:
-    exchange(client, alice.refresh_token)
+    exchange_and_use(client, alice.refresh_token)
     clock.forward(seconds=10)
     return alice.refresh_token
 
 
 def older_token(client: FlaskClient, alice: Person, clock: Clock) -> str:
     exchange(client, exchange(client, alice.refresh_token))
+    clock.forward(seconds=10)
     return alice.refresh_token
 
 
-def later_token(client: FlaskClient, alice: Person, clock: Clock) -> str:
-    return reissue(alice.refresh_token, gen=2)
+def oldest_token(client: FlaskClient, alice: Person, clock: Clock) -> str:
+    second = exchange(client, alice.refresh_token)
+    clock.forward(seconds=11)
+    exchange(client, exchange(client, second))
+    return alice.refresh_token
 
 
-@pytest.mark.parametrize("replay", [old_token, older_token, later_token])
+@pytest.mark.parametrize("replay", [old_token, older_token, oldest_token])
 def test_a_replay_ends_the_session_for_good(
     client: FlaskClient,
     app: Flask,
@@ -207,7 +397,7 @@ def test_revocation_is_checked_before_grace(client: FlaskClient, app: Flask, ali
 def test_a_token_for_another_users_session_changes_nothing(
     client: FlaskClient, app: Flask, alice: Person, bob: Person
 ) -> None:
-    token = reissue(bob.refresh_token, sid=alice.session_id, gen=7)
+    token = reissue(bob.refresh_token, sid=alice.session_id, nonce=alice.grant.nonce, gen=7)
     assert problem(refresh(client, token)) == REVOKED
     assert session_row(app, alice.session_id).revoked_at is None
     assert exchange(client, alice.refresh_token)
@@ -299,9 +489,35 @@ def test_last_used_moves_with_each_refresh(client: FlaskClient, alice: Person, c
     assert item["last_used_at"] > item["created_at"]
 
 
+# Clocks that were set back
+
+
 def test_a_grace_period_that_is_over_does_not_reopen_when_the_clock_is_set_back(
+    alice: Person, client: FlaskClient, clock: Clock
+) -> None:
+    exchange_and_use(client, alice.refresh_token)
+    clock.forward(hours=-2)
+    assert problem(refresh(client, alice.refresh_token)) == (401, "token_revoked")
+
+
+def test_a_token_that_the_clock_cannot_date_ends_no_session(
+    alice: Person, client: FlaskClient, app: Flask, clock: Clock
+) -> None:
+    """A tab with the token just replaced looks, after the clock was set back, like a thief with an old one."""
+    following = exchange_and_use(client, alice.refresh_token)
+    clock.forward(seconds=-31)
+    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+    assert session_row(app, alice.session_id).revoked_at is None
+    exchange(client, following)
+    # As soon as the clock can date it, it is a replay.
+    clock.forward(seconds=31 + 10)
+    assert problem(refresh(client, alice.refresh_token)) == REVOKED
+    assert session_row(app, alice.session_id).revoked_reason == "replay"
+
+
+def test_a_lost_response_signs_nobody_out_when_the_clock_is_set_back(
     alice: Person, client: FlaskClient, clock: Clock
 ) -> None:
     exchange(client, alice.refresh_token)
     clock.forward(hours=-2)
-    assert problem(refresh(client, alice.refresh_token)) == (401, "token_revoked")
+    exchange(client, alice.refresh_token)

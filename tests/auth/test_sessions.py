@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
+from app.audit.models import AuthEvent
+from app.database import fetch_all
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, session_row
-from tests.conftest import API, Clock, Person, problem
+from tests.conftest import API, PASSWORD, Clock, Person, problem
 from tests.support.statements import counted
 
 PATH = "/auth/sessions"
@@ -213,6 +217,55 @@ def test_the_first_reason_of_an_end_is_kept(client: FlaskClient, app: Flask, ali
     alice.delete(PATH)
     assert session_row(app, session_id) == ended
     assert ended.revoked_reason == "logout"
+
+
+def end_all_but_this(person: Person) -> None:
+    assert person.delete(PATH).status_code == 204
+
+
+def end_all(person: Person) -> None:
+    assert person.delete(f"{PATH}?include_current=true").status_code == 204
+
+
+def change_password(person: Person) -> None:
+    body = {"current_password": PASSWORD, "new_password": "staple of a new battery"}
+    assert person.post("/auth/password", json=body).status_code == 204
+
+
+@pytest.mark.parametrize("end", [end_all_but_this, end_all, change_password])
+def test_sessions_that_expired_are_neither_ended_nor_recorded(
+    client: FlaskClient, app: Flask, alice: Person, clock: Clock, end: Callable[[Person], None]
+) -> None:
+    expired, _ = another_session(client, alice)
+    clock.forward(days=6)
+    alice.refresh_token = refresh(client, alice.refresh_token).get_json()["refresh_token"]
+    live, token = another_session(client, alice)
+    clock.forward(days=2)
+    end(alice)
+    assert session_row(app, expired).revoked_at is None
+    assert session_row(app, live).revoked_at is not None
+    assert problem(get_me(client, token)) == (401, "token_revoked")
+    events = revocations_of(app, alice)
+    assert live in events
+    assert expired not in events
+
+
+def test_disabling_an_account_records_no_end_of_an_expired_session(
+    client: FlaskClient, app: Flask, alice: Person, carol: Person, clock: Clock
+) -> None:
+    clock.forward(days=6)
+    carol.refresh_token = refresh(client, carol.refresh_token).get_json()["refresh_token"]
+    live, _ = another_session(client, alice)
+    clock.forward(days=2)
+    assert carol.patch(f"/users/{alice.id}", json={"is_active": False}).status_code == 200
+    assert revocations_of(app, alice) == [live]
+
+
+def revocations_of(app: Flask, person: Person) -> list[int]:
+    """Return the sessions whose end the audit log records."""
+    with app.app_context():
+        ended = select(AuthEvent.session_id).where(AuthEvent.user_id == person.id, AuthEvent.event == "session_revoked")
+        return [row.session_id for row in fetch_all(ended)]
 
 
 def test_without_other_sessions_it_succeeds(alice: Person) -> None:

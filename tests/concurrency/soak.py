@@ -1,5 +1,7 @@
 """Two long-running checks: twenty simultaneous refreshes of one token, and changes of rights as all workers see them.
 
+Every fifth round of refreshes loses its responses. Every chain of rounds ends with a thief, who races the owner.
+
 `make soak` (benchmarks/soak.py) runs many rounds of both, tests/concurrency/test_soak.py a few.
 """
 
@@ -27,8 +29,11 @@ from tests.concurrency.race import (
 from tests.conftest import PASSWORD
 
 PARALLEL = 20
-# The rounds of one session. Each chain of refreshes ends with a replay, which must revoke every token of the session.
+# The rounds of one session. Each chain of refreshes ends with replays, which must revoke every token of the session.
 CHAIN_ROUNDS = 50
+LOST_EVERY = 5
+# The maximum of REFRESH_GRACE_SECONDS: so much later every replaced token's grace period is over.
+PAST_GRACE_SECONDS = 300
 REVOKED = (401, "token_revoked")
 _ROW = "SELECT generation, grace_uses, revoked_at FROM sessions WHERE id = (SELECT max(id) FROM sessions)"
 
@@ -49,6 +54,8 @@ class RefreshFigures:
     late: int = 0
     rotated: int = 0
     in_grace: int = 0
+    # Refreshes with a token whose response was lost, after its grace period.
+    after_loss: int = 0
     forks: int = 0
     false_logouts: int = 0
     # Tokens of a chain that were accepted after the replay that revoked its session.
@@ -69,18 +76,35 @@ def soak_refreshes(arena: Arena, rounds: int, *, grace_seconds: float) -> Refres
 
 def _run_chain(arena: Arena, first: Tokens, rounds: int, grace_seconds: float, figures: RefreshFigures) -> None:
     held, given = first, [first]
-    for _ in range(rounds):
+    for number in range(rounds):
         # All are of the same generation, so any of them continues the session.
         held = random.choice(given)
         given = _run_round(arena, held, grace_seconds, figures)
+        if given and number % LOST_EVERY == LOST_EVERY - 1:
+            given = _lose_responses(arena, held, figures)
         if not given:
             return
-    older = first if rounds > 1 else held
-    if rounds == 1:
-        given = [tokens_of(refresh(arena, given[0]))]
-    refresh(arena, older)
+    # The owner uses the newest pair, and the thief has the token before it.
+    figures.false_logouts += _look(arena, given[0]).status != 200
+    arena.age_rotations(PAST_GRACE_SECONDS)
+    replies = race(*[partial(refresh, arena, held)] * PARALLEL, *[partial(_look, arena, given[0])] * PARALLEL)
+    figures.outlived += sum(reply.outcome != REVOKED for reply in replies[:PARALLEL])
     after = [reply for tokens in given for reply in (_look(arena, tokens), refresh(arena, tokens))]
     figures.outlived += sum(reply.outcome != REVOKED for reply in after)
+
+
+def _lose_responses(arena: Arena, held: Tokens, figures: RefreshFigures) -> list[Tokens]:
+    """Refresh the same token again after its grace period; return the tokens, or none if the session was revoked."""
+    (before,) = arena.rows(_ROW)
+    arena.age_rotations(PAST_GRACE_SECONDS)
+    replies = race(*[partial(refresh, arena, held)] * PARALLEL)
+    (row,) = arena.rows(_ROW)
+    given = [tokens_of(reply) for reply in replies if reply.status == 200]
+    figures.after_loss += len(given)
+    figures.answers.update(map(label, replies))
+    figures.forks += {generation(tokens.refresh) for tokens in given} | {row.generation} != {before.generation}
+    figures.false_logouts += len(replies) - len(given)
+    return given if row.revoked_at is None else []
 
 
 def _run_round(arena: Arena, held: Tokens, grace_seconds: float, figures: RefreshFigures) -> list[Tokens]:
@@ -144,6 +168,7 @@ def _change_password(scene: Scene) -> Reply:
 def _replay(scene: Scene) -> Reply:
     arena = scene.member.arena
     refresh(arena, tokens_of(refresh(arena, scene.tokens)))
+    arena.age_rotations(PAST_GRACE_SECONDS)
     return refresh(arena, scene.tokens)
 
 

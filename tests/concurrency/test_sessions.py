@@ -52,6 +52,7 @@ def test_twenty_refreshes_of_one_token_give_one_new_generation(arena: Arena) -> 
 def test_refreshing_in_the_grace_again_and_again_does_not_lengthen_it(arena: Arena) -> None:
     first = arena.join().log_in()
     newest = tokens_of(refresh(arena, first))
+    assert look(arena, newest).status == 200
     for _ in range(3):
         assert refresh(arena, first).status == 200
     arena.age_rotations(GRACE_SECONDS / 2)
@@ -61,14 +62,60 @@ def test_refreshing_in_the_grace_again_and_again_does_not_lengthen_it(arena: Are
     assert look(arena, newest).outcome in REVOKED
 
 
-def test_an_older_generation_is_replay_within_the_grace_too(arena: Arena) -> None:
+def test_of_many_refreshes_at_once_those_past_the_limit_end_nothing(arena: Arena) -> None:
     first = arena.join().log_in()
-    second = tokens_of(refresh(arena, first))
-    third = tokens_of(refresh(arena, second))
-    replies = race(partial(refresh, arena, first), partial(refresh, arena, third))
-    assert replies[0].outcome in REVOKED
-    assert replies[1].outcome in {(200, ""), *REVOKED}
-    assert look(arena, third).outcome in REVOKED
+    replies = race(*[partial(refresh, arena, first)] * 40)
+    assert Counter(reply.outcome for reply in replies) == {(200, ""): 21, (429, "rate_limited"): 19}
+    given = [tokens_of(reply) for reply in replies if reply.status == 200]
+    assert {generation(tokens.refresh) for tokens in given} == {2}
+    assert {look(arena, tokens).status for tokens in given} == {200}
+
+
+def test_restored_tabs_with_tokens_of_any_age_stay_signed_in(arena: Arena) -> None:
+    """A dozen tabs start at once, each with one of the tokens of the last seconds, and refresh twice."""
+    held = [arena.join().log_in()]
+    for _ in range(5):
+        held.append(tokens_of(refresh(arena, held[-1])))
+    first = race(*[partial(refresh, arena, held[tab % len(held)]) for tab in range(12)])
+    assert outcomes(first) == {(200, "")}
+    second = race(*[partial(refresh, arena, tokens_of(reply)) for reply in first])
+    assert outcomes(second) == {(200, "")}
+    newest = max(second, key=lambda reply: generation(reply.json["refresh_token"]))
+    assert look(arena, tokens_of(newest)).status == 200
+    assert generation(newest.json["refresh_token"]) == arena.number("SELECT generation FROM sessions")
+
+
+def test_retries_of_a_lost_response_at_once_give_one_generation(arena: Arena) -> None:
+    first = arena.join().log_in()
+    refresh(arena, first)
+    arena.age_rotations(GRACE_SECONDS)
+    replies = race(*[partial(refresh, arena, first)] * 12)
+    assert outcomes(replies) == {(200, "")}
+    assert {generation(reply.json["refresh_token"]) for reply in replies} == {2}
+
+
+def test_a_retry_that_races_the_first_use_of_its_successor_is_exchanged_or_ends_the_session(arena: Arena) -> None:
+    member = arena.join()
+    pairs = [(first, tokens_of(refresh(arena, first))) for first in (member.log_in() for _ in range(ROUNDS))]
+    arena.age_rotations(GRACE_SECONDS)
+    for first, second in pairs:
+        retried, looked = race(partial(refresh, arena, first), partial(look, arena, second))
+        if retried.status == 200:
+            assert generation(retried.json["refresh_token"]) == 2
+            assert looked.status == 200
+            # The generation is confirmed now.
+            assert refresh(arena, first).outcome in REVOKED
+        else:
+            assert retried.outcome in REVOKED
+        assert look(arena, second).outcome in REVOKED
+
+
+def test_first_uses_of_a_generation_at_once_confirm_it(arena: Arena) -> None:
+    member = arena.join()
+    for _ in range(ROUNDS):
+        tokens = tokens_of(refresh(arena, member.log_in()))
+        assert outcomes(race(*[partial(look, arena, tokens)] * 4)) == {(200, "")}
+    assert arena.number("SELECT count(*) FROM sessions WHERE confirmed_generation = 2") == ROUNDS
 
 
 @pytest.mark.parametrize("ending", ["logout", "delete", "delete all"])

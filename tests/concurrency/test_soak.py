@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.concurrency.race import Arena
-from tests.concurrency.soak import CHANGES, PARALLEL, soak_changes, soak_refreshes
+from tests.concurrency.soak import CHANGES, LOST_EVERY, PARALLEL, soak_changes, soak_refreshes
 from tests.conftest import GRACE_SECONDS
 
 ROUNDS = 20
@@ -17,7 +17,8 @@ def test_rounds_of_twenty_refreshes_never_fork_a_session_and_never_end_it(arena:
     # If the machine was too slow in every round, nothing was tested.
     assert figures.late < figures.rounds == ROUNDS
     if not figures.late:
-        assert figures.answers == {"200": ROUNDS * PARALLEL}
+        assert figures.answers == {"200": (ROUNDS + figures.after_loss // PARALLEL) * PARALLEL}
+        assert figures.after_loss == ROUNDS // LOST_EVERY * PARALLEL
         assert (figures.rotated, figures.in_grace) == (ROUNDS, ROUNDS * (PARALLEL - 1))
 
 

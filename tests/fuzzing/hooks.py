@@ -72,8 +72,8 @@ def sign_in(role: str) -> Tokens:
             user = create_user(f"{secrets.token_hex(8)}@example.com", "Fuzzy", _hash, role)
             grant = sessions.open_session(user.id, Client("127.0.0.1", "schemathesis"))
         return {
-            "accessToken": make_access_token(user.id, grant.session_id, fresh=True),
-            "refreshToken": make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7)),
+            "accessToken": make_access_token(grant, fresh=True),
+            "refreshToken": make_refresh_token(grant, lifetime=timedelta(days=7)),
         }
 
 

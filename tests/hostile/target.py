@@ -171,9 +171,9 @@ def _join(name: str, app: Flask) -> Tokens:
     grant = sessions.open_session(user.id, Client("127.0.0.1", "hostile"))
     assert user.id == grant.session_id == PEOPLE[name]
     return Tokens(
-        make_access_token(user.id, grant.session_id, fresh=True),
-        make_refresh_token(user.id, grant.session_id, 1, lifetime=timedelta(days=7)),
-        make_access_token(user.id, grant.session_id, fresh=False),
+        make_access_token(grant, fresh=True),
+        make_refresh_token(grant, lifetime=timedelta(days=7)),
+        make_access_token(grant, fresh=False),
     )
 
 

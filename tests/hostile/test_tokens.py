@@ -169,9 +169,11 @@ INVALID: dict[str, Forge] = {
     "sub SQL": signed(sub="1 OR 1=1"),
     "sub email": signed(sub="alice@example.com"),
     "sid SQL": signed(sid="1 OR 1=1"),
+    "nonce SQL": signed(nonce="' OR nonce > '  "),
     # The times of validity
     "exp digits as text": signed(exp=str(NOW + HOUR)),
     "exp 1e400": claim_bytes(lambda data: data.replace(b'"exp"', b'"exp": 1e400, "x"')),
+    "exp 10^400": signed(exp=10**400),
     "exp of 5000 digits": claim_bytes(member(b'"exp": ' + b"9" * 5000)),
     "iat in the future": signed(iat=NOW + 12 * HOUR),
     "iat digits as text": signed(iat=str(NOW)),
@@ -303,14 +305,8 @@ def test_a_misplaced_token(target: Target, case: Case) -> None:
 
 
 @pytest.mark.parametrize("gen", [2, 3, 2**31 - 2])
-def test_a_generation_that_is_not_the_newest_ends_the_session(target: Target, gen: int) -> None:
-    case = bearer("replay", "POST /auth/refresh", 401, "token_revoked", signed(gen=gen), "refresh")
-    try:
-        assert target.send(case.build(target)).status == 401
-        again = target.send(bearer("after", "GET /auth/me", 401, "token_revoked", str).build(target))
-        assert again.json()["code"] == "token_revoked"
-    finally:
-        target.restore()
+def test_a_generation_that_the_database_never_issued_ends_no_session(target: Target, gen: int) -> None:
+    check(target, bearer("later", "POST /auth/refresh", 401, "token_revoked", signed(gen=gen), "refresh"))
 
 
 @pytest.mark.parametrize("gen", [0, 2**31, "1 OR 1=1"])

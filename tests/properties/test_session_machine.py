@@ -23,10 +23,10 @@ from app import create_app
 from app.auth import sessions
 from app.auth.models import Session
 from app.auth.sessions import Client
-from app.auth.tokens import make_access_token, make_refresh_token
+from app.auth.tokens import make_access_token
 from app.database import fetch_all, transaction
 from app.users.service import create_user
-from tests.auth.support import claims_of
+from tests.auth.support import claims_of, reissue
 from tests.conftest import API, PASSWORD, Clock, password_hash, problem, settings_for
 from tests.properties.examples import examples
 from tests.properties.session_model import GRACE_USES, MAX_SESSIONS, OK, Account, Answer, ModelSession, Pair, Token
@@ -120,13 +120,13 @@ class SessionMachine(RuleBasedStateMachine):
         session = self._session(place)
         generation = max(session.generation - back, 1)
         pair = any_token_of(data.draw, [pair for pair in session.pairs if pair.generation == generation])
-        while times and self._refresh(session, pair.refresh, generation) == OK:
+        while times and self._refresh(session, pair.refresh) == OK:
             times -= 1
 
     @rule(place=PLACES)
     def refresh_the_newest(self, place: int) -> None:
         session = self._session(place)
-        self._refresh(session, session.pairs[-1].refresh, session.pairs[-1].generation)
+        self._refresh(session, session.pairs[-1].refresh)
 
     @rule(
         place=PLACES,
@@ -138,38 +138,47 @@ class SessionMachine(RuleBasedStateMachine):
         session = self._session(place)
         pair = session.pairs[-1]
         self._forward(timedelta(seconds=2))
-        self._refresh(session, pair.refresh, pair.generation)
+        self._refresh(session, pair.refresh)
         for span in spans:
             self._forward(span)
-            self._refresh(session, pair.refresh, pair.generation)
-        while then and self._refresh(session, pair.refresh, pair.generation) == OK:
+            self._refresh(session, pair.refresh)
+        while then and self._refresh(session, pair.refresh) == OK:
             then -= 1
+
+    @rule(place=PLACES, spans=st.lists(st.sampled_from([0.5, 2.0, 4.0, 5.0, 9.5]), min_size=3, max_size=6))
+    def refresh_in_quick_succession(self, place: int, spans: list[float]) -> None:
+        """Rotate several times, and after each time reuse one of the tokens that were replaced."""
+        session = self._session(place)
+        first = len(session.pairs)
+        for number, span in enumerate(spans):
+            self._refresh(session, session.pairs[-1].refresh)
+            self.look_with(session, session.pairs[-1].access)
+            self._forward(timedelta(seconds=span))
+            self._refresh(session, session.pairs[min(first - 1 + number // 2, len(session.pairs) - 1)].refresh)
 
     @rule(place=PLACES, days=st.sampled_from([6, 6.9]))
     def stay_for_weeks(self, place: int, days: float) -> None:
         session = self._session(place)
         for _ in range(5):
             self._forward(timedelta(days=days))
-            self._refresh(session, session.pairs[-1].refresh, session.pairs[-1].generation)
+            self._refresh(session, session.pairs[-1].refresh)
 
     @rule(place=PLACES, data=st.data())
     def refresh_with_any(self, place: int, data: st.DataObject) -> None:
         session = self._session(place)
         pair = any_token_of(data.draw, session.pairs)
-        self._refresh(session, pair.refresh, pair.generation)
+        self._refresh(session, pair.refresh)
 
     @rule(place=PLACES)
     def refresh_with_one_from_the_future(self, place: int) -> None:
         session = self._session(place)
-        lives = timedelta(days=7)
-        with self.app.app_context():
-            text = make_refresh_token(session.account.id, session.id, session.generation + 1, lifetime=lives)
-        issued = int(self.clock.now.timestamp())
-        token = Token(text, issued, issued + int(lives.total_seconds()))
-        self._refresh(session, token, session.generation + 1)
+        issued, generation = int(self.clock.now.timestamp()), session.generation + 1
+        expires = issued + int(timedelta(days=7).total_seconds())
+        text = reissue(session.pairs[-1].refresh.text, gen=generation, iat=issued, nbf=issued, exp=expires)
+        self._refresh(session, Token(text, generation, issued, expires))
 
-    def _refresh(self, session: ModelSession, token: Token, generation: int) -> Answer:
-        expected = session.refresh(token, generation, self.clock.now)
+    def _refresh(self, session: ModelSession, token: Token) -> Answer:
+        expected = session.refresh(token, self.clock.now)
         response = self._call("POST", "/auth/refresh", token.text)
         answered(response, expected)
         if expected == OK:
@@ -183,15 +192,18 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(place=PLACES, data=st.data())
     def look(self, place: int, data: st.DataObject) -> None:
         session = self._session(place)
-        token = any_token_of(data.draw, session.pairs).access
-        answered(self._call("GET", "/auth/me", token.text), session.show(token, self.clock.now))
+        self.look_with(session, any_token_of(data.draw, session.pairs).access)
+
+    def look_with(self, session: ModelSession, token: Token) -> None:
+        """Send a request with an access token, which confirms its generation."""
+        answered(self._call("GET", "/auth/me", token.text), session.use(token, self.clock.now))
 
     @rule(place=PLACES)
     def list_sessions(self, place: int) -> None:
         session = self._session(place)
         token, now = session.pairs[-1].access, self.clock.now
         response = self._call("GET", "/auth/sessions", token.text)
-        answered(response, session.show(token, now))
+        answered(response, session.use(token, now))
         if response.status_code == 200:
             shown = {(item["id"], item["current"]) for item in response.get_json()["items"]}
             assert shown == {(s.id, s is session) for s in session.account.sessions if s.is_live(now)}
@@ -232,7 +244,7 @@ class SessionMachine(RuleBasedStateMachine):
     def disable(self, of: int, reopens: bool) -> None:
         account = self.accounts[of]
         self._administer(account, is_active=False)
-        account.disable()
+        account.disable(self.clock.now)
         if reopens:
             self._open(account)
 
@@ -244,7 +256,7 @@ class SessionMachine(RuleBasedStateMachine):
         with self.app.app_context():
             with transaction():
                 grant = sessions.open_session(self.admin_id, Client("127.0.0.1", "pytest"))
-            token = make_access_token(self.admin_id, grant.session_id, fresh=True)
+            token = make_access_token(grant, fresh=True)
         answered(self._call("PATCH", f"/users/{account.id}", token, json=changes), OK)
 
     @rule(span=st.sampled_from(MOMENTS))
@@ -268,12 +280,13 @@ class SessionMachine(RuleBasedStateMachine):
     def rows_are_as_modelled(self) -> None:
         ids = [account.id for account in self.accounts]
         times = (Session.rotated_at, Session.last_used_at, Session.idle_expires_at, Session.expires_at)
-        columns = (Session.id, Session.generation, Session.grace_uses, Session.revoked_at.is_not(None), *times)
+        numbers = (Session.generation, Session.confirmed_generation, Session.grace_uses)
+        columns = (Session.id, *numbers, Session.revoked_at.is_not(None), *times)
         modelled = [session for account in self.accounts for session in account.sessions]
         with self.app.app_context():
             rows = {tuple(row) for row in fetch_all(select(*columns).where(Session.user_id.in_(ids)))}
         assert rows == {
-            (s.id, s.generation, s.grace_uses, s.is_revoked, s.rotated, s.last_used, s.idle_ends, s.ends)
+            (s.id, s.generation, s.confirmed, s.grace_uses, s.is_revoked, s.rotated, s.last_used, s.idle_ends, s.ends)
             for s in modelled
         }
 

@@ -52,7 +52,8 @@ export interface Credentials {
 
 const BY_TOKEN: Credentials = { token: true, cookies: false };
 const DEFAULT_TIMEOUT_MS = 20_000;
-// A retry must arrive within the 10 seconds for which the service accepts a replaced refresh token, so twice this is less.
+// Shorter than other requests, because all tabs wait for a refresh. Twice this is less than the 10 seconds for which the
+// service accepts a replaced refresh token in any case.
 const REFRESH_TIMEOUT_MS = 4_000;
 const AUTH = "/api/v1/auth";
 // The operations that accept an Idempotency-Key. The compiler checks this list against the OpenAPI document.
@@ -236,7 +237,7 @@ export class Gatepost {
         if (!(error instanceof NetworkError)) {
           throw error;
         }
-        // Only the response may have been lost. The service accepts the replaced token for 10 seconds, so retry at once.
+        // Only the response may have been lost. The service accepts the replaced token until the new one was used.
         return attempt();
       }
     });

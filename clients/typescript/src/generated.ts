@@ -172,8 +172,12 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchange a refresh token for a new pair
-         * @description Exchange a refresh token for a new pair. The old token stays valid briefly; later use ends the session.
+         * Exchange a refresh token for a new pair.
+         *
+         *     The old token leads to the same pair for a short time, and until the new pair was used
+         * @description Exchange a refresh token for a new pair.
+         *
+         *     The old token leads to the same pair for a short time, and until the new pair was used. Later use ends the session.
          *
          *     Access: A refresh token, as a bearer token, in the body, or as the cookie with its CSRF token.
          */
