@@ -15,7 +15,7 @@ from flask.cli import FlaskGroup, ScriptInfo
 from app import create_app
 from app.settings import Settings
 from tests.concurrency.race import Arena
-from tests.conftest import ROOT, empty, settings_for
+from tests.conftest import PATIENT, ROOT, NewDatabase, migrate, settings_for
 from tests.support.services import ServiceMissing, skip_or_fail
 from tests.support.services.gatepost import GatepostServer
 from tests.support.services.process import bare_environment
@@ -50,15 +50,16 @@ def normalised(output: str) -> str:
 
 
 @pytest.fixture
-def server(shared_server: GatepostServer) -> Iterator[GatepostServer]:
-    """A real server whose database is empty."""
+def server(new_database: NewDatabase) -> Iterator[GatepostServer]:
+    """A real server whose database is empty, and whose grace period is short: the tour waits for its end."""
     for program in ("bash", "curl"):
         if shutil.which(program) is None:
             skip_or_fail(ServiceMissing(f"{program} is missing: install it to test the README."))
-    arena = Arena.of(shared_server)
-    empty(arena.engine)
-    with arena.watched():
-        yield shared_server
+    url = new_database()
+    migrate(url)
+    environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": "1"}
+    with GatepostServer({**environment, **PATIENT}) as server, Arena.of(server).watched():
+        yield server
 
 
 def run(blocks: list[str], url: str) -> list[str]:
@@ -74,7 +75,8 @@ def run(blocks: list[str], url: str) -> list[str]:
 
 def test_the_tour_runs_as_printed(server: GatepostServer) -> None:
     commands, shown = zip(*tour(), strict=True)
-    seen = run(list(commands), server.url)
+    assert [command for command in commands if command.startswith("sleep 10\n")]
+    seen = run([command.replace("sleep 10\n", "sleep 1.1\n") for command in commands], server.url)
     assert [normalised(output) for output in seen] == [normalised(output) for output in shown]
     # The tour walks through all of it, and each step has an answer.
     assert {"201", "200", "204", "401", "422"} <= set(re.findall(r"^\d{3}$", "".join(shown), re.MULTILINE))

@@ -34,7 +34,7 @@ from app.api.fields import format_timestamp
 from app.api.pagination import Page, paginate
 from app.audit.service import record_each
 from app.auth.models import GRACE_TIMES, NONCE_LENGTH, TIME_DIGITS, Session
-from app.auth.tokens import Claims, read_token
+from app.auth.tokens import Claims, TokenSession, read_token
 from app.clock import utc_now
 from app.components import components
 from app.database import db, fetch_all, fetch_one, write, write_one, write_or_skip
@@ -168,13 +168,9 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(TokenSession):
     """The session to issue tokens for, with its current generation and the time when it expires if it is idle."""
 
-    user_id: int
-    session_id: int
-    nonce: str
-    generation: int
     idle_expires_at: datetime
     is_fresh: bool
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from time import time as seconds_now
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import jwt
 from flask import Flask, current_app
@@ -44,28 +44,21 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16}")
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
-class TokenSession(Protocol):
-    """What a token says of its session: the row, by id and nonce, and the generation that it was issued for."""
-
-    @property
-    def user_id(self) -> int: ...
-    @property
-    def session_id(self) -> int: ...
-    @property
-    def nonce(self) -> str: ...
-    @property
-    def generation(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Claims:
-    """The claims of a valid token that the application uses: those of a `TokenSession`, and some more."""
+class TokenSession:
+    """What a token says of its session: the row, by user, id and nonce, and the generation that it was issued for."""
 
-    type: str
     user_id: int
     session_id: int
     nonce: str
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claims(TokenSession):
+    """The claims of a valid token that the application uses."""
+
+    type: str
     is_fresh: bool
     # Seconds since the epoch (RFC 7519 section 2).
     valid_from: int
@@ -241,7 +234,7 @@ def validate_claims(claims: Mapping[str, Any], token_type: TokenType) -> Claims:
     ):
         raise TokenInvalid
     valid_from = max(claims["iat"], claims["nbf"])
-    return Claims(token_type, int(subject), session_id, nonce, generation, is_fresh, valid_from, claims["exp"])
+    return Claims(int(subject), session_id, nonce, generation, token_type, is_fresh, valid_from, claims["exp"])
 
 
 def _is_count(value: object, maximum: int) -> bool:

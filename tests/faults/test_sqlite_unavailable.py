@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import event
 
 from app import create_app
 from app.database import db
-from tests.concurrency.race import Arena, on_every_worker, race
+from tests.concurrency.race import Arena, on_every_worker, race, refresh, tokens_of
 from tests.conftest import PASSWORD, migrate, problem, settings_for
 from tests.faults.conftest import ENVIRONMENT
 from tests.faults.outage import (
@@ -72,6 +73,27 @@ def test_locked_by_another_writer(visitor: Visitor, sqlite_path: Path) -> None:
         assert_ready(visitor.arena)
     assert_served(on_every_worker(visitor.arena.server, visitor.write))
     assert_served([visitor.edit(), visitor.log_in()])
+
+
+def test_a_read_that_cannot_confirm_a_refresh_does_not_wait(visitor: Visitor, sqlite_path: Path) -> None:
+    arena = visitor.arena
+    member = arena.join()
+    first = member.log_in()
+    second = tokens_of(refresh(arena, first))
+    confirmed = "SELECT confirmed_generation FROM sessions WHERE user_id = :id"
+    with locked(sqlite_path):
+        replies = race(*[partial(arena.call, "GET", "/auth/me", token=second.access)] * 3)
+        assert_served(replies)
+        assert max(reply.seconds for reply in replies) < 0.6
+        assert arena.number(confirmed, id=member.id) == 1
+    assert arena.call("GET", "/auth/me", token=second.access).status == 200
+    assert arena.number(confirmed, id=member.id) == 2
+    # The connection waits for locks as before.
+    with ThreadPoolExecutor() as pool:
+        with locked(sqlite_path):
+            waiting = [pool.submit(visitor.write) for _ in range(4)]
+            time.sleep(0.4)
+        assert_served([future.result() for future in waiting])
 
 
 def test_a_lock_that_is_let_go_in_time(visitor: Visitor, sqlite_path: Path) -> None:

@@ -21,10 +21,12 @@ from sqlalchemy import text
 
 from app import create_app
 from app.api.errors import PROBLEMS
+from app.auth.sessions import Reuse
 from app.database import db
 from app.security.rate_limits import LimitName
+from tests.auth.support import reissue
 from tests.concurrency.race import Reply, on_every_worker
-from tests.conftest import API, PASSWORD, ROOT, Person, settings_for
+from tests.conftest import API, PASSWORD, ROOT, Clock, Person, settings_for
 from tests.support.services import LOOPBACK, free_port
 from tests.support.services.gatepost import GatepostServer
 
@@ -73,12 +75,14 @@ def test_gauges_return_to_their_value_after_each_request(client: FlaskClient) ->
     assert [value(client, name) for name in names] == before
 
 
-def test_logins_and_refreshes_are_counted_by_outcome(alice: Person, client: FlaskClient) -> None:
+def test_logins_and_refreshes_are_counted_by_outcome(alice: Person, client: FlaskClient, clock: Clock) -> None:
     names = [
         'gatepost_logins_total{outcome="succeeded"}',
         'gatepost_logins_total{outcome="failed"}',
         'gatepost_refreshes_total{outcome="rotated"}',
         'gatepost_refreshes_total{outcome="grace"}',
+        'gatepost_refreshes_total{outcome="unconfirmed"}',
+        'gatepost_refreshes_total{outcome="unknown"}',
         'gatepost_refreshes_total{outcome="replay"}',
         'gatepost_refreshes_total{outcome="revoked"}',
     ]
@@ -93,9 +97,13 @@ def test_logins_and_refreshes_are_counted_by_outcome(alice: Person, client: Flas
     second = refresh(alice.refresh_token)
     refresh(alice.refresh_token)
     refresh(second)
+    refresh(reissue(second, gen=9))
+    clock.forward(seconds=10)
+    refresh(second)
     refresh(alice.refresh_token)
     refresh(second)
-    assert [value(client, name) for name in names] == [n + d for n, d in zip(before, [1, 1, 2, 1, 1, 1], strict=True)]
+    counted = [1, 1, 2, 1, 1, 1, 1, 1]
+    assert [value(client, name) for name in names] == [n + d for n, d in zip(before, counted, strict=True)]
 
 
 def fetch(server: GatepostServer, path: str) -> Reply:
@@ -181,6 +189,8 @@ def test_series_that_alerts_compare_exist_from_the_start(tmp_path: Path) -> None
     for metric, counter in {"logins": "LOGINS", "refreshes": "REFRESHES"}.items():
         outcomes = re.findall(rf'metrics\.{counter}\.labels\("(\w+)"\)', code)
         assert outcomes
+        if metric == "refreshes":
+            outcomes += [reuse.name.lower() for reuse in Reuse]
         expected |= {f'gatepost_{metric}_total{{outcome="{outcome}"}}' for outcome in outcomes}
     assert compared
     assert compared <= expected
