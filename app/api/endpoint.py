@@ -83,7 +83,7 @@ class Endpoint:
         key = idempotency.requested_key() if self.idempotent else None
         if key is None or caller is None:
             return self._outcome(self.view(**arguments), caller)
-        reservation = idempotency.reserve(caller, key, body)
+        reservation = idempotency.reserve(caller, key, self.body, body)
         if isinstance(reservation, KeptAnswer):
             return _replay(reservation)
         outcome = self._outcome(self.view(**arguments), caller)

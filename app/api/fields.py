@@ -21,6 +21,18 @@ _CONTROLS_IN_LONG_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-
 # The white space of `str.strip`, except tab, newline and carriage return, for a pattern of JSON Schema. \s would have
 # different meanings in different dialects of regular expressions.
 _SPACES = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Embeddings, overrides and isolates of UAX #9. They can change the order of the text around a name that has them.
+_BIDI = r"\u202a-\u202e\u2066-\u2069"
+# With those, the characters without a glyph: Default_Ignorable_Code_Point of Unicode 16 (DerivedCoreProperties.txt),
+# which includes the Hangul fillers, and U+2800, the Braille pattern without dots.
+_IGNORABLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+)
+# Those beyond U+FFFF. No escape of them has the same meaning in Python and in JavaScript, so no pattern has them.
+_IGNORABLE_ASTRAL = r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+_VISIBLE = re.compile(rf"[^\s{_SPACES}{_BIDI}{_IGNORABLE}{_IGNORABLE_ASTRAL}]")
+_BIDI_CONTROLS = re.compile(f"[{_BIDI}]")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 # RFC 3339 section 5.6. `fromisoformat` accepts more than this, and on Python 3.11 a trailing NUL.
 _TIMESTAMP = re.compile(
@@ -52,9 +64,9 @@ class OutputSchema(Schema):
 
 
 class Text(fields.String):
-    """A string of `minimum` to `maximum` code points, without control characters and not only white space.
+    """A string of `minimum` to `maximum` code points, without control characters and with a visible character.
 
-    `multiline` allows tab, newline and carriage return; `blank` allows an empty string or one of white space only.
+    `multiline` allows tab, newline and carriage return; `blank` allows a string without a visible character.
     """
 
     default_error_messages = {
@@ -74,31 +86,59 @@ class Text(fields.String):
     ) -> None:
         self._controls = _CONTROLS_IN_LONG_TEXT if multiline else _CONTROLS
         self._blank = blank
+        self._length = TextLength(minimum, maximum)
         metadata = {"pattern": text_pattern(multiline=multiline, blank=blank)} | kwargs.pop("metadata", {})
-        super().__init__(validate=TextLength(minimum, maximum), metadata=metadata, **kwargs)
+        super().__init__(validate=self._length, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("invalid")
+        # Before all other work: Marshmallow calls validators afterwards, and a body may have a megabyte in one field.
+        self._length.require_at_most_maximum(value)
         if self._controls.search(value):
             raise self.make_error("controls")
-        if not self._blank and value and not value.strip():
+        if not self._blank and value and not _VISIBLE.search(value):
             raise self.make_error("blank")
         return value
 
 
-def text_pattern(*, multiline: bool, blank: bool) -> str:
-    """Return the rules of a Text as a pattern of JSON Schema, without that on lone surrogates, which UTF-8 excludes."""
+class Title(Text):
+    """A Text of one line that is shown beside other text, such as a name: without bidirectional controls."""
+
+    default_error_messages = {"bidi": "Must not have characters that override the direction of text."}
+
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        metadata = {"pattern": text_pattern(multiline=False, blank=False, bidi=False)} | kwargs.pop("metadata", {})
+        super().__init__(minimum, maximum, metadata=metadata, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if _BIDI_CONTROLS.search(text):
+            raise self.make_error("bidi")
+        return text
+
+
+def text_pattern(*, multiline: bool, blank: bool, bidi: bool = True) -> str:
+    """Return the rules of a Text or, without `bidi`, of a Title as a pattern of JSON Schema.
+
+    It lacks the rules on lone surrogates, which UTF-8 excludes, and on invisible characters beyond U+FFFF.
+    """
     controls = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f" if multiline else r"\u0000-\u001f\u007f-\u009f"
+    controls += "" if bidi else _BIDI
     if blank:
         return f"^[^{controls}]*$"
-    spaces = _SPACES + (r"\t\n\r" if multiline else "")
+    invisible = _SPACES + _IGNORABLE + (_BIDI if bidi else "") + (r"\t\n\r" if multiline else "")
     # No character matches two adjacent parts, so that every regular expression engine needs linear time.
-    return f"^[{spaces}]*[^{spaces}{controls}][^{controls}]*$"
+    return f"^[{invisible}]*[^{invisible}{controls}][^{controls}]*$"
 
 
 class TextLength(validate.Length):
     """Validates the number of code points; its message names the bound that was violated."""
+
+    def require_at_most_maximum(self, value: str) -> None:
+        """Raise ValidationError for a value that is too long."""
+        if self.max is not None and len(value) > self.max:
+            raise ValidationError(self._format_error(value, ""))
 
     def _format_error(self, value: Any, message: str) -> str:
         if len(value) < (self.min or 0):

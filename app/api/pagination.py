@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from flask import request
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 from sqlalchemy import ColumnElement, Integer, Row, Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -27,6 +27,9 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 # OFFSET makes the database read and discard this many rows at most.
 MAX_OFFSET = 10_000
+# Longer than that of any sort key of up to a thousand code points.
+MAX_CURSOR_LENGTH = 8192
+NOT_A_CURSOR = "Not a cursor of this list with this sort and these filters."
 _PURPOSE = b"cursor"
 POSITION_PARAMETERS = ("page", "cursor")
 # The sort key and, because rows can be equal in it, the id.
@@ -41,10 +44,11 @@ class ListQuery(InputSchema):
 
     limit = QueryInteger(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items a page."})
     cursor = fields.String(
+        validate=validate.Length(max=MAX_CURSOR_LENGTH, error=NOT_A_CURSOR),
         metadata={
             "description": "A next_cursor or prev_cursor of the same list. Not together with `page`.",
             "example": "bm90IGEgcmVhbCBjdXJzb3I",
-        }
+        },
     )
     page = QueryInteger(
         1,
@@ -219,7 +223,7 @@ def _read_cursor(text: str, binding: bytes, key: InstrumentedAttribute[Any]) -> 
     signature, data = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
     # Base64 has several encodings of the same bytes; only the canonical one is accepted.
     if _encode(raw) != text or not components().keyed_hasher.verify(_PURPOSE, data + binding, signature):
-        raise ValidationFailed({"cursor": ["Not a cursor of this list with this sort and these filters."]})
+        raise ValidationFailed({"cursor": [NOT_A_CURSOR]})
     value, row_id, backward = orjson.loads(data)
     return Cursor(datetime.fromisoformat(value) if key.type.python_type is datetime else value, row_id, backward)
 

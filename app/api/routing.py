@@ -36,7 +36,7 @@ class IdConverter(BaseConverter):
     }
 
     def to_python(self, value: str) -> int:
-        if not (value.isascii() and value.isdigit() and len(value) < 20 and value[0] != "0"):
+        if not (len(value) < 20 and value.isascii() and value.isdigit() and value[0] != "0"):
             return 0
         return int(value) if int(value) <= MAX_ID else 0
 

@@ -9,8 +9,9 @@ from marshmallow import ValidationError, fields, validates_schema
 
 from app.api.fields import OPTIONAL, Choice, Flag, Identifier, InputSchema, OutputSchema, QueryFlag, Text, Timestamp
 from app.api.pagination import ListQuery, sort_field
-from app.security.passwords import MAX_LENGTH, is_same_password
-from app.users.schemas import EmailAddress, NewAccount, PrivateUser, password_field
+from app.auth.tokens import MAX_TOKEN_LENGTH
+from app.security.passwords import is_same_password
+from app.users.schemas import EmailAddress, NewAccount, Password, PrivateUser, password_field
 
 
 def cookie_field(example: bool = False) -> Flag:
@@ -25,11 +26,9 @@ class Registration(NewAccount):
     cookie = cookie_field()
 
 
-def known_password_field() -> Text:
+def known_password_field() -> Password:
     """Return the field of an existing password: the rules for new passwords, which may have changed, do not apply."""
-    return Text(
-        1, MAX_LENGTH, blank=True, required=True, metadata={"format": "password", "example": "correct horse battery"}
-    )
+    return Password(1, blank=True, required=True)
 
 
 class Login(InputSchema):
@@ -43,7 +42,7 @@ class Login(InputSchema):
 class RefreshToken(InputSchema):
     """A refresh token, if it is not sent as a bearer token."""
 
-    refresh_token = Text(1, 4096, metadata={"example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
+    refresh_token = Text(1, MAX_TOKEN_LENGTH, load_only=True, metadata={"example": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln"})
 
 
 class Refresh(RefreshToken):

@@ -25,7 +25,7 @@ from app.security.passwords import find_weakness, hash_password, needs_rehash, v
 from app.security.rate_limits import LimitName, RateLimits
 from app.security.rate_limits.addresses import address_key
 from app.users.models import VISIBLE_COLUMNS, User
-from app.users.schemas import fold
+from app.users.schemas import email_key
 from app.users.service import create_user, is_email_taken
 
 
@@ -61,7 +61,7 @@ def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
     Returns InvalidCredentials: raising it would roll back the audit event. An unknown email, a wrong password and a
     disabled account take the same steps and get the same response.
     """
-    credentials = fetch_one(_CREDENTIALS, email_key=fold(email))
+    credentials = fetch_one(_CREDENTIALS, email_key=email_key(email))
     failure = _verify_credentials(credentials, email, password, client)
     if credentials is None or failure is not None:
         return _fail_login(credentials, email, failure)
@@ -78,14 +78,12 @@ def log_in(email: str, password: str, client: Client) -> SignIn | Problem:
 
 
 def _rehash(password: str, encoded: str) -> str | None:
-    """Return a hash with the current parameters, or None if `encoded` has them.
+    """Return a hash with the current parameters and of the current form of the password, or None if `encoded` is one.
 
     Also None when no hash slot is free: the login succeeds, and the next one renews the hash.
     """
-    if not needs_rehash(encoded):
-        return None
     with suppress(Overloaded):
-        return hash_password(password)
+        return hash_password(password) if needs_rehash(encoded, password) else None
     return None
 
 
@@ -97,7 +95,7 @@ def _sign_in(event: str, user: Any, client: Client) -> SignIn:
 
 def _fail_login(credentials: Row[Any] | None, email: str, failure: str | None) -> Problem:
     user_id = None if credentials is None else credentials.id
-    record("login_failed", user_id, detail=failure, tried_email_key=fold(email))
+    record("login_failed", user_id, detail=failure, tried_email_key=email_key(email))
     return InvalidCredentials()
 
 
@@ -110,7 +108,7 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> P
     weakness = find_weakness(new, name=caller.name, email=caller.email)
     if weakness:
         raise ValidationFailed({"new_password": [weakness]})
-    credentials = fetch_one(_CREDENTIALS, email_key=fold(caller.email))
+    credentials = fetch_one(_CREDENTIALS, email_key=email_key(caller.email))
     failure = _verify_credentials(credentials, caller.email, current, client)
     if credentials is None or failure is not None:
         return _wrong_password(caller, failure)
@@ -152,7 +150,7 @@ def _verify_credentials(credentials: Row[Any] | None, email: str, password: str,
     is not recorded, or guesses could fill the disk.
     """
     limits, address = _limits(), address_key(client.ip)
-    account = (fold(email), address)
+    account = (email_key(email), address)
     keys = {LimitName.LOGIN_ACCOUNT: account, LimitName.LOGIN_ADDRESS: (address,)}
     limits.check_all(keys)
     is_right = verify_password(password, credentials.password_hash if credentials else None)

@@ -28,6 +28,7 @@ from app.security.signing_keys import get_verification_key, keyring
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
+MAX_TOKEN_LENGTH = 4096
 TYP = {"access": "at+jwt", "refresh": "rt+jwt"}
 TokenType = Literal["access", "refresh"]
 _REQUIRED = ["iss", "aud", "sub", "sid", "nonce", "gen", "jti", "iat", "nbf", "exp", "type", "fresh"]
@@ -132,6 +133,8 @@ def read_token(token: str, *types: TokenType) -> Claims:
 
     Raises TokenExpired, or TokenInvalid for everything else.
     """
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise TokenInvalid
     if types != ("access",):
         return _verify(token, types)
     claims = components().verify_access_token(token)

@@ -16,6 +16,7 @@ import orjson
 from flask import Request, g, has_request_context
 
 from app.api.access import Caller
+from app.api.client_info import client_address
 from app.observability.instrumentation import statements
 from app.settings import Settings
 
@@ -88,7 +89,7 @@ def write_request(request: Request, status: int, seconds: float, problem: str | 
             "code": problem,
             "user_id": caller.id if caller else None,
             "session_id": caller.session_id if caller else None,
-            "ip": request.remote_addr or None,
+            "ip": client_address(),
         },
     )
 

@@ -78,6 +78,9 @@ class SchemasConverter(OpenAPIConverter):
             described["examples"] = [described.pop("example")]
         if described.get("minLength") == 0:
             del described["minLength"]
+        # All members of a request's schema are written and never read. Some generators of clients make two types of a
+        # schema in which only some are marked.
+        described.pop("writeOnly", None)
         return described
 
 

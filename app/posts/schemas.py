@@ -14,6 +14,7 @@ from app.api.fields import (
     QueryTimestamp,
     Text,
     Timestamp,
+    Title,
 )
 from app.api.pagination import ListQuery, sort_field
 from app.posts.models import STATUSES, TITLE_LENGTH
@@ -22,7 +23,7 @@ from app.posts.models import STATUSES, TITLE_LENGTH
 class NewPost(InputSchema):
     """A complete post, for POST and PUT."""
 
-    title = Text(1, TITLE_LENGTH, required=True, metadata={"example": "Hello"})
+    title = Title(1, TITLE_LENGTH, required=True, metadata={"example": "Hello"})
     content = Text(1, 50_000, multiline=True, required=True, metadata={"example": "My first post."})
     status = Choice(*STATUSES, load_default="published")
 
@@ -30,7 +31,7 @@ class NewPost(InputSchema):
 class PostChanges(InputSchema):
     """The members of a post to change, for PATCH."""
 
-    title = Text(1, TITLE_LENGTH, metadata={"example": "Hello again"})
+    title = Title(1, TITLE_LENGTH, metadata={"example": "Hello again"})
     content = Text(1, 50_000, multiline=True, metadata={"example": "My first post, corrected."})
     status = Choice(*STATUSES)
 

@@ -34,6 +34,13 @@ class Settings:
         "development",
         help="The kind of deployment. Production requires more settings and refuses weak secrets.",
     )
+    email_allow_special_domains: bool = setting(
+        GENERAL,
+        Boolean(),
+        False,
+        help="Whether new accounts may have addresses in domains that are reserved for special use and receive no mail "
+        "from elsewhere: `.test`, `.local`, `.localhost`, `.invalid`, `.onion`, `.arpa`.",
+    )
     bind: str = setting(
         SERVER,
         parsers.parse_bind,

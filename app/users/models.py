@@ -23,7 +23,7 @@ ROLES = ("user", "admin")
 
 
 class User(Base):
-    """An account. The `_key` columns hold case-folded NFC forms, for comparison, search and order."""
+    """An account. The `_key` columns hold forms for comparison, search and order (app/users/schemas.py)."""
 
     __tablename__ = "users"
     __table_args__ = (

@@ -6,54 +6,108 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+import email_validator
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
-from app.api.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, Timestamp
+from app.api.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, TextLength, Timestamp, Title
 from app.api.pagination import ListQuery, sort_field
-from app.security.passwords import MAX_LENGTH, MIN_LENGTH, find_weakness
+from app.components import components
+from app.security.passwords import MAX_LENGTH, MAX_RAW_LENGTH, MIN_LENGTH, find_weakness, normalize
 from app.users.models import ROLES
 
 MAX_EMAIL = 254
 MAX_BIO = 500
+# Domains in which no mail is delivered (RFC 6761, RFC 6762, RFC 7686). The library would refuse them as a wrong syntax,
+# and an account of a database in which they were allowed before must be found.
+SPECIAL_DOMAINS = frozenset(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+email_validator.SPECIAL_USE_DOMAIN_NAMES = []
+NO_MAIL = "No mail is delivered to this domain: names such as .local and .test are reserved for special use."
+# For developers, in place of a search; users of a production service can't set it.
+HOW_TO_ALLOW = "EMAIL_ALLOW_SPECIAL_DOMAINS=true accepts them."
 
 
 def fold(text: str) -> str:
-    """Return the case-folded NFC form, equal for all spellings of a name or address (Unicode caseless matching)."""
+    """Return the case-folded NFC form of a name, equal for all its spellings (Unicode caseless matching)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
+def email_key(address: str) -> str:
+    """Return the form by which loaded addresses are compared: in lower case and NFC.
+
+    Not case-folded, because "straße.de" and "strasse.de" are different domains (IDNA 2008, RFC 5894 section 7.2). The
+    domain of a loaded address consists of U-labels, each of which corresponds to exactly one A-label (RFC 5890 section
+    2.3.2.1) and is in lower case and NFC. So two keys have equal domains if and only if the A-labels are equal.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", address).lower())
+
+
 class EmailAddress(Text):
-    """An email address, validated by syntax and IDNA. Loads as its normalized form."""
+    """An email address, validated by syntax and IDNA. Surrounding white space is removed.
+
+    Loads as its normalized form.
+    """
+
+    default_error_messages = {"address": "Not a valid email address."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(1, MAX_EMAIL, metadata={"format": "email", "example": "alice@example.com"}, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = super()._deserialize(value, attr, data, **kwargs)
+        trimmed = value.strip() if isinstance(value, str) else value
+        text = super()._deserialize(trimmed, attr, data, **kwargs)
         try:
             # Without `strict`, local parts longer than 64 octets (RFC 5321 section 4.5.3.1.1) are accepted.
             address = validate_email(text, check_deliverability=False, strict=True).normalized
         except EmailNotValidError as error:
-            raise ValidationError("Not a valid email address.") from error
-        if len(address) > MAX_EMAIL or len(fold(address)) > MAX_EMAIL:
+            raise self.make_error("address") from error
+        if len(address) > MAX_EMAIL or len(email_key(address)) > MAX_EMAIL:
             raise ValidationError(f"Must have at most {MAX_EMAIL} characters.")
         return address
 
 
-def name_field(**kwargs: Any) -> Text:
+class NewEmailAddress(EmailAddress):
+    """The email address of a new account: mail must be able to reach it, unless EMAIL_ALLOW_SPECIAL_DOMAINS is set."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        address = super()._deserialize(value, attr, data, **kwargs)
+        if address.rpartition(".")[2] in SPECIAL_DOMAINS:
+            settings = components().settings
+            if not settings.email_allow_special_domains:
+                raise ValidationError(NO_MAIL if settings.is_production else f"{NO_MAIL} {HOW_TO_ALLOW}")
+        return address
+
+
+def name_field(**kwargs: Any) -> Title:
     """Return the field of a user's name."""
-    return Text(2, 80, metadata={"example": "Alice"}, **kwargs)
+    return Title(2, 80, metadata={"example": "Alice"}, **kwargs)
 
 
-def password_field(example: str = "correct horse battery", **kwargs: Any) -> Text:
+class Password(Text):
+    """A password, whose length is counted after normalization. Loads as it was sent, as older hashes may require."""
+
+    def __init__(self, minimum: int, *, example: str = "correct horse battery", **kwargs: Any) -> None:
+        self._counted = TextLength(minimum, MAX_LENGTH)
+        metadata = {
+            "format": "password",
+            "minLength": minimum,
+            "description": f"{minimum} to {MAX_LENGTH} characters, counted after normalization: in Unicode form NFC, "
+            "and with U+0020 for any space (RFC 8265, section 4.2.2).",
+            "example": example,
+        }
+        super().__init__(0, MAX_RAW_LENGTH, load_only=True, metadata=metadata, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if isinstance(value, str) and len(value) > MAX_RAW_LENGTH:
+            self._counted(value)
+        password = super()._deserialize(value, attr, data, **kwargs)
+        self._counted(normalize(password))
+        return password
+
+
+def password_field(example: str = "correct horse battery", **kwargs: Any) -> Password:
     """Return the field of a new password."""
-    return Text(
-        MIN_LENGTH,
-        MAX_LENGTH,
-        metadata={"format": "password", "example": example},
-        **kwargs,
-    )
+    return Password(MIN_LENGTH, example=example, **kwargs)
 
 
 def bio_field(**kwargs: Any) -> Text:
@@ -64,7 +118,7 @@ def bio_field(**kwargs: Any) -> Text:
 class NewAccount(InputSchema):
     """The members that every new account requires."""
 
-    email = EmailAddress(required=True)
+    email = NewEmailAddress(required=True)
     name = name_field(required=True)
     password = password_field(required=True)
 

@@ -18,7 +18,7 @@ from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates
 from app.users.events import user_disabled
 from app.users.models import VISIBLE_COLUMNS, User
-from app.users.schemas import fold
+from app.users.schemas import email_key, fold
 
 ADMIN_FIELDS = frozenset({"role", "is_active"})
 # FOR NO KEY UPDATE: unlike FOR UPDATE it does not block the insertion of this user's posts, whose foreign key takes a
@@ -30,7 +30,7 @@ ADMINS_LOCK = int.from_bytes(b"admins")
 _USERS = select(*VISIBLE_COLUMNS, User.name_key)
 _USER = precompiled(_USERS.where(User.id == bindparam("user_id")))
 _NAME_MATCHES = User.name_key.like(bindparam("q"), escape="/")
-_EMAIL_MATCHES = User.email_key.like(bindparam("q"), escape="/")
+_EMAIL_MATCHES = User.email_key.like(bindparam("email_q"), escape="/")
 FILTERS: Filters = {"q": _NAME_MATCHES}
 ADMIN_FILTERS: Filters = {"q": or_(_NAME_MATCHES, _EMAIL_MATCHES)}
 _paginate_users = partial(
@@ -48,7 +48,7 @@ def create_user(email: str, name: str, password_hash: str, role: str = "user") -
     now = utc_now()
     user = User(
         email=email,
-        email_key=fold(email),
+        email_key=email_key(email),
         email_verified=False,
         name=name,
         name_key=fold(name),
@@ -78,7 +78,7 @@ def create_user_for(email: str, name: str, password_hash: str, role: str) -> Use
 
 def is_email_taken(email: str) -> bool:
     """Return whether an account has the address. Checked before a password is hashed, which takes long."""
-    return fetch_one(select(User.id).where(User.email_key == fold(email))) is not None
+    return fetch_one(select(User.id).where(User.email_key == email_key(email))) is not None
 
 
 def get_user(user_id: int) -> Any:
@@ -91,15 +91,17 @@ def get_user(user_id: int) -> Any:
 
 def list_users(caller: Caller, query: Mapping[str, Any]) -> Page:
     """Return a page of users. `q` searches names, and for an administrator email addresses too."""
-    filters = ADMIN_FILTERS if caller.is_admin else FILTERS
     if "q" not in query:
         return _paginate_users(query)
-    return _paginate_users(query, filters=filters, q=_like_pattern(query["q"]))
+    q = _like_pattern(fold(query["q"]))
+    if not caller.is_admin:
+        return _paginate_users(query, filters=FILTERS, q=q)
+    return _paginate_users(query, filters=ADMIN_FILTERS, q=q, email_q=_like_pattern(email_key(query["q"])))
 
 
 def _like_pattern(text: str) -> str:
-    """Return the pattern for LIKE that finds the folded `text` anywhere, with its wildcards escaped by "/"."""
-    escaped = re.sub("[/%_]", r"/\g<0>", fold(text))
+    """Return the pattern for LIKE that finds `text` anywhere, with its wildcards escaped by "/"."""
+    escaped = re.sub("[/%_]", r"/\g<0>", text)
     return f"%{escaped}%"
 
 
@@ -166,7 +168,7 @@ def delete_user(user: User) -> None:
 def find_by_email(email: str) -> User | None:
     """Lock the set of administrators and the user with this address; return the user, or None."""
     _lock_admins()
-    return db.session.scalar(select(User).where(User.email_key == fold(email)).with_for_update(key_share=True))
+    return db.session.scalar(select(User).where(User.email_key == email_key(email)).with_for_update(key_share=True))
 
 
 def _lock_user(user_id: int) -> User:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -19,10 +21,13 @@ from app.api.fields import (
     QueryTimestamp,
     Text,
     Timestamp,
+    Title,
     format_timestamp,
 )
+from app.api.pagination import MAX_CURSOR_LENGTH, ListQuery, sort_field
 from app.api.request_body import load
 from app.database import MAX_ID
+from app.users.schemas import EmailAddress, Password
 
 
 def loaded(field: fields.Field[Any], value: object) -> Any:
@@ -69,10 +74,115 @@ def test_no_text_has_control_characters(control: str) -> None:
         assert refusal(Text(0, 9, multiline=True), f"a{control}b") == ["Must not have control characters."]
 
 
-@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u2003\u3000", "\u2028"], ids=ascii)
-def test_required_text_is_not_only_white_space(blank: str) -> None:
-    assert refusal(Text(1, 9), blank) == ["Must not be blank."]
+# White space, default-ignorable code points at the ends of their ranges, the Hangul fillers and the blank of Braille.
+INVISIBLE = (
+    *(" ", "\u00a0", "\u1680", "\u2003\u3000", "\u2028", "\u202f", "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160"),
+    *("\u17b4", "\u17b5", "\u180b", "\u180e", "\u180f", "\u200b", "\u200d", "\u200e", "\u200f", "\u202e", "\u2060"),
+    *("\u2066", "\u206f", "\u2800", "\u3164", "\ufe00", "\ufe0f", "\ufeff", "\uffa0", "\ufff0", "\ufff8"),
+    *(
+        "\U0001bca0",
+        "\U0001bca3",
+        "\U0001d173",
+        "\U0001d17a",
+        "\U000e0000",
+        "\U000e0001",
+        "\U000e0fff",
+        "\u200b\u3164 \u2800",
+    ),
+)
+
+
+@pytest.mark.parametrize("blank", INVISIBLE, ids=ascii)
+def test_required_text_has_a_visible_character(blank: str) -> None:
+    for field in (Text(1, 9), Text(1, 9, multiline=True), Title(1, 9)):
+        assert "Must not be blank." in refusal(field, blank) or is_bidi(blank)
+    assert refusal(Text(1, 9, multiline=True), f"{blank}\n\t") == ["Must not be blank."]
     assert loaded(Text(0, 9, blank=True), blank) == blank
+    for text in (f"{blank}x", f"x{blank}", f"{blank}\u0301", f"{blank}👨\u200d👩"):
+        assert loaded(Text(1, 9), text) == text
+
+
+def is_bidi(text: str) -> bool:
+    """Return whether a text has characters that change the direction of text around it."""
+    return any(unicodedata.bidirectional(c) in BIDI_CLASSES for c in text)
+
+
+BIDI_CLASSES = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+
+
+def test_a_title_changes_no_direction() -> None:
+    """All of the formatting characters of UAX #9 except for the marks, which right-to-left scripts need."""
+    refused = {chr(code) for code in range(0x110000) if is_bidi(chr(code))}
+    assert refused == {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+    for character in refused:
+        message = "Must not have characters that override the direction of text."
+        assert refusal(Title(1, 9), f"a{character}b") == [message]
+        assert loaded(Text(1, 9), f"a{character}b") == f"a{character}b"
+    for text in ("שלום\u200f!", "a\u200eb", "\u061cمرحبا", "👩\u200d👧"):
+        assert loaded(Title(1, 9), text) == text
+
+
+@pytest.mark.parametrize("field", [Text(1, 9), Text(1, 9, multiline=True), Title(1, 9), Text(0, 9, blank=True)])
+def test_the_pattern_of_a_text_agrees_with_its_rules(field: Text) -> None:
+    """Except for lone surrogates and the invisible characters beyond U+FFFF, which it can't have."""
+    pattern = re.compile(field.metadata["pattern"])
+    for code in (*range(0xD800), *range(0xE000, 0x10000), 0x1F600):
+        for text in (chr(code), f"a{chr(code)}", f"{chr(code)}a"):
+            try:
+                loaded_text = field.deserialize(text)
+            except ValidationError:
+                loaded_text = None
+            assert (pattern.fullmatch(text) is not None) == (loaded_text == text), ascii(text)
+
+
+@pytest.mark.parametrize("field", [Text(1, 9), Text(1, 9, multiline=True), Title(1, 9), Text(0, 9, blank=True)])
+@pytest.mark.parametrize("text", ["\x00" * 10, " " * 10, "\ud800" * 10, "\u202e" * 10])
+def test_length_is_judged_first(field: Text, text: str) -> None:
+    assert refusal(field, text) == ["Must have at most 9 characters."]
+
+
+@pytest.mark.parametrize("unit", ["a", "é", "e\u0301", "a.", "xn--a.", "@", "\u0660"], ids=ascii)
+@pytest.mark.parametrize("start", ["", "a@"])
+def test_a_long_address_is_refused_before_its_syntax_is_read(
+    monkeypatch: pytest.MonkeyPatch, unit: str, start: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the address was parsed")
+
+    monkeypatch.setattr("app.users.schemas.validate_email", fail)
+    message = ["Must have at most 254 characters."]
+    assert refusal(EmailAddress(), start + unit * 300_000) == message
+    assert refusal(EmailAddress(), "a" * 255) == message
+    with pytest.raises(AssertionError):
+        refusal(EmailAddress(), " " * 300_000 + "a" * 254 + " " * 300_000)
+
+
+@pytest.mark.parametrize("minimum", [1, 8])
+def test_a_long_password_is_refused_before_it_is_normalized(monkeypatch: pytest.MonkeyPatch, minimum: int) -> None:
+    def fail(_: str) -> str:
+        raise AssertionError("the password was normalized")
+
+    monkeypatch.setattr("app.users.schemas.normalize", fail)
+    for unit in ("a", "e\u0301", "\u00a0", "\u1f82"):
+        assert refusal(Password(minimum), unit * 300_000) == ["Must have at most 128 characters."]
+
+
+def test_a_long_cursor_is_refused_before_it_is_decoded() -> None:
+    query = ListQuery.from_dict({"sort": sort_field("a", default="a")})()
+    assert query.load({"cursor": "x" * MAX_CURSOR_LENGTH})["cursor"]
+    with pytest.raises(ValidationError) as caught:
+        query.load({"cursor": "x" * (MAX_CURSOR_LENGTH + 1)})
+    assert caught.value.messages == {"cursor": ["Not a cursor of this list with this sort and these filters."]}
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("e\u0301" * 4, 4), ("e\u0301" * 8, 8), ("\u00a0" * 8 + "x", 9), ("\ufb2c" * 3, 9)], ids=ascii
+)
+def test_the_length_of_a_password_is_counted_after_normalization(text: str, length: int) -> None:
+    if length < 8:
+        assert refusal(Password(8), text) == ["Must have at least 8 characters."]
+    else:
+        assert loaded(Password(8), text) == text
 
 
 def test_length_is_counted_in_code_points() -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from marshmallow import Schema, fields
 from sqlalchemy import select, text
 from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.errors import IdempotencyInProgress, TokenRevoked
+from app.api.fields import InputSchema, Text
 from app.api.idempotency import service as idempotency
 from app.api.idempotency.models import KeptAnswer
 from app.api.idempotency.service import Reservation
@@ -85,6 +87,83 @@ def test_another_body_is_refused(alice: Person, app: Flask, body: dict[str, str]
     assert problem(write(alice, body=body)) == (422, "idempotency_key_reused")
     assert count_rows(app, Post) == 1
     check_replay(first, write(alice))
+
+
+def test_a_password_is_not_compared(carol: Person, client: FlaskClient, app: Flask) -> None:
+    """A fast hash of it would allow to guess it. The account has the password of the first request."""
+    first = write(carol, body=USER, path="/users")
+    check_replay(first, write(carol, body=USER | {"password": "another good one"}, path="/users"))
+    statuses = [
+        client.post(API + "/auth/login", json={"email": USER["email"], "password": password}).status_code
+        for password in (PASSWORD, "another good one")
+    ]
+    assert statuses == [200, 401]
+    assert problem(write(carol, body=USER | {"name": "Other"}, path="/users")) == (422, "idempotency_key_reused")
+
+
+class Token(InputSchema):
+    """An object with a secret member."""
+
+    name = Text(1, 9)
+    secret = Text(1, 9, load_only=True)
+
+
+class Secrets(Token):
+    """A body of a plug-in that has secrets at any depth."""
+
+    renamed = Text(1, 9, load_only=True, attribute="other_name", data_key="else")
+    one = fields.Nested(Token)
+    several = fields.Nested(Token, many=True)
+    listed = fields.List(fields.Nested(Token))
+    texts = fields.List(Text(1, 9, load_only=True))
+    pair = fields.Tuple((Text(1, 9), Text(1, 9, load_only=True)))
+    by_name = fields.Dict(keys=Text(1, 9), values=fields.Nested(Token))
+    hidden = fields.Dict(load_only=True)
+    whole = fields.Nested(Token, load_only=True)
+    plain = fields.Dict()
+
+
+def body_with(secret: str, name: str = "n") -> dict[str, Any]:
+    """Return a body in which `secret` is the value of each secret, and `name` that of every other member."""
+    token = {"name": name, "secret": secret}
+    return token | {
+        "else": secret,
+        "one": token,
+        "several": [token, token],
+        "listed": [token],
+        "texts": [secret],
+        "pair": [name, secret],
+        "by_name": {"a": token},
+        "hidden": {"a": secret},
+        "whole": token,
+        "plain": {"name": name},
+    }
+
+
+def test_no_secret_of_any_schema_is_part_of_a_fingerprint(app: Flask) -> None:
+    def compared(schema: Schema, body: dict[str, Any]) -> bytes:
+        with app.test_request_context():
+            return idempotency._request_bytes(schema, schema.load(body))
+
+    schema = Secrets()
+    assert compared(schema, body_with("one")) == compared(schema, body_with("other"))
+    assert b"0n3" not in compared(schema, body_with("0n3"))
+    assert compared(schema, body_with("one", "n")) != compared(schema, body_with("one", "m"))
+    # Each of the other members is compared.
+    full = body_with("one")
+    for name in ("name", "one", "several", "listed", "pair", "by_name", "plain"):
+        assert compared(schema, full | {name: body_with("one", "m")[name]}) != compared(schema, full)
+
+
+def test_every_secret_of_a_request_is_a_load_only_field(app: Flask) -> None:
+    """So that it stays out of fingerprints when a route takes an Idempotency-Key."""
+    found = {}
+    for name, endpoint in components_of(app).endpoints.items():
+        for field_name, field in endpoint.body.fields.items() if endpoint.body is not None else ():
+            if "password" in field_name or "token" in field_name or field.metadata.get("format") == "password":
+                found[f"{name}.{field_name}"] = field.load_only
+    assert len(found) >= 5
+    assert all(found.values()), found
 
 
 def test_another_route_is_another_request(carol: Person, app: Flask) -> None:

@@ -45,6 +45,13 @@ def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str
         (1, "6.6.6.6, 192.0.2.1", "192.0.2.1"),
         (1, "6.6.6.6, 127.0.0.1, 192.0.2.1", "192.0.2.1"),
         (1, "2001:db8::1", "2001:db8::1"),
+        (1, "2001:DB8:0::1", "2001:db8::1"),
+        (1, "203.0.113.9:51234", "203.0.113.9"),
+        (1, "[2001:db8::1]:51234", "2001:db8::1"),
+        (1, "64:ff9b::203.0.113.9", "203.0.113.9"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
+        (1, "fe80::1%eth0", "fe80::1"),
+        (1, "64:ff9b:1::cb00:7109", "64:ff9b:1::cb00:7109"),
         (2, "192.0.2.1, 10.0.0.2", "192.0.2.1"),
         (2, "6.6.6.6, 192.0.2.1, 10.0.0.2", "192.0.2.1"),
         (2, "10.0.0.2", PEER),
@@ -92,14 +99,11 @@ def test_links_do_not_depend_on_the_host_of_the_request(behind: NewClient, alice
 @pytest.mark.parametrize(
     "garbage",
     [
-        *("unknown", "x" * 500, "192.0.2.1:4711", "[2001:db8::1]:4711", "'; DROP TABLE sessions; --", "é", "1\t2"),
-        "fe80::1%eth0",
+        *("unknown", "x" * 500, "192.0.2.1:port", "[2001:db8::1", "[]:4711", "_hidden", "192.0.2.1 192.0.2.2"),
+        *("'; DROP TABLE sessions; --", "é", "1\t2", "fe80::1%", "fe80::1%a%b"),
     ],
     ids=lambda text: ascii(text)[:20],
 )
 def test_invalid_forwarding_headers_cause_no_error(behind: NewClient, alice: Person, garbage: str) -> None:
-    address = address_of_login(
-        behind(trusted_proxies=1), alice, {"X-Forwarded-For": garbage.encode().decode("latin-1")}
-    )
-    assert len(address) <= 45
-    assert address.isprintable()
+    headers = {"X-Forwarded-For": garbage.encode().decode("latin-1")}
+    assert address_of_login(behind(trusted_proxies=1), alice, headers) == "unknown"

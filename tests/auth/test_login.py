@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import timedelta
 from typing import Any
 
@@ -97,10 +98,29 @@ def test_a_session_stores_address_and_user_agent(client: FlaskClient, app: Flask
 
 
 def test_control_characters_are_removed_from_the_user_agent(client: FlaskClient, app: Flask, alice: Person) -> None:
-    # Headers are decoded as Latin-1: these are NUL, ESC and a C1 control character.
-    environ = {"HTTP_USER_AGENT": "a\x00b\x1bc\x9bd\xe9"}
+    # NUL, ESC, a C1 control character, a bidirectional override and a zero-width space.
+    environ = {"HTTP_USER_AGENT": "a\x00b\x1bc\x9bd\u202e\u200b".encode().decode("latin-1")}
     response = log_in(client, alice.email, environ_overrides=environ)
-    assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == "abcdé"
+    assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == "abcd"
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("Браузер/1.0 日本 😀".encode(), "Браузер/1.0 日本 😀"),
+        (b"caf\xe9 \xff", "caf\ufffd \ufffd"),
+        (b"\xf0\x9f\x98", "\ufffd"),
+        ("😀".encode() * 300, "😀" * 255),
+        (b"\xff" * 2000, "\ufffd" * 255),
+    ],
+    ids=["UTF-8", "not UTF-8", "cut", "long", "long and not UTF-8"],
+)
+def test_a_user_agent_is_decoded_as_utf_8(
+    client: FlaskClient, app: Flask, alice: Person, sent: bytes, shown: str
+) -> None:
+    # WSGI servers decode header bytes as Latin-1 (PEP 3333).
+    response = log_in(client, alice.email, environ_overrides={"HTTP_USER_AGENT": sent.decode("latin-1")})
+    assert session_row(app, claims_of(response.get_json()["access_token"])["sid"]).user_agent == shown
 
 
 def test_a_user_agent_is_not_needed(client: FlaskClient, app: Flask, alice: Person) -> None:
@@ -153,6 +173,42 @@ def test_a_hash_with_older_parameters_is_renewed(client: FlaskClient, app: Flask
     assert renewed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert log_in(client, alice.email).status_code == 200
     assert stored_hash(app, alice) == renewed
+
+
+def test_a_password_hashed_before_spaces_were_normalized_is_accepted_and_hashed_again(
+    client: FlaskClient, app: Flask, alice: Person
+) -> None:
+    password = "four\u00a0words\u2003of spaces"
+    older = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password)
+    set_column(app, alice, password_hash=older)
+    # Only its owner can know which of the spaces were no-break spaces.
+    assert log_in(client, alice.email, "four words of spaces").status_code == 401
+    assert stored_hash(app, alice) == older
+    assert log_in(client, alice.email, password).status_code == 200
+    renewed = stored_hash(app, alice)
+    assert renewed != older
+    for typed in (password, "four words of spaces", "four\u3000words of\u00a0spaces"):
+        assert log_in(client, alice.email, typed).status_code == 200
+    assert stored_hash(app, alice) == renewed
+
+
+@pytest.mark.parametrize("composed", ["é" * 100, "é" * 128, "ΐ" * 64])
+def test_a_right_password_may_be_long_in_another_form(client: FlaskClient, alice: Person, composed: str) -> None:
+    change = {"current_password": PASSWORD, "new_password": composed}
+    assert alice.post("/auth/password", json=change).status_code == 204
+    for form in ("NFC", "NFD"):
+        assert log_in(client, alice.email, unicodedata.normalize(form, composed)).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["x" * 129, "e\u0301" * 129, "\u00a0" * 129, "x" * 100_000])
+def test_a_longer_password_is_an_error_of_that_field(client: FlaskClient, alice: Person, password: str) -> None:
+    response = log_in(client, alice.email, password)
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"] == {"password": ["Must have at most 128 characters."]}
+
+
+def test_an_address_is_found_with_white_space_around_it(client: FlaskClient, alice: Person) -> None:
+    assert log_in(client, f" {alice.email}\n").status_code == 200
 
 
 def test_a_login_succeeds_when_no_slot_is_free_to_renew_the_hash(

@@ -127,9 +127,9 @@ def test_a_change_that_raced_another_fails(
 
 
 def test_an_account_deleted_meanwhile_has_no_password(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    def delete_and_fold(email: str) -> str:
+    def delete_and_compare(email: str) -> str:
         alice.delete(f"/users/{alice.id}")
         return email
 
-    monkeypatch.setattr("app.auth.service.fold", delete_and_fold)
+    monkeypatch.setattr("app.auth.service.email_key", delete_and_compare)
     assert errors_of(change(alice)).keys() == {"current_password"}

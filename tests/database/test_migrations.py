@@ -443,3 +443,94 @@ def test_what_names_a_revision_must_know_the_database_s(empty_app: Flask, look: 
             command()
     assert look(schema) == before
     assert look(partial(rows_of, name="alembic_version")) == [{"version_num": "from-the-future"}]
+
+
+def add_accounts(connection: Connection, accounts: dict[str, str]) -> None:
+    """Insert accounts, given as keys by address."""
+    for email, key in accounts.items():
+        add_row(connection, "users", USER | {"email": email, "email_key": key})
+
+
+def keys_of(connection: Connection) -> dict[str, str]:
+    """Return the keys of all accounts by address."""
+    return {row.email: row.email_key for row in connection.execute(text("SELECT email, email_key FROM users"))}
+
+
+# As the application wrote them up to revision 0008. The key of the third address becomes that of the fourth.
+FOLDED = {
+    "ann@example.com": "ann@example.com",
+    "Max@straße.de": "max@strasse.de",
+    "σας@example.com": "σασ@example.com",
+    "ΝΊΚΟΣ@example.com": "νίκοσ@example.com",
+    "İ@example.com": "i̇@example.com",
+    # Written by an import.
+    "d@xn--mnchen-3ya.de": "d@xn--mnchen-3ya.de",
+}
+LOWERED = FOLDED | {
+    "Max@straße.de": "max@straße.de",
+    "σας@example.com": "σας@example.com",
+    "ΝΊΚΟΣ@example.com": "νίκος@example.com",
+    "d@xn--mnchen-3ya.de": "d@münchen.de",
+}
+
+
+def test_the_keys_of_addresses_are_migrated_and_back(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade(revision="0008")
+    look(partial(add_accounts, accounts=FOLDED))
+    flask_migrate.upgrade(revision="0010")
+    assert look(keys_of) == LOWERED
+    look(partial(add_accounts, accounts={"max@bücher.de": "max@bücher.de"}))
+    flask_migrate.downgrade(revision="0008")
+    assert look(keys_of) == FOLDED | {"max@bücher.de": "max@bücher.de", "d@xn--mnchen-3ya.de": "d@xn--mnchen-3ya.de"}
+
+
+def test_keys_that_change_places_are_migrated(empty_app: Flask, look: Look) -> None:
+    """An import may have stored the key of one account with another one."""
+    flask_migrate.upgrade(revision="0008")
+    look(partial(add_accounts, accounts={"ä@example.com": "ö@example.com", "ö@example.com": "ä@example.com"}))
+    flask_migrate.upgrade()
+    assert look(keys_of) == {"ä@example.com": "ä@example.com", "ö@example.com": "ö@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("start", "accounts", "pair"),
+    [
+        ("0008", {"ä@example.com": "one", "Ä@example.com": "two"}, ("ä@example.com", "Ä@example.com")),
+        (
+            "0008",
+            {"d@münchen.de": "d@münchen.de", "d@xn--mnchen-3ya.de": "d@xn--mnchen-3ya.de"},
+            ("d@münchen.de", "d@xn--mnchen-3ya.de"),
+        ),
+        (
+            "0010",
+            {"max@strasse.de": "max@strasse.de", "max@straße.de": "max@straße.de"},
+            ("max@strasse.de", "max@straße.de"),
+        ),
+    ],
+    ids=["upgrade", "upgrade, A-label", "downgrade"],
+)
+def test_keys_that_would_collide_stop_the_migration_and_are_named(
+    empty_app: Flask,
+    look: Look,
+    caplog: pytest.LogCaptureFixture,
+    start: str,
+    accounts: dict[str, str],
+    pair: tuple[str, str],
+) -> None:
+    flask_migrate.upgrade(revision=start)
+    look(partial(add_accounts, accounts={"ß@example.com": "ss@example.com"} | accounts))
+    before = look(keys_of), look(partial(rows_of, name="alembic_version"))
+    with pytest.raises(SystemExit):
+        flask_migrate.upgrade() if start == "0008" else flask_migrate.downgrade(revision="0008")
+    assert all(email in caplog.text for email in pair)
+    assert "Nothing was changed" in caplog.text
+    assert (look(keys_of), look(partial(rows_of, name="alembic_version"))) == before
+
+
+def test_fingerprints_of_passwords_are_deleted(empty_app: Flask, look: Look) -> None:
+    flask_migrate.upgrade(revision="0008")
+    look(partial(add_row, name="users", row=USER))
+    for key, location in (("a", "/api/v1/users/2"), ("b", "/example/api/v1/users/3"), ("c", "/api/v1/posts/1")):
+        look(partial(add_row, name="idempotency_keys", row=ROWS["0004"][1] | {"key": key, "location": location}))
+    flask_migrate.upgrade()
+    assert [row["key"] for row in look(partial(rows_of, name="idempotency_keys"))] == ["c"]

@@ -26,11 +26,18 @@ from app.auth.sessions import Client
 from app.auth.tokens import make_access_token, make_refresh_token
 from app.database import transaction
 from app.security.passwords import hash_password
+from app.users.schemas import HOW_TO_ALLOW, NO_MAIL
 from app.users.service import create_user
 from tests.fuzzing.plan import CALLER, PASSWORD
 
 Tokens = dict[str, str]
+# Patterns have no characters beyond U+FFFF, and some of these are invisible.
+BLANK = "Must not be blank."
 WEAKNESSES = {
+    # Counted after normalization.
+    "Must have at least 8 characters.",
+    "Must have at most 128 characters.",
+    BLANK,
     "This password is too common: choose another one.",
     "Must not be based on the name or the email of the account, or on the name of this service.",
 }
@@ -39,10 +46,14 @@ WEAKNESSES = {
 BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
-    "current_password": {"Is not your password."},
+    "current_password": {"Is not your password.", "Must have at most 128 characters."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": WEAKNESSES,
-    "email": {"Not a valid email address."},
+    "email": {"Not a valid email address.", NO_MAIL, f"{NO_MAIL} {HOW_TO_ALLOW}"},
+    "q": {BLANK},
+    "title": {BLANK},
+    "name": {BLANK},
+    "content": {BLANK},
     "idempotency_key_reused": {"This Idempotency-Key was used for a different request: use a new one."},
     "malformed_request": {
         "Send one token: in the Authorization header, in the body or as the cookie.",

@@ -46,6 +46,22 @@ def test_a_draft_has_no_time_of_publication(alice: Person) -> None:
     assert (post["status"], post["published_at"]) == ("draft", None)
 
 
+@pytest.mark.parametrize("member", ["title", "content"])
+@pytest.mark.parametrize("text", ["\u200b", "\u3164", "\u2800", "\ufeff \u00ad", "\U000e0020"], ids=ascii)
+def test_title_and_content_have_a_visible_character(alice: Person, member: str, text: str) -> None:
+    response = alice.post("/posts", json=POST | {member: text})
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"] == {member: ["Must not be blank."]}
+
+
+def test_only_the_content_may_set_the_direction_of_text(alice: Person) -> None:
+    text = "\u202egnp.\u2066"
+    assert alice.post("/posts", json=POST | {"content": text}).get_json()["content"] == text
+    response = alice.post("/posts", json=POST | {"title": text})
+    assert problem(response) == (422, "validation_error")
+    assert list(response.get_json()["errors"]) == ["title"]
+
+
 def test_an_admin_and_a_stale_token_may_write_too(carol: Person, join: Cast) -> None:
     assert carol.post("/posts", json=POST).status_code == 201
     assert join("Dave", fresh=False).post("/posts", json=POST).status_code == 201

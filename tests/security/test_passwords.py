@@ -5,12 +5,20 @@ from __future__ import annotations
 import sys
 import unicodedata
 from typing import Literal
+from unicodedata import category
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
 from app.security import passwords
-from app.security.passwords import find_weakness, hash_password, is_same_password, needs_rehash, verify_password
+from app.security.passwords import (
+    find_weakness,
+    hash_password,
+    is_same_password,
+    needs_rehash,
+    normalize,
+    verify_password,
+)
 
 Form = Literal["NFC", "NFD"]
 FORMS: tuple[Form, Form] = ("NFC", "NFD")
@@ -35,14 +43,14 @@ def test_each_hash_has_a_new_salt() -> None:
 
 
 def test_a_hash_with_the_current_parameters_is_not_renewed() -> None:
-    assert not needs_rehash(hash_password("a password"))
+    assert not needs_rehash(hash_password("a password"), "a password")
 
 
 @pytest.mark.parametrize("changes", [{"time_cost": 1}, {"memory_cost": 8192}, {"parallelism": 2}, {"hash_len": 16}])
 def test_a_hash_with_other_parameters_verifies_and_is_renewed(changes: dict[str, int]) -> None:
     encoded = older(**changes)
     assert verify_password("a password", encoded)
-    assert needs_rehash(encoded)
+    assert needs_rehash(encoded, "a password")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +83,37 @@ def test_a_password_verifies_in_every_normalization_form(password: str) -> None:
     assert is_same_password(*forms)
 
 
+@pytest.mark.parametrize(
+    "space", sorted(chr(code) for code in range(0x110000) if category(chr(code)) == "Zs"), ids=ascii
+)
+def test_any_space_is_one(space: str) -> None:
+    """RFC 8265 section 4.2.2; a keyboard may type U+00A0 where a telephone types U+0020."""
+    assert normalize(f"one{space}two") == "one two"
+
+
+def test_spaces_are_replaced_in_new_hashes_and_composed_letters_too() -> None:
+    encoded = hash_password("un\u00a0mot\u3000e\u0301crit")
+    assert verify_password("un mot \u00e9crit", encoded)
+    assert not verify_password("unmot\u00e9crit", encoded)
+    assert not needs_rehash(encoded, "un\u00a0mot \u00e9crit")
+    assert is_same_password("un\u00a0mot", "un mot")
+
+
+def test_a_hash_of_the_older_form_is_verified_and_to_be_renewed() -> None:
+    older = passwords._HASHER.hash("un\u00a0mot \u00e9crit")
+    assert verify_password("un\u00a0mot e\u0301crit", older)
+    assert needs_rehash(older, "un\u00a0mot e\u0301crit")
+    assert not verify_password("un mot \u00e9crit", older)
+
+
+def test_no_longer_text_has_few_enough_characters_after_normalization() -> None:
+    """MAX_RAW_LENGTH is MAX_LENGTH times the longest canonical decomposition of a code point."""
+    longest = max(
+        len(unicodedata.normalize("NFD", chr(code))) for code in range(0x110000) if not 0xD800 <= code < 0xE000
+    )
+    assert longest * passwords.MAX_LENGTH == passwords.MAX_RAW_LENGTH
+
+
 def test_similar_looking_passwords_are_different() -> None:
     assert not verify_password("ﬁnancial", hash_password("financial"))  # NFC keeps ligatures; only NFKC replaces them.
     assert not is_same_password("pаssword", "password")  # The first has a Cyrillic letter.
@@ -102,9 +141,13 @@ def test_an_unknown_account_takes_the_same_work(monkeypatch: pytest.MonkeyPatch)
             return super().verify(hash, password)
 
     monkeypatch.setattr(passwords, "_HASHER", Recorder(time_cost=2, memory_cost=19_456, parallelism=1))
-    verify_password("a password", None)
-    verify_password("a password", hash_password("a password"))
-    assert verified[0] == verified[1]
+    # The second one has two forms. Both are verified in each case, also after the first was the right one.
+    for password, number in (("a password", 1), ("a\u00a0password", 2)):
+        for encoded in (None, hash_password("another password"), hash_password(password)):
+            verified.clear()
+            verify_password(password, encoded)
+            assert len(verified) == number
+            assert {(one.memory_cost, one.time_cost, one.parallelism) for one in verified} == {(19_456, 2, 1)}
 
 
 @pytest.mark.parametrize(

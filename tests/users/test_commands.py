@@ -58,6 +58,25 @@ def test_create_admin_refuses_a_taken_address_however_it_is_spelt(app: Flask, al
     assert log_in(app, alice.email, PASSWORD) == 200
 
 
+def test_an_address_on_the_command_line_is_trimmed(app: Flask, alice: Person) -> None:
+    result = run(app, "users", "create-admin", "--email", " dora@example.com ", "--name", "Dora", typed="keys to it\n")
+    assert result.stdout == "Created administrator dora@example.com with id 2.\n"
+    assert run(app, "users", "promote", f"\u00a0{alice.email} ").exit_code == 0
+
+
+def test_create_admin_explains_why_a_special_domain_is_refused(app: Flask) -> None:
+    result = run(app, "users", "create-admin", "--email", "dora@mail.local", "--name", "Dora", typed="keys to it\n")
+    assert result.exit_code == 1
+    assert "email: No mail is delivered to this domain" in result.stderr
+    assert "No account has the address" in run(app, "users", "promote", "dora@mail.local").stderr
+
+
+def test_a_password_on_standard_input_is_normalized(app: Flask) -> None:
+    run(app, *NEW, typed="kéys\u00a0to the town\n".replace("é", "e\u0301"))
+    assert log_in(app, "dora@example.com", "kéys to the town") == 200
+    assert "password: Must have at least 8 characters." in run(app, *NEW, typed="e\u0301" * 7 + "\n").stderr
+
+
 def test_create_admin_reports_all_errors_at_once(app: Flask) -> None:
     result = run(app, "users", "create-admin", "--email", "nobody", "--name", "E", typed="short\n")
     assert result.exit_code == 1

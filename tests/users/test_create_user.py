@@ -54,7 +54,7 @@ def test_only_an_admin_may(alice: Person, client: FlaskClient, app: Flask) -> No
 
 @pytest.mark.parametrize(
     "email",
-    ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.Com"],
+    ["alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.Com", " alice@example.com\n"],
 )
 def test_an_address_has_one_account(alice: Person, carol: Person, app: Flask, email: str) -> None:
     assert problem(carol.post("/users", json=DAVE | {"email": email})) == (409, "email_taken")
@@ -66,6 +66,8 @@ def test_an_address_has_one_account(alice: Person, carol: Person, app: Flask, em
     ("changes", "name"),
     [
         ({"email": "dave"}, "email"),
+        ({"email": "dave@mail.test"}, "email"),
+        ({"password": "e\u0301" * 4}, "password"),
         ({"name": "D"}, "name"),
         ({"name": "D" * 81}, "name"),
         ({"password": "short"}, "password"),
@@ -93,6 +95,17 @@ def test_names_are_kept_as_sent(carol: Person, name: str) -> None:
     response = carol.post("/users", json=DAVE | {"name": name})
     assert response.status_code == 201
     assert carol.get(f"/users/{response.get_json()['id']}").get_json()["name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["\u200b\u200b", "\u3164\u3164", "\u2800\u2800", "Ev\u202ee", "\u2067Eve\u2069"], ids=ascii
+)
+def test_names_that_are_invisible_or_change_the_direction_of_text_are_refused(carol: Person, name: str) -> None:
+    created = carol.post("/users", json=DAVE | {"name": name})
+    changed = carol.patch(f"/users/{carol.id}", json={"name": name})
+    for response in (created, changed):
+        assert problem(response) == (422, "validation_error")
+        assert list(response.get_json()["errors"]) == ["name"]
 
 
 def test_no_name_outgrows_its_folded_form() -> None:

@@ -105,6 +105,14 @@ def test_an_admin_s_search_looks_in_addresses_too(alice: Person, bob: Person, ca
     assert len(names(carol.get("/users?q=example.com"))) == 3
 
 
+@pytest.mark.parametrize("q", ["straß", "MAX@STRASSE", "ÉVA@straße", "e\u0301va@"])
+def test_a_search_in_addresses_compares_them_as_a_login_does(app: Flask, carol: Person, q: str) -> None:
+    with app.app_context(), transaction():
+        create_user("Éva@straße.de", "One", "no hash")
+        create_user("max@strasse.de", "Two", "no hash")
+    assert names(carol.get(f"/users?q={quote(q)}")) == ["Two" if q == "MAX@STRASSE" else "One"]
+
+
 @pytest.mark.parametrize("q", ["", "%20", "%00", "a%0Ab", "x" * 81])
 def test_an_invalid_search_text_is_refused(alice: Person, q: str) -> None:
     response = alice.get(f"/users?q={q}")

@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import repeat
 from typing import Any
 
 import orjson
 from flask import request
+from marshmallow import Schema, fields
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -47,14 +49,16 @@ def requested_key() -> str | None:
     return key
 
 
-def reserve(caller: Caller, key: str, body: Mapping[str, Any]) -> Reservation | KeptAnswer:
+def reserve(caller: Caller, key: str, schema: Schema | None, body: Mapping[str, Any]) -> Reservation | KeptAnswer:
     """Return the stored response of a key, or reserve the key for the current transaction if there is none.
+
+    `body` was loaded by `schema`. The values of its load-only fields, such as passwords, are not compared.
 
     Raises IdempotencyKeyReused if the stored response is that of a different request, and IdempotencyInProgress while
     another transaction has reserved the key (on PostgreSQL; on SQLite, which has one writer at a time, the second
     request waits and gets the stored response).
     """
-    reservation = Reservation(caller.id, key, _request_bytes(body))
+    reservation = Reservation(caller.id, key, _request_bytes(schema, body))
     _lock(reservation)
     kept = db.session.scalar(select(KeptAnswer).filter_by(user_id=caller.id, key=key))
     if kept is None:
@@ -76,7 +80,7 @@ def keep(reservation: Reservation, *, status: int, location: str, etag: str, bod
     answer = KeptAnswer(
         user_id=reservation.user_id,
         key=reservation.key,
-        # With a secret key: the body may contain a password, and guesses could be checked against a plain hash.
+        # With a secret key, so that guesses of a private text can't be checked against the hash alone.
         fingerprint=components().keyed_hasher.sign(_PURPOSE, reservation.request_bytes),
         status=status,
         location=location,
@@ -127,6 +131,29 @@ def _lock(reservation: Reservation) -> None:
         raise IdempotencyInProgress
 
 
-def _request_bytes(body: Mapping[str, Any]) -> bytes:
+def _request_bytes(schema: Schema | None, body: Mapping[str, Any]) -> bytes:
     # The parsed body with sorted members, so that the order in which a client sends them does not matter.
-    return orjson.dumps([request.method, request.path, body], option=orjson.OPT_SORT_KEYS)
+    compared = body if schema is None else without_secrets(fields.Nested(schema), body)
+    return orjson.dumps([request.method, request.path, compared], option=orjson.OPT_SORT_KEYS)
+
+
+def without_secrets(field: fields.Field[Any], value: Any) -> Any:
+    """Return a value that `field` has loaded, with None in place of the values of load-only fields at any depth.
+
+    A fingerprint is a fast hash. With it and the service's secret, an attacker could check millions of guesses of a
+    password each second.
+    """
+    if field.load_only:
+        return None
+    if isinstance(value, list | tuple):
+        inner = field.inner if isinstance(field, fields.List) else field
+        each = field.tuple_fields if isinstance(field, fields.Tuple) else repeat(inner)
+        return [without_secrets(one, item) for one, item in zip(each, value)]  # noqa: B905  # repeat() has no end
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(field, fields.Mapping) and field.value_field is not None:
+        return {name: without_secrets(field.value_field, item) for name, item in value.items()}
+    if not isinstance(field, fields.Nested):
+        return value
+    members = {one.attribute or name: one for name, one in field.schema.fields.items()}
+    return {name: without_secrets(members[name], item) if name in members else item for name, item in value.items()}

@@ -901,6 +901,7 @@ export interface components {
             email: string;
             /**
              * Format: password
+             * @description 1 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
              * @example correct horse battery
              */
             password: string;
@@ -920,11 +921,13 @@ export interface components {
         PasswordChange: {
             /**
              * Format: password
+             * @description 1 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
              * @example correct horse battery
              */
             current_password: string;
             /**
              * Format: password
+             * @description 8 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
              * @example staple of a new battery
              */
             new_password: string;
@@ -985,6 +988,7 @@ export interface components {
             name: string;
             /**
              * Format: password
+             * @description 8 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
              * @example correct horse battery
              */
             password: string;
@@ -1164,6 +1168,7 @@ export interface components {
             name: string;
             /**
              * Format: password
+             * @description 8 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
              * @example correct horse battery
              */
             password: string;
