@@ -1,7 +1,7 @@
 """Compare email addresses in lower case instead of case-folded, and delete fingerprints of passwords.
 
 Revision ID: 0010
-Revises: 0008
+Revises: 0009
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from alembic.util import CommandError
 from email_validator import EmailNotValidError, validate_email
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
