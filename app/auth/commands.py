@@ -19,8 +19,9 @@ from flask import Flask
 
 from app.api.idempotency import service as idempotency
 from app.auth import sessions as service
-from app.cli import OperatorGroup, align, in_batches
+from app.cli import OperatorGroup, align
 from app.components import components
+from app.database import in_batches
 from app.security.key_files import NEXT, PREVIOUS, FileKey, InvalidKeyFile, PrivateKey, describe_key, read_key_file
 from app.security.rate_limits import database_storage
 from app.security.signing_keys import KEY_SET_SECONDS, keyring

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TextIO
 
 import click
@@ -16,9 +17,9 @@ from app.api.errors import EmailTaken
 from app.api.fields import InputSchema
 from app.api.request_body import load
 from app.cli import OperatorGroup, align
-from app.database import MAX_ID, transaction
+from app.database import MAX_ID, in_batches, transaction
 from app.security.passwords import hash_password
-from app.users import service
+from app.users import deletion, service
 from app.users.schemas import PRIVATE_USER, EmailAddress, NewAccount
 
 # Longer than any valid password in UTF-8; the rest of a longer line is not read.
@@ -104,6 +105,17 @@ def promote(email: str) -> None:
 def demote(email: str) -> None:
     """Give an administrator the role of user."""
     _change(email, {"role": "user"}, "an ordinary user")
+
+
+@users.command("purge")
+def purge() -> None:
+    """Delete the remaining rows of accounts whose deletion was too long for one request."""
+    count = 0
+    while user_ids := deletion.list_hidden(100):
+        for user_id in user_ids:
+            in_batches(partial(deletion.delete_some, user_id), deletion.BATCH)
+        count += len(user_ids)
+    click.echo(f"{count} deleted accounts purged.")
 
 
 def _change(email: str, changes: Mapping[str, Any], state: str) -> None:

@@ -173,7 +173,10 @@ export class UsersResource {
     return this.#client.call("put", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
   }
 
-  /** Delete an account and everything that belongs to it. To delete the own account requires a recent login. */
+  /**
+   * Delete an account and everything that belongs to it. To delete the own account requires a recent login. The account is
+   * gone for all users when the promise resolves, even if the service deletes the rest of its many posts later.
+   */
   async delete(id: number, options: Conditional = {}): Promise<void> {
     await this.#client.call("delete", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
   }
