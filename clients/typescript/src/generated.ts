@@ -480,7 +480,7 @@ export interface paths {
          * Download everything stored about you, as one JSON document
          * @description Download everything stored about you, as one JSON document.
          *
-         *     Access: The access token of a login, not of a refresh.
+         *     Access: The access token of a login or a reauthentication, not of a refresh.
          */
         get: operations["export_user"];
         put?: never;
@@ -4468,7 +4468,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: confirm the password first. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4683,7 +4683,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: confirm the password first. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
