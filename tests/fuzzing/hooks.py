@@ -41,7 +41,7 @@ BEYOND_SCHEMAS = {
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
     "current_password": {"Is not your password."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
-    "password": WEAKNESSES,
+    "password": {"Is not your password.", *WEAKNESSES},
     "email": {"Not a valid email address."},
     "idempotency_key_reused": {"This Idempotency-Key was used for a different request: use a new one."},
     "malformed_request": {
