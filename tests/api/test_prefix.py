@@ -26,7 +26,15 @@ def prefixed(app: Flask) -> Iterator[FlaskClient]:
 
 SERVED = [PREFIX + API + "/posts", "/metrics", "/health", "/health/ready", PREFIX, PREFIX + "/", PREFIX + "/problems"]
 SERVED += [PREFIX + path for path in ("/problems/not-found", "/health", "/health/ready", "/metrics")]
-MISSING = [API + "/posts", "/problems/not-found", "/problems", "/", PREFIX + "//", "/" + PREFIX, "/examplefoo" + API + "/posts"]
+MISSING = [
+    API + "/posts",
+    "/problems/not-found",
+    "/problems",
+    "/",
+    PREFIX + "//",
+    "/" + PREFIX,
+    "/examplefoo" + API + "/posts",
+]
 MISSING += ["/examplefoo/health", "/exampl/health", "/EXAMPLE/health", PREFIX + PREFIX + "/health"]
 MISSING += ["/other" + PREFIX + "/health", PREFIX + API + PREFIX + "/posts"]
 
