@@ -57,8 +57,8 @@ class FreshTokenRequired(Problem):
     code, status = "fresh_token_required", 401
     detail = "This action needs the access token of a login, not of a refresh: confirm the password first."
     advice = (
-        "Ask the user for the password, send it to POST /auth/reauthenticate, and repeat the request with the access token "
-        "of the response."
+        "Ask the user for the password, send it to POST /auth/reauthenticate, and repeat the request with the access "
+        "token of the response."
     )
     # RFC 9470 section 3.
     challenge = "insufficient_user_authentication"
