@@ -88,7 +88,7 @@ class AccessPolicy:
 ANYONE = AccessPolicy("nothing", "Anyone; credentials are ignored.")
 OPTIONAL = AccessPolicy("optional", "Anyone; with an access token the response may contain more.")
 SIGNED_IN = AccessPolicy("access", "An access token.")
-FRESH = AccessPolicy("fresh", "The access token of a login, not of a refresh.")
+FRESH = AccessPolicy("fresh", "The access token of a login or a reauthentication, not of a refresh.")
 ADMIN = AccessPolicy("admin", "The access token of an administrator.")
 # With the level "token" the view reads the token itself, from the header, the body or the cookie.
 REFRESH_TOKEN = AccessPolicy(

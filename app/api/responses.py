@@ -34,6 +34,8 @@ class Answer:
     # Other statuses with the same body, and additional headers with their descriptions.
     also: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    # The body of a 202, which the view makes itself: the request has taken effect, and the rest of its work is left.
+    unfinished: Schema | None = None
 
     def has_etag(self, method: str) -> bool:
         """Return whether responses to this method have an ETag; those to POST only if they show the new resource."""
@@ -48,6 +50,7 @@ class Options(TypedDict, total=False):
     others: tuple[str, ...]
     also: tuple[int, ...]
     headers: Mapping[str, str]
+    unfinished: Schema | None
 
 
 def ok(*schemas: Schema, **options: Unpack[Options]) -> Answer:

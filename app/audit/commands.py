@@ -7,9 +7,9 @@ from datetime import timedelta
 import click
 
 from app.audit import service
-from app.cli import OperatorGroup, in_batches
+from app.cli import OperatorGroup
 from app.clock import utc_now
-from app.database import transaction
+from app.database import in_batches, transaction
 
 # Small enough for the statement timeout, and to let other writers run between batches.
 BATCH = 2000

@@ -19,6 +19,8 @@ EVENTS = (
     "session_revoked",
     "password_changed",
     "password_change_failed",
+    "reauthenticated",
+    "reauthentication_failed",
     "role_changed",
     "user_disabled",
     "user_enabled",

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.api.access import Caller
 from app.api.client_info import client_address, client_user_agent
 from app.api.pagination import Filters, Page, paginate
-from app.audit.models import AuthEvent
+from app.audit.models import EVENTS, AuthEvent
 from app.audit.schemas import OWN_EVENT
 from app.clock import utc_now
 from app.components import components
@@ -43,7 +43,7 @@ def _null_if(condition: ColumnElement[bool], column: InstrumentedAttribute[Any])
 
 
 _BY_ADMINISTRATOR = AuthEvent.actor == "administrator"
-_FAILED = or_(AuthEvent.event == "login_failed", AuthEvent.event == "password_change_failed")
+_FAILED = or_(*(AuthEvent.event == event for event in EVENTS if event.endswith("_failed")))
 _EVENTS = select(*AuthEvent.__table__.columns)
 # An event as the user it is about may see it: without the reason of a failed attempt, and without the session, address
 # and browser of an administrator who acted on the account.

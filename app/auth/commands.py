@@ -1,4 +1,5 @@
-"""The `sessions` command deletes old sessions, stored responses and rate limit counters, for a daily timer.
+"""The `sessions` command deletes old sessions, stored responses and rate limit counters, for a daily timer. `users
+set-password` replaces a password.
 
 The `keys` commands generate a signing key, list the keys in use, and rotate the signing key in three steps. None of
 them prints any part of a private key.
@@ -17,14 +18,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 
+from app.api.errors import ValidationFailed
 from app.api.idempotency import service as idempotency
+from app.api.request_body import load
 from app.auth import sessions as service
-from app.cli import OperatorGroup, align, in_batches
+from app.auth.schemas import NewPassword
+from app.auth.service import replace_password
+from app.cli import OperatorGroup, align
 from app.components import components
+from app.database import in_batches, transaction
 from app.security.key_files import NEXT, PREVIOUS, FileKey, InvalidKeyFile, PrivateKey, describe_key, read_key_file
+from app.security.passwords import find_weakness, hash_password
 from app.security.rate_limits import database_storage
 from app.security.signing_keys import KEY_SET_SECONDS, keyring
 from app.settings import Settings
+from app.users.commands import find_account, read_address, read_password, users
 
 # Small enough for the statement timeout, and for other writers to run between two batches.
 BATCH = 2000
@@ -38,6 +46,27 @@ GENERATORS: dict[str, Callable[[], PrivateKey]] = {
 
 sessions = OperatorGroup("sessions", help="Delete expired sessions, responses and counters.")
 keys = OperatorGroup("keys", help="Generate, list and rotate the keys that sign tokens.")
+
+
+@users.command("set-password")
+@click.option("--email", required=True, help="The address of the account.")
+def set_password(email: str) -> None:
+    """Set the password of an account and end its sessions.
+
+    Prompts for the password twice. If standard input is not a terminal, its first line is the password.
+    """
+    address = read_address(email)
+    with transaction():
+        user = find_account(address)
+    password: str = load(NewPassword(), {"password": read_password()})["password"]
+    weakness = find_weakness(password, name=user.name, email=user.email)
+    if weakness:
+        raise ValidationFailed({"password": [weakness]})
+    password_hash = hash_password(password)
+    with transaction():
+        user = find_account(address)
+        replace_password(user.id, password_hash)
+    click.echo(f"{user.email} has a new password and no sessions." + ("" if user.is_active else " It is disabled."))
 
 
 @sessions.command("prune")

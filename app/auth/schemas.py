@@ -66,6 +66,18 @@ class PasswordChange(InputSchema):
             raise ValidationError("Must differ from the current password.", "new_password")
 
 
+class Reauthentication(InputSchema):
+    """The password of the signed-in user."""
+
+    password = known_password_field()
+
+
+class NewPassword(InputSchema):
+    """A new password that an operator sets."""
+
+    password = password_field(required=True)
+
+
 class SessionListQuery(ListQuery):
     """The order and the page of a list of sessions."""
 
@@ -81,7 +93,7 @@ class SessionEndQuery(InputSchema):
 
 
 class SessionView(OutputSchema):
-    """A session as its owner sees it."""
+    """A session as its owner and administrators see it."""
 
     id = Identifier()
     created_at = Timestamp()
@@ -94,10 +106,17 @@ class SessionView(OutputSchema):
     )
 
 
-class RefreshedTokens(OutputSchema):
-    """A pair of tokens."""
+class FreshToken(OutputSchema):
+    """An access token."""
 
     access_token = fields.String(metadata={"description": "A JWT.", "example": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln"})
+    token_type = Choice("Bearer")
+    expires_in = fields.Integer(metadata={"description": "Lifetime in seconds.", "minimum": 0, "example": 900})
+
+
+class RefreshedTokens(FreshToken):
+    """A pair of tokens."""
+
     refresh_token = fields.String(
         metadata={
             "description": "A JWT. Absent if it is set as the cookie.",
@@ -113,8 +132,6 @@ class RefreshedTokens(OutputSchema):
             OPTIONAL: True,
         }
     )
-    token_type = Choice("Bearer")
-    expires_in = fields.Integer(metadata={"description": "Lifetime in seconds.", "minimum": 0, "example": 900})
     refresh_expires_in = fields.Integer(
         metadata={"description": "Lifetime in seconds.", "minimum": 0, "example": 604_800}
     )

@@ -108,23 +108,49 @@ def change_password(caller: Caller, current: str, new: str, client: Client) -> P
     weakness = find_weakness(new, name=caller.name, email=caller.email)
     if weakness:
         raise ValidationFailed({"new_password": [weakness]})
+    failure = _verify_caller(caller, current, client, new_password=new)
+    if failure is None:
+        return None
+    record("password_change_failed", caller.id, detail=failure)
+    return ValidationFailed({"current_password": ["Is not your password."]})
+
+
+def reauthenticate(caller: Caller, password: str, client: Client) -> Problem | None:
+    """Verify the caller's password, so that a fresh access token may be issued. Raises RateLimited, Overloaded.
+
+    Returns ValidationFailed for a wrong password, as `change_password` does.
+    """
+    failure = _verify_caller(caller, password, client)
+    if failure is None:
+        record("reauthenticated", caller.id)
+        return None
+    record("reauthentication_failed", caller.id, detail=failure)
+    return ValidationFailed({"password": ["Is not your password."]})
+
+
+def _verify_caller(caller: Caller, password: str, client: Client, *, new_password: str | None = None) -> str | None:
+    """Verify the caller's password, and replace it if there is a new one.
+
+    Returns the reason of a failure, for the audit event, or None. Raises RateLimited, Overloaded.
+    """
     credentials = fetch_one(_CREDENTIALS, email_key=email_key(caller.email))
-    failure = _verify_credentials(credentials, caller.email, current, client)
+    failure = _verify_credentials(credentials, caller.email, password, client)
     if credentials is None or failure is not None:
-        return _wrong_password(caller, failure)
-    new_hash = hash_password(new)
-    user = _lock_unchanged(credentials)
-    if user is None:
-        return _wrong_password(caller, "account_changed")
-    _set_password(user.id, new_hash, updated_at=utc_now())
-    record("password_changed", caller.id)
-    sessions.end_sessions(caller.id, "password_changed", except_id=caller.session_id)
+        return failure
+    new_hash = None if new_password is None else hash_password(new_password)
+    # The address of an account that was deleted meanwhile may be another's.
+    if credentials.id != caller.id or _lock_unchanged(credentials) is None:
+        return "account_changed"
+    if new_hash is not None:
+        replace_password(caller.id, new_hash, except_session_id=caller.session_id)
     return None
 
 
-def _wrong_password(caller: Caller, failure: str | None) -> Problem:
-    record("password_change_failed", caller.id, detail=failure)
-    return ValidationFailed({"current_password": ["Is not your password."]})
+def replace_password(user_id: int, password_hash: str, *, except_session_id: int | None = None) -> None:
+    """Replace the password of a locked user and end its sessions, except the given one."""
+    _set_password(user_id, password_hash, updated_at=utc_now())
+    record("password_changed", user_id)
+    sessions.end_sessions(user_id, "password_changed", except_id=except_session_id)
 
 
 _CREDENTIALS = precompiled(

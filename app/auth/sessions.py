@@ -403,14 +403,14 @@ def _record_end(session_ids: list[int], user_id: int, reason: str) -> None:
         record_each("session_revoked", user_id, session_ids, detail=reason, actor_id=actor_id)
 
 
-def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
-    """Return a page of the caller's live sessions."""
+def list_sessions(caller: Caller, user_id: int, query: Mapping[str, Any]) -> Page:
+    """Return a page of a user's live sessions; `current` is that of the caller."""
     return paginate(
         _SELECT_LIVE,
         query,
         keys={"created_at": Session.created_at},
         id_column=Session.id,
-        user_id=caller.id,
+        user_id=user_id,
         session_id=caller.session_id,
         now=utc_now(),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import url_for
 
-from app.api.access import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller
+from app.api.access import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller, bearer_token
 from app.api.client_info import client_address, client_user_agent
 from app.api.conditional import require_untagged
 from app.api.errors import (
@@ -30,7 +30,7 @@ from app.auth import cookies, schemas, service, sessions
 from app.auth.credentials import delete_cookie_of, read_credential
 from app.auth.service import SignIn
 from app.auth.sessions import Client, Grant, Refusal
-from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token
+from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token, read_token
 from app.clock import utc_now
 from app.users.schemas import PRIVATE_USER
 
@@ -135,7 +135,7 @@ def get_me(caller: Caller) -> Caller:
 )
 def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     """List the signed-in user's live sessions."""
-    return sessions.list_sessions(caller, query)
+    return sessions.list_sessions(caller, caller.id, query)
 
 
 @auth.operation(
@@ -182,6 +182,21 @@ def change_password(caller: Caller, body: Mapping[str, Any]) -> Problem | None:
     return service.change_password(caller, body["current_password"], body["new_password"], _client())
 
 
+@auth.operation(
+    "POST",
+    "/reauthenticate",
+    access=SIGNED_IN,
+    body=schemas.Reauthentication(),
+    answer=ok(schemas.FreshToken(), describes="An access token of the same session that counts as fresh."),
+    problems=(RateLimited,),
+)
+def reauthenticate(caller: Caller, body: Mapping[str, Any]) -> dict[str, Any] | Problem:
+    """Get a fresh access token with the signed-in user's password. The session and its refresh token do not change."""
+    problem = service.reauthenticate(caller, body["password"], _client())
+    claims = read_token(bearer_token() or "", "access")
+    return problem or _access_token_answer(make_access_token(claims, fresh=True))
+
+
 def _client() -> Client:
     return Client(client_address(), client_user_agent())
 
@@ -196,13 +211,13 @@ def _sign_in_answer(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
 def _token_answer(grant: Grant, *, as_cookie: bool) -> dict[str, Any]:
     lifetime = grant.idle_expires_at - utc_now()
     refresh_token = make_refresh_token(grant, lifetime=lifetime)
-    answer = {
-        "access_token": make_access_token(grant, fresh=grant.is_fresh),
-        "token_type": "Bearer",
-        "expires_in": access_token_seconds(),
-        "refresh_expires_in": round(lifetime.total_seconds()),
-    }
+    answer = _access_token_answer(make_access_token(grant, fresh=grant.is_fresh))
+    answer |= {"refresh_expires_in": round(lifetime.total_seconds())}
     if not as_cookie:
         return answer | {"refresh_token": refresh_token}
     cookies.set_refresh_cookie(refresh_token, lifetime=lifetime)
     return answer | {"csrf_token": cookies.make_csrf_token(grant)}
+
+
+def _access_token_answer(access_token: str) -> dict[str, Any]:
+    return {"access_token": access_token, "token_type": "Bearer", "expires_in": access_token_seconds()}

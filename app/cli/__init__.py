@@ -6,7 +6,7 @@ The features' commands import this module, so it must not import a feature.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.errors import Problem, ValidationFailed
 from app.components import components
-from app.database import transaction
 from app.database.errors import describe_fault, is_unavailable
 
 MIGRATE = "flask --app run db upgrade"
@@ -51,20 +50,6 @@ def check_config() -> None:
 def init_app(app: Flask) -> None:
     """Add the commands that belong to no feature; each feature adds its own."""
     app.cli.add_command(config)
-
-
-def in_batches(prune_some: Callable[[int], int], batch: int) -> int:
-    """Call `prune_some(batch)` until it returns less than `batch`, and return the sum.
-
-    Each call has its own transaction, so that no lock is held for long.
-    """
-    total = 0
-    while True:
-        with transaction():
-            count = prune_some(batch)
-        total += count
-        if count < batch:
-            return total
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

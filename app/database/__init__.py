@@ -14,7 +14,7 @@ from app.database.executor import Executor, precompiled
 from app.database.models import MAX_ID, Base, Id, UtcDateTime, db, ordered_string
 from app.database.postgres import ConnectionGuard
 from app.database.queries import execute_autocommit, fetch_all, fetch_one, write, write_one, write_or_skip
-from app.database.transactions import in_transaction, transaction
+from app.database.transactions import in_batches, in_transaction, transaction
 from app.settings import Settings
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "execute_autocommit",
     "fetch_all",
     "fetch_one",
+    "in_batches",
     "in_transaction",
     "ordered_string",
     "precompiled",

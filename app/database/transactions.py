@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.database.models import db
@@ -27,3 +29,23 @@ def transaction() -> Iterator[None]:
         if db.session.registry.has():
             db.session.rollback()
         raise
+
+
+def in_batches(delete_some: Callable[[int], int], batch: int, seconds: float = math.inf) -> int:
+    """Call `delete_some(batch)` until it returns less than `batch`, or for about `seconds`; return the sum.
+
+    Each call has its own transaction, so that no lock is held for long.
+    """
+    total, ends_at = 0, time.monotonic() + seconds
+    while True:
+        started = time.monotonic()
+        with transaction():
+            count = delete_some(batch)
+        total += count
+        now = time.monotonic()
+        if count < batch or now >= ends_at:
+            return total
+        if db.engine.dialect.name == "sqlite":
+            # SQLite has no queue of writers: one that waits only tries again from time to time, and would find the
+            # database locked each time without a pause.
+            time.sleep(now - started)

@@ -22,6 +22,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     app.cli.add_command(openapi)
     app.register_blueprint(documents, url_prefix=settings.service_prefix)
+    if settings.service_prefix:
+        # Also without the slash, where Werkzeug would redirect.
+        name = "documents.get_service"
+        app.add_url_rule(settings.service_prefix, name, app.view_functions[name], methods=["GET"])
     app.register_blueprint(problems, url_prefix=settings.service_prefix)
     if settings.docs_enabled:
         app.register_blueprint(docs, url_prefix=settings.service_prefix)

@@ -52,7 +52,7 @@ def make_document(app: Flask) -> dict[str, Any]:
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
-        path = _template(rule.rule).removeprefix(settings.service_prefix)
+        path = _template(rule.rule).removeprefix(settings.service_prefix) or "/"
         tag, about = _tag_of(app, rule)
         tags[tag] = about
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

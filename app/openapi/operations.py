@@ -121,6 +121,8 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
             "description": "The resource has not changed since the version in If-None-Match.",
             "headers": _success_headers(operation),
         }
+    if endpoint.answer.unfinished is not None:
+        responses["202"] = _unfinished(operation, endpoint.answer.unfinished, schemas)
     problems = problem_responses(codes, errors, is_limited=operation.is_limited)
     for status in map(str, endpoint.answer.also):
         responses[status] = _success(operation, schemas)
@@ -145,6 +147,15 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
     shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
     response["content"] = {answer.media_type: {"schema": shown, "example": schemas.example(shown)}} | texts
     return response
+
+
+def _unfinished(operation: Operation, schema: Schema, schemas: Schemas) -> Json:
+    shown = schemas.one([schema])
+    return {
+        "description": "The request has taken effect, but some of its work is left. Repeating it continues the work.",
+        "headers": _success_headers(operation) | header_refs("Retry-After"),
+        "content": {JSON: {"schema": shown, "example": schemas.example(shown)}},
+    }
 
 
 def _describe(answer: Answer) -> str:

@@ -1,6 +1,7 @@
-"""The OpenAPI document, and the page at /docs that shows it in Swagger UI and loads nothing from other origins.
+"""The page of the service at /, the OpenAPI document, and the page at /docs that shows it in Swagger UI.
 
-Swagger UI's files come from the package flask-swagger-ui. page.html, page.js and page.css add a sign-in form to it.
+Swagger UI's files come from the package flask-swagger-ui. page.html, page.js and page.css add a sign-in form to it. No
+page loads anything from other origins.
 """
 
 from __future__ import annotations
@@ -8,19 +9,23 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
+from typing import Any
 
-from flask import Response, current_app
+from flask import Response, current_app, g
 from marshmallow import INCLUDE, Schema, fields
 
 from app import openapi
 from app.api.access import ANYONE
 from app.api.conditional import etag_of, respond_with_tag
 from app.api.errors import NotFound
-from app.api.fields import OutputSchema
+from app.api.fields import OPTIONAL, OutputSchema
 from app.api.responses import REVALIDATE, written
-from app.api.routing import Api
+from app.api.routing import API_PATH, Api
+from app.components import components
+from app.openapi.document import TITLE
+from app.openapi.problem_pages import html_page, json_page, prefers_html
 
-documents = Api("documents", __name__)
+documents = Api("documents", __name__, template_folder="templates")
 docs = Api("docs", __name__)
 PAGE = "page.html"
 FOLDERS = {
@@ -40,6 +45,10 @@ POLICY = (
 )
 
 
+def _path(example: str, about: str, **metadata: Any) -> fields.String:
+    return fields.String(metadata={"format": "uri-reference", "description": about, "example": example, **metadata})
+
+
 class OpenApi(OutputSchema):
     """An OpenAPI document."""
 
@@ -51,7 +60,35 @@ class OpenApi(OutputSchema):
     paths = fields.Dict(metadata={"example": {"/health": {"get": {"operationId": "get_health"}}}})
 
 
+class Service(OutputSchema):
+    """The name of the service, and the paths of its documents."""
+
+    name = fields.String(metadata={"example": "Gatepost"})
+    api = _path("/api/v1", "The base path of the API.")
+    openapi = _path("/openapi.json", "The OpenAPI document.")
+    docs = _path("/docs", "A page to read and try the API. Absent if it is switched off.", **{OPTIONAL: True})
+    problems = _path("/problems", "The list of all problems.")
+    health = _path("/health", "The health check.")
+
+
 OPENAPI: Schema = OpenApi()
+SERVICE: Schema = Service()
+
+
+@documents.operation(
+    "GET",
+    "/",
+    access=ANYONE,
+    answer=written(SERVICE, others=(HTML,), cache=REVALIDATE, describes="JSON, or HTML for browsers."),
+)
+def get_service() -> Response:
+    """Get the name of this service and the paths of its documents."""
+    if prefers_html():
+        return html_page("service.html")
+    links = {"api": API_PATH, "openapi": "/openapi.json", "problems": "/problems", "health": "/health"}
+    if components().settings.docs_enabled:
+        links["docs"] = "/docs"
+    return json_page({"name": TITLE} | {name: g.service_prefix + path for name, path in links.items()}, SERVICE)
 
 
 @documents.operation("GET", "/openapi.json", access=ANYONE, answer=written(OPENAPI, cache=REVALIDATE, is_tagged=True))

@@ -21,8 +21,10 @@ from app.posts.models import Post
 from app.users.models import User
 from app.users.service import get_user, may_act_for
 
-# A post and its author's name in one row of one query.
-_POSTS = select(*Post.__table__.columns, User.name.label("author_name")).join(User, User.id == Post.author_id)
+# A post and its author's name in one row of one query. The posts of an author whose deletion has begun are hidden.
+_POSTS = select(*Post.__table__.columns, User.name.label("author_name")).join(
+    User, and_(User.id == Post.author_id, User.deleted_at.is_(None))
+)
 _POST = precompiled(_POSTS.where(Post.id == bindparam("post_id")))
 _NEW_POST = precompiled(insert(Post).returning(Post.id))
 FILTERS: Filters = {
@@ -113,15 +115,10 @@ def get_post_for_change(caller: Caller, post_id: int) -> Post:
     post = db.session.get(Post, post_id, with_for_update=True, populate_existing=True)
     if post is None:
         raise NotFound
+    post.author_name = caller.name if caller.id == post.author_id else get_user(post.author_id).name
     if not may_act_for(caller, post.author_id):
         raise Forbidden if post.status == "published" else NotFound
-    post.author_name = caller.name if caller.id == post.author_id else _get_name(post.author_id)
     return post
-
-
-def _get_name(user_id: int) -> str:
-    row = fetch_one(select(User.name).where(User.id == user_id))
-    return row.name if row else ""
 
 
 def update_post(post: Post, changes: Mapping[str, Any]) -> Post:

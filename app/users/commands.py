@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TextIO
 
 import click
@@ -16,9 +17,10 @@ from app.api.errors import EmailTaken
 from app.api.fields import InputSchema
 from app.api.request_body import load
 from app.cli import OperatorGroup, align
-from app.database import MAX_ID, transaction
+from app.database import MAX_ID, in_batches, transaction
 from app.security.passwords import hash_password
-from app.users import service
+from app.users import deletion, service
+from app.users.models import User
 from app.users.schemas import PRIVATE_USER, EmailAddress, NewAccount
 
 # Longer than any valid password in UTF-8; the rest of a longer line is not read.
@@ -42,7 +44,7 @@ def create_admin(email: str, name: str) -> None:
 
     Prompts for the password twice. If standard input is not a terminal, its first line is the password.
     """
-    account = load(NewAccount(), {"email": email, "name": name, "password": _read_password()})
+    account = load(NewAccount(), {"email": email, "name": name, "password": read_password()})
     password_hash = hash_password(account["password"])
     try:
         with transaction():
@@ -106,25 +108,43 @@ def demote(email: str) -> None:
     _change(email, {"role": "user"}, "an ordinary user")
 
 
+@users.command("purge")
+def purge() -> None:
+    """Delete the remaining rows of accounts whose deletion was too long for one request."""
+    count = 0
+    while user_ids := deletion.list_hidden(100):
+        for user_id in user_ids:
+            in_batches(partial(deletion.delete_some, user_id), deletion.BATCH)
+        count += len(user_ids)
+    click.echo(f"{count} deleted accounts purged.")
+
+
 def _change(email: str, changes: Mapping[str, Any], state: str) -> None:
     """Change the account with this address and print the result; `state` describes the account afterwards."""
-    address = _read_address(email)
+    address = read_address(email)
     with transaction():
-        user = service.find_by_email(address)
-        if user is None:
-            raise click.ClickException(f"No account has the address {address}.")
+        user = find_account(address)
         is_new = any(getattr(user, name) != value for name, value in changes.items())
         service.update_user(user, changes)
     click.echo(f"{user.email} is now {state}." if is_new else f"{user.email} was already {state}.")
 
 
-def _read_address(email: str) -> str:
+def read_address(email: str) -> str:
     """Return the address in the normalized form that accounts store. Raises ValidationFailed."""
     address: str = load(_Address(), {"email": email})["email"]
     return address
 
 
-def _read_password() -> str:
+def find_account(address: str) -> User:
+    """Lock and return the account with this address. Raises ClickException."""
+    user = service.find_by_email(address)
+    if user is None:
+        raise click.ClickException(f"No account has the address {address}.")
+    return user
+
+
+def read_password() -> str:
+    """Return the password that is typed twice or, without a terminal, the first line of standard input."""
     # None if the process was started with standard input closed.
     stdin: TextIO | None = sys.stdin
     if stdin is not None and stdin.isatty():

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, Id, UtcDateTime, ordered_string
 
 ROLES = ("user", "admin")
+_IS_DELETED = text("deleted_at IS NOT NULL")
 
 
 class User(Base):
@@ -31,6 +32,8 @@ class User(Base):
         CheckConstraint("role IN ('user', 'admin')", name="role"),
         Index(None, "created_at", "id"),
         Index(None, "name_key", "id"),
+        # For `users purge`: contains only the accounts that are being deleted.
+        Index(None, "deleted_at", postgresql_where=_IS_DELETED, sqlite_where=_IS_DELETED),
         # Without AUTOINCREMENT SQLite reuses the id of a deleted user, and an old token would belong to a new user.
         {"sqlite_autoincrement": True},
     )
@@ -47,10 +50,13 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Set if the account is deleted but has more rows than one transaction deletes. It is disabled, nameless and hidden,
+    # and so is what belongs to it, until `users purge` or another DELETE has deleted the rest.
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-# Never part of a response: the password hash, and the keys that are derived from other columns.
-HIDDEN_COLUMNS = frozenset({"password_hash", "email_key", "name_key"})
+# Never part of a response: the password hash, the keys that are derived from other columns, and the mark of a deletion.
+HIDDEN_COLUMNS = frozenset({"password_hash", "email_key", "name_key", "deleted_at"})
 # The columns that responses are made from. The schemas select which of them each caller sees.
 VISIBLE_COLUMNS = tuple(
     getattr(User, column.key) for column in User.__table__.columns if column.key not in HIDDEN_COLUMNS

@@ -191,6 +191,13 @@ class UserExport(OutputSchema):
     user = fields.Nested(PrivateUser)
 
 
+class Deletion(OutputSchema):
+    """The state of a deletion that takes several requests."""
+
+    status = Choice("deleting")
+
+
 PUBLIC_USER: Schema = PublicUser()
 PRIVATE_USER: Schema = PrivateUser()
 USER_EXPORT: Schema = UserExport()
+DELETION: Schema = Deletion()

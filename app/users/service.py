@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, or_, select
+from sqlalchemy import Row, bindparam, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
@@ -16,6 +16,7 @@ from app.api.pagination import Filters, Page, paginate
 from app.audit.service import record
 from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates
+from app.users import deletion
 from app.users.events import user_disabled
 from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import email_key, fold
@@ -27,7 +28,7 @@ LOCK = {"key_share": True}
 # The key of the PostgreSQL advisory lock for changing the set of administrators. SQLite has one writer at a time.
 ADMINS_LOCK = int.from_bytes(b"admins")
 # With the sort key of names.
-_USERS = select(*VISIBLE_COLUMNS, User.name_key)
+_USERS = select(*VISIBLE_COLUMNS, User.name_key).where(User.deleted_at.is_(None))
 _USER = precompiled(_USERS.where(User.id == bindparam("user_id")))
 _NAME_MATCHES = User.name_key.like(bindparam("q"), escape="/")
 _EMAIL_MATCHES = User.email_key.like(bindparam("email_q"), escape="/")
@@ -147,22 +148,33 @@ def update_user(user: User, changes: Mapping[str, Any]) -> User:
 
 
 def get_user_for_deletion(caller: Caller, user_id: int) -> User:
-    """Lock and return a user whom `caller` may delete. Raises Forbidden for another's account, and NotFound."""
+    """Lock and return a user whom `caller` may delete, also one whose deletion has begun.
+
+    Raises Forbidden for another's account, and NotFound.
+    """
     if not may_act_for(caller, user_id):
         raise Forbidden
     if caller.id == user_id:
         _lock_admins()
     else:
         require_admin_still(caller)
-    return _lock_user(user_id)
+    return _lock_user(user_id, or_deleted=True)
 
 
-def delete_user(user: User) -> None:
-    """Delete a locked user; the foreign keys delete its posts and sessions. Raises LastAdmin."""
-    if _is_active_admin(user):
-        _require_another_admin(user.id)
-    db.session.execute(delete(User).where(User.id == user.id))
-    record("user_deleted", user.id)
+def delete_user(user: User) -> bool:
+    """Delete a locked user, or a batch of its rows if it has more, and hide it; return whether it is gone.
+
+    Raises LastAdmin.
+    """
+    begins = user.deleted_at is None
+    if begins:
+        if _is_active_admin(user):
+            _require_another_admin(user.id)
+        record("user_deleted", user.id)
+    is_gone = deletion.delete_some(user.id, deletion.BATCH) == 0
+    if begins and not is_gone:
+        deletion.hide(user)
+    return is_gone
 
 
 def find_by_email(email: str) -> User | None:
@@ -171,10 +183,10 @@ def find_by_email(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email_key == email_key(email)).with_for_update(key_share=True))
 
 
-def _lock_user(user_id: int) -> User:
+def _lock_user(user_id: int, *, or_deleted: bool = False) -> User:
     # populate_existing: the session may have read the row before it was locked.
     user = db.session.get(User, user_id, with_for_update=LOCK, populate_existing=True)
-    if user is None:
+    if user is None or (user.deleted_at is not None and not or_deleted):
         raise NotFound
     return user
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,13 +14,16 @@ from app.api.access import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
 from app.api.conditional import require_unchanged
 from app.api.errors import EmailTaken, Forbidden, FreshTokenRequired, LastAdmin, NotFound, PreconditionFailed
 from app.api.pagination import Page
+from app.api.request_body import JSON
 from app.api.responses import Created, Shaped, created, listing, no_content, ok, written
 from app.api.routing import Api
 from app.api.serialization import dump_bytes
+from app.database import in_batches, transaction
 from app.security.passwords import hash_password
-from app.users import service
+from app.users import deletion, service
 from app.users.events import exporters
 from app.users.schemas import (
+    DELETION,
     PRIVATE_USER,
     PUBLIC_USER,
     USER_EXPORT,
@@ -112,16 +116,29 @@ def update_user(caller: Caller, user_id: int, body: Mapping[str, Any]) -> Shaped
     "DELETE",
     "/users/<id:user_id>",
     access=SIGNED_IN,
-    answer=no_content(),
+    answer=no_content(unfinished=DELETION),
     problems=(*CHANGES, FreshTokenRequired),
 )
-def delete_user(caller: Caller, user_id: int) -> None:
-    """Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator."""
+def delete_user(caller: Caller, user_id: int) -> Response | None:
+    """Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator.
+
+    The account and its posts disappear at once in any case. 202 means that it had so many that some rows are left: the
+    operator's `users purge` deletes them, and so does the same request of an administrator.
+    """
     if caller.id == user_id and not caller.is_admin and not caller.is_fresh:
         raise FreshTokenRequired
-    user = service.get_user_for_deletion(caller, user_id)
-    require_unchanged(user, PRIVATE_USER)
-    service.delete_user(user)
+    with transaction():
+        user = service.get_user_for_deletion(caller, user_id)
+        # RFC 9110 section 13.1.1 allows to repeat a request whose precondition failed because it was carried out.
+        if user.deleted_at is None:
+            require_unchanged(user, PRIVATE_USER)
+        is_gone = service.delete_user(user)
+    if not is_gone:
+        in_batches(partial(deletion.delete_some, user_id), deletion.BATCH, deletion.REQUEST_SECONDS)
+        is_gone = deletion.is_gone(user_id)
+    if is_gone:
+        return None
+    return Response(dump_bytes({"status": "deleting"}, DELETION), 202, {"Retry-After": "1"}, mimetype=JSON)
 
 
 @users.operation(

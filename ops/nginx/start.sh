@@ -28,8 +28,8 @@ set -eu
 : "${NGINX_RATE:=20r/s}"
 : "${NGINX_BURST:=600}"
 : "${NGINX_CONNECTIONS:=100}"
-# The address or network of a load balancer in front of nginx. No machine has the default one.
-: "${NGINX_TRUSTED_BALANCER:=240.0.0.0/32}"
+# The addresses or networks of load balancers in front of nginx, separated by blanks or commas.
+: "${NGINX_TRUSTED_BALANCER:=}"
 # Concurrent requests for one replica; nginx refuses further ones. They wait for less than a second in a replica that
 # serves as many a second, and so does a probe. It must be several times the threads of a replica (by default two
 # workers of 16), so that no thread is ever without a request.
@@ -57,8 +57,8 @@ state=
 # one server; nothing listens on this port.
 known="127.0.0.1:9 $FORGET_ROUNDS"
 export APP_SERVER_LINES CORS_ORIGINS LISTEN MAX_BODY_BYTES NGINX_ANSWERS_DIR NGINX_APP_TIMEOUT NGINX_BODIES_DIR \
-    NGINX_BURST NGINX_CONNECTIONS NGINX_RATE NGINX_RETRY_TIMEOUT NGINX_STATUS_LISTEN NGINX_TRUSTED_BALANCER \
-    NGINX_WORKERS PROBE_SERVER_LINES SERVICE_PREFIX TLS_PORT
+    NGINX_BURST NGINX_CONNECTIONS NGINX_RATE NGINX_RETRY_TIMEOUT NGINX_STATUS_LISTEN NGINX_WORKERS \
+    PROBE_SERVER_LINES REAL_IP_LINES BALANCER_LINES SERVICE_PREFIX TLS_PORT
 
 # Succeed if nginx responds and the loop below is running.
 check_health() {
@@ -122,6 +122,44 @@ find_replicas() {
 # replica that hangs, because its connections accumulate.
 print_servers() {
     echo "$known" | awk -v parameters="$1" '{ print "server " $1 " max_fails=0" parameters ";" }'
+}
+
+# Set REAL_IP_LINES and BALANCER_LINES; fail if a word of NGINX_TRUSTED_BALANCER is no IPv4 or IPv6 network.
+read_balancers() {
+    balancers=$(echo "$NGINX_TRUSTED_BALANCER" | tr ',' ' ' | awk '
+        function is_number(text, maximum) { return text ~ /^[0-9][0-9]?[0-9]?$/ && text + 0 <= maximum }
+        function is_ipv4(text,    parts, count, i) {
+            count = split(text, parts, ".")
+            for (i = 1; i <= count; i++) if (!is_number(parts[i], 255)) return 0
+            return count == 4
+        }
+        # At most eight groups of up to four digits, of which "::" replaces some.
+        function is_ipv6(text,    parts, count, i, gaps) {
+            if (text ~ /[^0-9A-Fa-f:]/) return 0
+            gaps = gsub(/::/, ":x:", text)
+            sub(/^:x/, "x", text)
+            sub(/x:$/, "x", text)
+            count = split(text, parts, ":")
+            for (i = 1; i <= count; i++) if (parts[i] !~ /^([0-9A-Fa-f][0-9A-Fa-f]?[0-9A-Fa-f]?[0-9A-Fa-f]?|x)$/) return 0
+            return gaps ? gaps == 1 && count <= 8 : count == 8
+        }
+        {
+            for (field = 1; field <= NF; field++) {
+                words = split($field, network, "/")
+                bits = is_ipv4(network[1]) ? 32 : is_ipv6(network[1]) ? 128 : -1
+                if (bits < 0 || words > 2 || (words == 2 && !is_number(network[2], bits))) exit 1
+                print $field
+            }
+        }') || return 1
+    REAL_IP_LINES=$(for network in $balancers; do printf 'set_real_ip_from %s; ' "$network"; done)
+    BALANCER_LINES=$(for network in $balancers; do printf '%s 1; ' "$network"; done)
+}
+
+# Print a JSON line for the log, and end.
+fail() {
+    printf '{"time":"%s","level":"error","logger":"nginx","event":"invalid setting","detail":"%s"}\n' \
+        "$(date -u +%Y-%m-%dT%H:%M:%S+00:00)" "$1" >&2
+    exit 1
 }
 
 # Set LISTEN and TLS_PORT: with TLS if there is a certificate.
@@ -203,6 +241,8 @@ case "${1:-}" in
     health) check_health; exit ;;
     leave-out) shift; leave_out "$@"; exit ;;
 esac
+# The value itself may not be valid in JSON.
+read_balancers || fail "NGINX_TRUSTED_BALANCER must be IP addresses or networks, separated by blanks or commas."
 mkdir -p "$NGINX_DIR"
 has_changed
 write last-round date +%s

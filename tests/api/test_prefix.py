@@ -24,9 +24,17 @@ def prefixed(app: Flask) -> Iterator[FlaskClient]:
         yield make(service_prefix=PREFIX)
 
 
-SERVED = [PREFIX + API + "/posts", "/metrics", "/health", "/health/ready"]
+SERVED = [PREFIX + API + "/posts", "/metrics", "/health", "/health/ready", PREFIX, PREFIX + "/", PREFIX + "/problems"]
 SERVED += [PREFIX + path for path in ("/problems/not-found", "/health", "/health/ready", "/metrics")]
-MISSING = [API + "/posts", "/problems/not-found", "/", PREFIX, PREFIX + "/", "/examplefoo" + API + "/posts"]
+MISSING = [
+    API + "/posts",
+    "/problems/not-found",
+    "/problems",
+    "/",
+    PREFIX + "//",
+    "/" + PREFIX,
+    "/examplefoo" + API + "/posts",
+]
 MISSING += ["/examplefoo/health", "/exampl/health", "/EXAMPLE/health", PREFIX + PREFIX + "/health"]
 MISSING += ["/other" + PREFIX + "/health", PREFIX + API + PREFIX + "/posts"]
 

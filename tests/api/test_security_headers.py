@@ -92,7 +92,8 @@ def test_only_public_responses_can_be_stored() -> None:
         if isinstance(endpoint, Endpoint) and endpoint.cache_controls != ("no-store",)
     }
     page = {"get_docs", "get_docs_file"}
-    public = page | {"get_openapi", "get_problem", "list_posts", "get_post", "list_posts_of", "get_user", "get_key_set"}
+    page |= {"get_service", "get_problems", "get_problem"}
+    public = page | {"get_openapi", "list_posts", "get_post", "list_posts_of", "get_user", "get_key_set"}
     assert storable <= public
 
 

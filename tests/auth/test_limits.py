@@ -213,6 +213,23 @@ def test_guesses_at_the_current_password_are_guesses(client: FlaskClient, alice:
     assert change_password(client, alice, PASSWORD, ELSEWHERE).status_code == 204
 
 
+def test_a_reauthentication_counts_as_a_login(client: FlaskClient, alice: Person) -> None:
+    def reauthenticate(password: str, address: str = HERE) -> TestResponse:
+        environ = {"REMOTE_ADDR": address}
+        body, headers = {"password": password}, bearer(alice.access_token)
+        return client.post(f"{API}/auth/reauthenticate", json=body, headers=headers, environ_overrides=environ)
+
+    for _ in range(5):
+        assert problem(reauthenticate("a wrong one")) == (422, "validation_error")
+    fail(client, alice.email, 4)
+    assert reauthenticate(PASSWORD).status_code == 200
+    fail(client, alice.email, 9)
+    assert problem(reauthenticate("a wrong one")) == (422, "validation_error")
+    assert problem(reauthenticate(PASSWORD)) == LIMITED
+    assert problem(guess(client, alice.email, PASSWORD)) == LIMITED
+    assert reauthenticate(PASSWORD, ELSEWHERE).status_code == 200
+
+
 def test_a_right_current_password_clears_the_count(client: FlaskClient, alice: Person) -> None:
     fail(client, alice.email, 9)
     assert change_password(client, alice, PASSWORD).status_code == 204

@@ -73,6 +73,22 @@ def test_from_sign_up_to_sign_out(page: Page) -> None:
     assert errors == []
 
 
+def test_an_account_is_deleted_with_its_password(page: Page) -> None:
+    steps.sign_up(page)
+    # Afterwards the access token is that of a refresh.
+    page.reload()
+    steps.visit(page, "Profile")
+    form = page.get_by_role("form", name="Deletion")
+    form.get_by_label("Password").fill("a wrong one")
+    form.get_by_role("button", name="Delete my account and posts").click()
+    expect(form.get_by_text("Is not your password.")).to_be_visible()
+    form.get_by_label("Password").fill(PASSWORD)
+    form.get_by_role("button", name="Delete my account and posts").click()
+    steps.notice(page, "Your account is deleted.")
+    assert steps.stored_session(page)["account"] is None
+    expect(page.get_by_role("link", name="Sign in").first).to_be_visible()
+
+
 def test_a_draft_is_kept_and_published(page: Page) -> None:
     steps.sign_up(page)
     steps.write(page, "Half a thought", "To be", "Save as draft")

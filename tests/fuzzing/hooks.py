@@ -48,7 +48,7 @@ BEYOND_SCHEMAS = {
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
     "current_password": {"Is not your password.", "Must have at most 128 characters."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
-    "password": WEAKNESSES,
+    "password": {"Is not your password.", *WEAKNESSES},
     "email": {"Not a valid email address.", NO_MAIL, f"{NO_MAIL} {HOW_TO_ALLOW}"},
     "q": {BLANK},
     "title": {BLANK},

@@ -58,6 +58,14 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "DELETE /auth/sessions": ("/auth/sessions", None, (401, 204, 204, 204, 204, GONE, GONE, GONE)),
     "DELETE /auth/sessions/<id:session_id>": ("/auth/sessions/1", None, (401, 404, 204, 204, 404, GONE, GONE, GONE)),
     "POST /auth/password": ("/auth/password", CHANGE, (401, 204, 204, 204, 204, GONE, GONE, GONE)),
+    "POST /auth/reauthenticate": (
+        "/auth/reauthenticate", {"password": PASSWORD}, (401, 200, 200, 200, 200, GONE, GONE, GONE),
+    ),
+    "GET /users/<id:user_id>/sessions": ("/users/1/sessions", None, (401, 403, 403, 403, 200, GONE, GONE, GONE)),
+    "DELETE /users/<id:user_id>/sessions": ("/users/1/sessions", None, (401, 403, 403, 403, 204, GONE, GONE, GONE)),
+    "DELETE /users/<id:user_id>/sessions/<id:session_id>": (
+        "/users/1/sessions/1", None, (401, 403, 403, 403, 204, GONE, GONE, GONE),
+    ),
     "GET /posts": ("/posts", None, (200, 200, 200, 200, 200, GONE, GONE, GONE)),
     "GET /posts drafts": ("/posts?status=draft", None, (401, 200, 200, 200, 200, GONE, GONE, GONE)),
     "POST /posts": ("/posts", POST, (401, 201, 201, 201, 201, GONE, GONE, GONE)),
@@ -83,6 +91,8 @@ LINES: dict[str, tuple[str, Any, tuple[int, ...]]] = {
     "GET //.well-known/jwks.json": ("//.well-known/jwks.json", None, (200,) * 8),
     "GET //docs": ("//docs", None, (200,) * 8),
     "GET //docs/<name>": ("//docs/page.css", None, (200,) * 8),
+    "GET //": ("//", None, (200,) * 8),
+    "GET //problems": ("//problems", None, (200,) * 8),
     "GET //problems/<name>": ("//problems/not-found", None, (200,) * 8),
 }  # fmt: skip
 

@@ -51,7 +51,7 @@ def test_the_page_has_no_inline_code_and_links_only_to_existing_files(offline: F
     assert not re.search(r"<style|style=|\son\w+=|javascript:", page)
     assert re.findall(r"<script(?! src=)", page) == []
     named = re.findall(r'(?:src|href)="(?!data:,)([^"]+)"', page)
-    assert len(named) == 5
+    assert len(named) == 6
     for name in named:
         # The links are relative to /docs, so that they work with a prefix.
         assert offline.get(f"{prefix}/{name}").status_code == 200, name

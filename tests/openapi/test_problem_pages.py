@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.errors import PROBLEMS
@@ -109,3 +110,78 @@ def test_the_type_of_a_real_problem_is_the_path_of_its_page(client: FlaskClient)
 @pytest.mark.parametrize("name", ["no-such-problem", "not_found", "Not-Found", "not-found/", "%3Cscript%3E", "%00"])
 def test_an_unknown_problem_is_not_found(client: FlaskClient, name: str) -> None:
     assert problem(client.get(f"/problems/{name}")) == (404, "not_found")
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+NOT_BROWSERS = [None, "*/*", "application/json", "application/json, text/html;q=0.9", "image/png", ", ,"]
+
+
+def page_of(client: FlaskClient, path: str) -> str:
+    """Return the HTML form of a page, after checking that its tags are nested correctly and run nothing."""
+    response = client.get(path, headers=BROWSER)
+    assert (response.status_code, response.mimetype) == (200, "text/html")
+    assert "Accept" in response.headers["Vary"]
+    assert "style-src 'sha256-" in response.headers["Content-Security-Policy"]
+    outline = Outline()
+    outline.feed(response.text)
+    assert outline.open == []
+    assert not {"script", "form", "img", "iframe"} & {*outline.seen}
+    return response.text
+
+
+def links_of(page: str) -> list[str]:
+    """Return the targets of the links of a page."""
+    return re.findall(r'href="([^"]+)"', page)
+
+
+@pytest.mark.parametrize("path", ["/", "/problems"])
+@pytest.mark.parametrize("accept", NOT_BROWSERS)
+def test_programs_get_json(offline: FlaskClient, prefix: str, path: str, accept: str | None) -> None:
+    response = offline.get(prefix + path, headers={} if accept is None else {"Accept": accept})
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+    assert "Accept" in response.headers["Vary"]
+    assert offline.head(prefix + path).status_code == 200
+    assert problem_of(offline.post(prefix + path)) == (405, "method_not_allowed")
+
+
+def problem_of(response: TestResponse) -> tuple[int, str]:
+    """Return status and code; `problem` expects a service without prefix."""
+    return response.status_code, response.get_json()["code"]
+
+
+def test_the_root_names_the_service_and_its_documents(offline: FlaskClient, prefix: str) -> None:
+    answer = offline.get(f"{prefix}/").get_json()
+    assert answer.pop("name") == "Gatepost"
+    assert answer.pop("api") == f"{prefix}/api/v1"
+    assert answer.keys() == {"docs", "openapi", "health", "problems"}
+    assert {offline.get(path).status_code for path in answer.values()} == {200}
+    page = page_of(offline, f"{prefix}/")
+    assert "<h1>Gatepost</h1>" in page
+    assert {*links_of(page)} == {*answer.values()}
+
+
+def test_the_root_does_not_link_docs_that_are_switched_off() -> None:
+    client = create_app(settings_for("sqlite:////nowhere/gatepost.db", docs_enabled=False)).test_client()
+    assert "docs" not in client.get("/").get_json()
+    for path in ("/", "/problems"):
+        assert "/docs" not in links_of(page_of(client, path))
+
+
+def test_no_page_names_a_version(offline: FlaskClient, prefix: str) -> None:
+    for path in ("/", "/problems"):
+        for text in (page_of(offline, prefix + path), offline.get(prefix + path).text):
+            assert not re.search(r"\b\d+\.\d+\.\d+\b", text)
+
+
+def test_every_problem_is_listed(offline: FlaskClient, prefix: str) -> None:
+    listed = offline.get(f"{prefix}/problems").get_json()["problems"]
+    assert {item["code"] for item in listed} == PROBLEMS.keys()
+    assert [item["status"] for item in listed] == sorted(item["status"] for item in listed)
+    page = page_of(offline, f"{prefix}/problems")
+    assert [path for path in links_of(page) if path != f"{prefix}/docs"] == [item["type"] for item in listed]
+    for item in listed:
+        assert item["when"] in unescape(page)
+
+
+def test_the_docs_link_the_problems(offline: FlaskClient, prefix: str) -> None:
+    assert "problems" in links_of(offline.get(f"{prefix}/docs").text)

@@ -27,6 +27,31 @@ DEADLINE_SECONDS = 2
 # More than the socket buffers of the kernel can hold.
 MANY_BYTES = b"[" + b"1," * 5_000_000 + b"1]"
 
+INVALID_BALANCERS = [
+    *(
+        "balancer.internal",
+        "10.0.0.0/33",
+        "10.0.0.256",
+        "10.0.0",
+        "10.0.0.0/8/8",
+        "10.0.0.0/",
+        "/8",
+        "unix:",
+        "1.2.3.4;",
+    ),
+    *(
+        "2001:db8::/129",
+        "2001:db8",
+        "1::2::3",
+        ":1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "12345::",
+        "10.0.0.1 all",
+        "::/x",
+        "x:1:2:3:4:5:6:7",
+    ),
+]
+
 
 @pytest.fixture
 def nginx(front: Front, application: Application) -> NginxServer:
@@ -68,6 +93,35 @@ class TestForwarding:
         # Balancers appended the last two; their client sent the first.
         assert application.seen[0].all("X-Forwarded-For") == ["9.9.9.9"]
         assert application.seen[0].all("X-Forwarded-Proto") == ["https"]
+
+    @pytest.mark.parametrize("separator", [" ", ",", " , "])
+    def test_each_of_several_balancers_is_trusted(self, front: Front, application: Application, separator: str) -> None:
+        networks = ["10.1.0.0/16", "192.0.2.7", "2001:db8::/32", f"{LOOPBACK}/32"]
+        nginx = front(application.address, env={"NGINX_TRUSTED_BALANCER": separator.join(networks)})
+        for balancer in ("10.1.2.3", "192.0.2.7", "2001:db8::5"):
+            sent = {"X-Forwarded-For": f"6.6.6.6, 9.9.9.9, {balancer}", "X-Forwarded-Proto": "https"}
+            call(nginx.port, "GET", "/", headers=sent)
+        for stranger in ("10.2.0.1", "192.0.2.8", "2001:db9::5"):
+            call(nginx.port, "GET", "/", headers={"X-Forwarded-For": f"9.9.9.9, {stranger}"})
+        received = [seen.all("X-Forwarded-For") for seen in application.seen]
+        assert received == [["9.9.9.9"]] * 3 + [["10.2.0.1"], ["192.0.2.8"], ["2001:db9::5"]]
+        assert [seen.all("X-Forwarded-Proto") for seen in application.seen] == [["https"]] * 3 + [["http"]] * 3
+
+    def test_without_a_balancer_none_is_trusted(self, front: Front, application: Application) -> None:
+        for value in ("", " , "):
+            nginx = front(application.address, env={"NGINX_TRUSTED_BALANCER": value})
+            call(nginx.port, "GET", "/", headers={"X-Forwarded-For": "9.9.9.9"})
+        assert [seen.all("X-Forwarded-For") for seen in application.seen] == [[LOOPBACK]] * 2
+
+    @pytest.mark.parametrize("busybox", [False, True])
+    def test_invalid_balancers_are_refused(self, front: Front, application: Application, busybox: bool) -> None:
+        nginx = front(application.address, busybox=busybox)
+        for value in INVALID_BALANCERS:
+            result = nginx.start_with({"NGINX_TRUSTED_BALANCER": value})
+            assert result.returncode == 1, value
+            line = json.loads(result.stderr)
+            assert (line["level"], line["event"]) == ("error", "invalid setting")
+            assert line["detail"].startswith("NGINX_TRUSTED_BALANCER must be")
 
     @pytest.mark.parametrize("sent", ["abc", "A.b-c_9", "x" * 128])
     def test_a_valid_request_id_is_kept(self, nginx: NginxServer, application: Application, sent: str) -> None:

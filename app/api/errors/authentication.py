@@ -52,11 +52,14 @@ class TokenRevoked(Problem):
 
 
 class FreshTokenRequired(Problem):
-    """The action needs the access token of a login, and the access token of the request is that of a refresh."""
+    """The action needs the access token of a login or a reauthentication, and that of the request is of a refresh."""
 
     code, status = "fresh_token_required", 401
-    detail = "This action needs the access token of a login, not of a refresh: log in again."
-    advice = "Ask the user for the password, log in, and repeat the request with the new access token."
+    detail = "This action needs the access token of a login, not of a refresh: confirm the password first."
+    advice = (
+        "Ask the user for the password, send it to POST /auth/reauthenticate, and repeat the request with the access "
+        "token of the response."
+    )
     # RFC 9470 section 3.
     challenge = "insufficient_user_authentication"
 

@@ -4,6 +4,28 @@
  */
 
 export interface paths {
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the name of this service and the paths of its documents
+         * @description Get the name of this service and the paths of its documents.
+         *
+         *     Access: Anyone; credentials are ignored.
+         */
+        get: operations["get_service"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -156,6 +178,28 @@ export interface paths {
          *     Access: An access token.
          */
         post: operations["change_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/reauthenticate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get a fresh access token with the signed-in user's password
+         * @description Get a fresh access token with the signed-in user's password. The session and its refresh token do not change.
+         *
+         *     Access: An access token.
+         */
+        post: operations["reauthenticate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -407,8 +451,13 @@ export interface paths {
         put: operations["replace_user"];
         post?: never;
         /**
-         * Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator
+         * Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator.
+         *
+         *     The account and its posts disappear at once in any case
          * @description Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator.
+         *
+         *     The account and its posts disappear at once in any case. 202 means that it had so many that some rows are left: the
+         *     operator's `users purge` deletes them, and so does the same request of an administrator.
          *
          *     Access: An access token.
          */
@@ -435,7 +484,7 @@ export interface paths {
          * Download everything stored about you, as one JSON document
          * @description Download everything stored about you, as one JSON document.
          *
-         *     Access: The access token of a login, not of a refresh.
+         *     Access: The access token of a login or a reauthentication, not of a refresh.
          */
         get: operations["export_user"];
         put?: never;
@@ -463,6 +512,56 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List a user's live sessions
+         * @description List a user's live sessions.
+         *
+         *     Access: The access token of an administrator.
+         */
+        get: operations["list_user_sessions"];
+        put?: never;
+        post?: never;
+        /**
+         * End all sessions of a user, also the current one if the user is the caller
+         * @description End all sessions of a user, also the current one if the user is the caller.
+         *
+         *     Access: The access token of an administrator.
+         */
+        delete: operations["end_user_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user_id}/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End one session of a user
+         * @description End one session of a user.
+         *
+         *     Access: The access token of an administrator.
+         */
+        delete: operations["end_user_session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -600,6 +699,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List all problems with links to their explanations
+         * @description List all problems with links to their explanations.
+         *
+         *     Access: Anyone; credentials are ignored.
+         */
+        get: operations["get_problems"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/problems/{name}": {
         parameters: {
             query?: never;
@@ -665,6 +786,41 @@ export interface components {
         FieldErrors: {
             [key: string]: string[] | components["schemas"]["FieldErrors"];
         };
+        /** @description The name of the service, and the paths of its documents. */
+        Service: {
+            /** @example Gatepost */
+            name: string;
+            /**
+             * Format: uri-reference
+             * @description The base path of the API.
+             * @example /api/v1
+             */
+            api: string;
+            /**
+             * Format: uri-reference
+             * @description The OpenAPI document.
+             * @example /openapi.json
+             */
+            openapi: string;
+            /**
+             * Format: uri-reference
+             * @description A page to read and try the API. Absent if it is switched off.
+             * @example /docs
+             */
+            docs?: string;
+            /**
+             * Format: uri-reference
+             * @description The list of all problems.
+             * @example /problems
+             */
+            problems: string;
+            /**
+             * Format: uri-reference
+             * @description The health check.
+             * @example /health
+             */
+            health: string;
+        };
         /** @description A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2). */
         PublicKey: {
             /**
@@ -709,7 +865,7 @@ export interface components {
              * @example logged_in
              * @enum {string}
              */
-            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "reauthenticated" | "reauthentication_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
             /**
              * Format: date-time
              * @example 2026-01-31T12:00:00.000000Z
@@ -795,7 +951,7 @@ export interface components {
              * @example logged_in
              * @enum {string}
              */
-            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+            event: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "reauthenticated" | "reauthentication_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
             /**
              * Format: date-time
              * @example 2026-01-31T12:00:00.000000Z
@@ -868,6 +1024,13 @@ export interface components {
              * @example eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln
              */
             access_token: string;
+            /** @enum {string} */
+            token_type: "Bearer";
+            /**
+             * @description Lifetime in seconds.
+             * @example 900
+             */
+            expires_in: number;
             /**
              * @description A JWT. Absent if it is set as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
@@ -878,13 +1041,6 @@ export interface components {
              * @example 5d41402abc4b2a76b9719d911017c592
              */
             csrf_token?: string;
-            /** @enum {string} */
-            token_type: "Bearer";
-            /**
-             * @description Lifetime in seconds.
-             * @example 900
-             */
-            expires_in: number;
             /**
              * @description Lifetime in seconds.
              * @example 604800
@@ -932,6 +1088,30 @@ export interface components {
              */
             new_password: string;
         };
+        /** @description An access token. */
+        FreshToken: {
+            /**
+             * @description A JWT.
+             * @example eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln
+             */
+            access_token: string;
+            /** @enum {string} */
+            token_type: "Bearer";
+            /**
+             * @description Lifetime in seconds.
+             * @example 900
+             */
+            expires_in: number;
+        };
+        /** @description The password of the signed-in user. */
+        Reauthentication: {
+            /**
+             * Format: password
+             * @description 1 to 128 characters, counted after normalization: in Unicode form NFC, and with U+0020 for any space (RFC 8265, section 4.2.2).
+             * @example correct horse battery
+             */
+            password: string;
+        };
         /** @description A pair of tokens. */
         RefreshedTokens: {
             /**
@@ -939,6 +1119,13 @@ export interface components {
              * @example eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln
              */
             access_token: string;
+            /** @enum {string} */
+            token_type: "Bearer";
+            /**
+             * @description Lifetime in seconds.
+             * @example 900
+             */
+            expires_in: number;
             /**
              * @description A JWT. Absent if it is set as the cookie.
              * @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln
@@ -949,13 +1136,6 @@ export interface components {
              * @example 5d41402abc4b2a76b9719d911017c592
              */
             csrf_token?: string;
-            /** @enum {string} */
-            token_type: "Bearer";
-            /**
-             * @description Lifetime in seconds.
-             * @example 900
-             */
-            expires_in: number;
             /**
              * @description Lifetime in seconds.
              * @example 604800
@@ -999,7 +1179,7 @@ export interface components {
              */
             cookie?: boolean;
         };
-        /** @description A session as its owner sees it. */
+        /** @description A session as its owner and administrators see it. */
         Session: {
             /**
              * Format: int64
@@ -1201,6 +1381,11 @@ export interface components {
             role?: "user" | "admin";
             is_active?: boolean;
         };
+        /** @description The state of a deletion that takes several requests. */
+        Deletion: {
+            /** @enum {string} */
+            status: "deleting";
+        };
         /** @description Everything stored about a user: the account, and one member for each feature that stores data of users. */
         UserExport: {
             user: components["schemas"]["PrivateUser"];
@@ -1255,6 +1440,29 @@ export interface components {
             };
         } & {
             [key: string]: unknown;
+        };
+        /** @description A problem and when it occurs. */
+        ProblemListed: {
+            /**
+             * Format: uri-reference
+             * @example /problems/not-found
+             */
+            type: string;
+            /** @example Not found */
+            title: string;
+            /** @example 404 */
+            status: number;
+            /** @example not_found */
+            code: string;
+            /**
+             * @description When the problem occurs.
+             * @example No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user.
+             */
+            when: string;
+        };
+        /** @description All problems, ordered by status and code. */
+        ProblemList: {
+            problems: components["schemas"]["ProblemListed"][];
         };
         /** @description What a problem means. */
         ProblemExplained: {
@@ -1648,6 +1856,82 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_service: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON, or HTML for browsers. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Whether a cache may store the response. */
+                    "Cache-Control": "no-cache";
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "name": "Gatepost",
+                     *       "api": "/api/v1",
+                     *       "openapi": "/openapi.json",
+                     *       "docs": "/docs",
+                     *       "problems": "/problems",
+                     *       "health": "/health"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Service"];
+                    "text/html": string;
+                };
+            };
+            400: components["responses"]["MalformedRequest"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
     get_key_set: {
         parameters: {
             query?: never;
@@ -1766,7 +2050,7 @@ export interface operations {
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
                 /** @description Only events of this kind. */
-                event?: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
+                event?: "registered" | "user_created" | "logged_in" | "login_failed" | "refresh_replayed" | "logged_out" | "session_revoked" | "password_changed" | "password_change_failed" | "reauthenticated" | "reauthentication_failed" | "role_changed" | "user_disabled" | "user_enabled" | "user_deleted" | "audit_pruned";
                 /** @description Only events about this user, who may be deleted. */
                 user_id?: number;
                 /** @description Only events caused by this user. */
@@ -2036,10 +2320,10 @@ export interface operations {
                     /**
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
-                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
-                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
+                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "refresh_expires_in": 604800,
                      *       "user": {
                      *         "id": 1,
@@ -2354,6 +2638,90 @@ export interface operations {
             };
         };
     };
+    reauthenticate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Reauthentication"];
+            };
+        };
+        responses: {
+            /** @description An access token of the same session that counts as fresh. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
+                     *       "token_type": "Bearer",
+                     *       "expires_in": 900
+                     *     }
+                     */
+                    "application/json": components["schemas"]["FreshToken"];
+                };
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            406: components["responses"]["NotAcceptable"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
     refresh: {
         parameters: {
             query?: never;
@@ -2392,10 +2760,10 @@ export interface operations {
                     /**
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
-                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
-                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
+                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "refresh_expires_in": 604800
                      *     }
                      */
@@ -2485,10 +2853,10 @@ export interface operations {
                     /**
                      * @example {
                      *       "access_token": "eyJ0eXAiOiJhdCtqd3QifQ.e30.c2ln",
-                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
-                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "token_type": "Bearer",
                      *       "expires_in": 900,
+                     *       "refresh_token": "eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln",
+                     *       "csrf_token": "5d41402abc4b2a76b9719d911017c592",
                      *       "refresh_expires_in": 604800,
                      *       "user": {
                      *         "id": 1,
@@ -4077,6 +4445,26 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The request has taken effect, but some of its work is left. Repeating it continues the work. */
+            202: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "status": "deleting"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
             /** @description Success, without a body. */
             204: {
                 headers: {
@@ -4090,7 +4478,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: confirm the password first. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4305,7 +4693,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
-            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: log in again. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
+            /** @description Send an access token as 'Authorization: Bearer …'. This action needs the access token of a login, not of a refresh: confirm the password first. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
             401: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -4459,6 +4847,277 @@ export interface operations {
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
             414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    list_user_sessions: {
+        parameters: {
+            query?: {
+                /** @description Items a page. */
+                limit?: number;
+                /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
+                cursor?: string;
+                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                page?: number;
+                /** @description Sort key; '-' in front for descending. */
+                sort?: "created_at" | "-created_at";
+            };
+            header?: {
+                /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path: {
+                /** @description The id of the user. */
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of the list. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": 1,
+                     *           "created_at": "2026-01-31T12:00:00.000000Z",
+                     *           "last_used_at": "2026-01-31T12:00:00.000000Z",
+                     *           "expires_at": "2026-01-31T12:00:00.000000Z",
+                     *           "ip": "203.0.113.7",
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)",
+                     *           "current": true
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "limit": 20,
+                     *         "next_cursor": "bm90IGEgcmVhbCBjdXJzb3I",
+                     *         "prev_cursor": null
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SessionPage"];
+                };
+            };
+            /** @description The resource has not changed since the version in If-None-Match. */
+            304: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    ETag: components["headers"]["ETag"];
+                    Link: components["headers"]["Link"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    end_user_sessions: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
+            path: {
+                /** @description The id of the user. */
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success, without a body. */
+            204: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    end_user_session: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
+            path: {
+                /** @description The id of the user. */
+                user_id: number;
+                /** @description The id of the session. */
+                session_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Success, without a body. */
+            204: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["PayloadTooLarge"];
+            414: components["responses"]["UriTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
             /** @description The request has invalid fields. */
             422: {
                 headers: {
@@ -5091,6 +5750,85 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["MalformedRequest"];
+            414: components["responses"]["UriTooLong"];
+            /** @description The request has invalid fields. */
+            422: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ValidationProblem"];
+                };
+            };
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["InternalError"];
+            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+            503: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 503;
+                        /** @enum {unknown} */
+                        code?: "database_unavailable" | "maintenance" | "overloaded";
+                    };
+                };
+            };
+        };
+    };
+    get_problems: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON, or HTML for browsers. */
+            200: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                    /** @description Whether a cache may store the response. */
+                    "Cache-Control": "max-age=3600";
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "problems": [
+                     *         {
+                     *           "type": "/problems/not-found",
+                     *           "title": "Not found",
+                     *           "status": 404,
+                     *           "code": "not_found",
+                     *           "when": "No route has this path, no resource has this id, or the caller may not know that the resource exists, as with the draft of another user."
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ProblemList"];
+                    "text/html": string;
+                };
             };
             400: components["responses"]["MalformedRequest"];
             414: components["responses"]["UriTooLong"];

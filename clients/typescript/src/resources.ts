@@ -102,6 +102,16 @@ export class AuthResource {
     await this.#client.call("delete", `${AUTH}/sessions`, options);
   }
 
+  /**
+   * Confirm the user's password. Requests that require a recent login (`fresh_token_required`) then succeed in this tab,
+   * until the access token expires.
+   */
+  async reauthenticate(password: string, options: Signal = {}): Promise<void> {
+    const account = this.#session.account();
+    const { data } = await this.#client.call("post", `${AUTH}/reauthenticate`, { ...options, body: { password } });
+    this.#session.replaceAccessToken(account, data.access_token);
+  }
+
   /** Change the user's password, which ends the other sessions. */
   async changePassword(body: Schemas["PasswordChange"], options: Signal = {}): Promise<void> {
     await this.#client.call("post", `${AUTH}/password`, { ...options, body });
@@ -173,9 +183,31 @@ export class UsersResource {
     return this.#client.call("put", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
   }
 
-  /** Delete an account and everything that belongs to it. To delete the own account requires a recent login. */
+  /**
+   * Delete an account and everything that belongs to it. To delete the own account requires a recent login. The account is
+   * gone for all users when the promise resolves, even if the service deletes the rest of its many posts later.
+   */
   async delete(id: number, options: Conditional = {}): Promise<void> {
     await this.#client.call("delete", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
+  }
+
+  /** List a user's active sessions. Requires an administrator, as the next two do. */
+  sessions(
+    id: number,
+    options: Listing<QueryOf<OperationAt<"get", "/api/v1/users/{user_id}/sessions">>> = {},
+  ): List<Session> {
+    return this.#client.list("/api/v1/users/{user_id}/sessions", { ...options, params: { user_id: id } });
+  }
+
+  /** End one session of a user. */
+  async endSession(id: number, sessionId: number, options: Signal = {}): Promise<void> {
+    const params = { user_id: id, session_id: sessionId };
+    await this.#client.call("delete", "/api/v1/users/{user_id}/sessions/{session_id}", { ...options, params });
+  }
+
+  /** End all sessions of a user. */
+  async endSessions(id: number, options: Signal = {}): Promise<void> {
+    await this.#client.call("delete", "/api/v1/users/{user_id}/sessions", { ...options, params: { user_id: id } });
   }
 
   /** List an author's published posts, or the user's own drafts with `query: { status: "draft" }`. */

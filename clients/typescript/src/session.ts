@@ -81,6 +81,13 @@ export class SessionManager {
     this.#write(account, tokens, { status: "signed_in", account });
   }
 
+  /** Use another access token of the same session, in this tab only, unless another user has signed in meanwhile. */
+  replaceAccessToken(account: number | null, accessToken: string): void {
+    if (account !== null && this.#record?.account === account) {
+      this.#accessToken = accessToken;
+    }
+  }
+
   /** End the session in every tab. */
   end(reason: "signed_out" | "ended", problem?: Ending): void {
     this.#write(null, null, { status: "signed_out", reason, ...(problem && { problem }) });

@@ -1,9 +1,9 @@
 // Sessions: expired tokens, tabs that refresh at the same time, and sessions that are ended on another device.
 
 import { afterEach, expect, test } from "vitest";
-import { browserStore, browserTabs, Gatepost, isProblem, memoryStore, NetworkError } from "../src/index.js";
+import { browserStore, browserTabs, fieldErrors, Gatepost, isProblem, memoryStore, NetworkError } from "../src/index.js";
 import type { SessionStore, Tabs } from "../src/index.js";
-import { ACCESS_SECONDS } from "./server.js";
+import { ACCESS_SECONDS, ADMIN } from "./server.js";
 import { baseUrl, failure, newClient, newPerson, problemResponse, signedUp, sleep, watchedFetch } from "./support.js";
 
 const REFRESH = "/api/v1/auth/refresh";
@@ -233,4 +233,37 @@ test("invalid content of the store is ignored", () => {
   const record = { version: 3, account: 1, refreshToken: "r" };
   store.write(record);
   expect(store.read()).toEqual(record);
+});
+
+test("confirming the password makes the token fresh, and keeps the session", async () => {
+  const person = newPerson();
+  const store = memoryStore();
+  const before = newClient({ store });
+  const user = await before.auth.register(person);
+  const client = newClient({ store });
+  await client.auth.me();
+  expect(isProblem(await failure(client.users.delete(user.id)), "fresh_token_required")).toBe(true);
+  const record = store.read();
+  const refused = await failure(client.auth.reauthenticate("wrong"));
+  expect(fieldErrors(refused)).toEqual({ password: ["Is not your password."] });
+  expect(client.session.status).toBe("signed_in");
+  await client.auth.reauthenticate(person.password);
+  expect(store.read()).toEqual(record);
+  await client.users.delete(user.id);
+  expect(isProblem(await failure(client.auth.me()), "token_revoked")).toBe(true);
+});
+
+test("an administrator lists and ends the sessions of a user", async () => {
+  const person = newPerson();
+  const client = newClient();
+  const user = await client.auth.register(person);
+  await newClient().auth.login({ email: person.email, password: person.password });
+  const admin = newClient();
+  await admin.auth.login(ADMIN);
+  const sessions = await admin.users.sessions(user.id, { query: { sort: "created_at" } }).toArray();
+  expect(sessions.map((session) => session.current)).toEqual([false, false]);
+  await admin.users.endSession(user.id, sessions[0]!.id);
+  expect(isProblem(await failure(client.auth.me()), "token_revoked")).toBe(true);
+  await admin.users.endSessions(user.id);
+  expect(await admin.users.sessions(user.id).toArray()).toEqual([]);
 });

@@ -31,7 +31,7 @@ grep -qxF "$2" names ||
     echo "{LOOPBACK} STREAM $2"
 """
 # The programs that start.sh calls; BusyBox provides all of them in the container.
-APPLETS = ("awk", "cat", "date", "dirname", "grep", "mkdir", "mv", "sh", "sha256sum", "sleep", "sort", "wget")
+APPLETS = ("awk", "cat", "date", "dirname", "grep", "mkdir", "mv", "sh", "sha256sum", "sleep", "sort", "tr", "wget")
 COMES_AND_GOES = "comes and goes"
 
 
@@ -134,6 +134,12 @@ class NginxServer:
         command = [self._shell, str(self._folder / "start.sh"), *arguments]
         options: dict[str, Any] = {"cwd": self._folder, "env": self._env, **self._account.options}
         return subprocess.run(command, check=False, capture_output=True, text=True, **options)
+
+    def start_with(self, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run the script with variables that it must refuse, and return its result."""
+        command = [self._shell, str(self._folder / "start.sh")]
+        options: dict[str, Any] = {"env": {**self._env, **env}, "timeout": START_SECONDS, **self._account.options}
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=self._folder, **options)
 
     def age_last_round(self, seconds: int) -> None:
         """Make the last round of looking for replicas seem to be longer ago."""

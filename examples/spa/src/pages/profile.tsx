@@ -55,6 +55,8 @@ export function ProfilePage(): ReactNode {
       </section>
       <h2>Password</h2>
       <PasswordForm email={answer.data.email} />
+      <h2>Delete account</h2>
+      <DeletionForm user={answer.data} />
     </>
   );
 }
@@ -90,6 +92,38 @@ function PasswordForm({ email }: { email: string }): ReactNode {
               errors={errors}
               autoComplete="new-password"
               hint="At least 8 characters. Several words are easy to remember."
+            />
+          </>
+        )}
+      </Form>
+    </section>
+  );
+}
+
+function DeletionForm({ user }: { user: PrivateUser }): ReactNode {
+  return (
+    <section className="card composer" aria-label="Delete your account">
+      <Form
+        label="Deletion"
+        submit="Delete my account and posts"
+        busy="Deleting…"
+        onSubmit={async ({ password = "" }) => {
+          await api.auth.reauthenticate(password);
+          await api.users.delete(user.id);
+          await api.auth.logout();
+          notify("Your account is deleted.");
+        }}
+      >
+        {(errors) => (
+          <>
+            <input type="email" autoComplete="username" defaultValue={user.email} hidden readOnly />
+            <Field
+              label="Password"
+              name="password"
+              type="password"
+              errors={errors}
+              autoComplete="current-password"
+              hint="This cannot be undone."
             />
           </>
         )}
