@@ -128,6 +128,7 @@ test("the replay of a stolen refresh token ends the session and is reported as t
   const stolen = store.read()?.refreshToken;
   await client.auth.renew();
   await client.auth.renew();
+  await sleep(2_100); // The grace period of the server, and slightly more.
   const answer = await fetch(baseUrl + REFRESH, { method: "POST", headers: { Authorization: `Bearer ${stolen}` } });
   expect(answer.status).toBe(401);
   await failure(client.auth.me());
