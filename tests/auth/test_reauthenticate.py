@@ -108,7 +108,7 @@ def test_another_account_with_the_address_of_a_deleted_one(
     app: Flask, dave: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The account is deleted, and its address registered again, between the authorization and the check."""
-    monkeypatch.setattr("app.auth.service.fold", lambda email: bob.email)
+    monkeypatch.setattr("app.auth.service.email_key", lambda email: bob.email)
     assert reauthenticate(dave).get_json()["errors"] == WRONG
 
 
