@@ -161,7 +161,7 @@ CALLS = [
     _call("list_user_sessions", 200, "GET /users/{alice}/sessions", "carol"),
     _call("list_user_sessions", 401, "GET /users/{alice}/sessions"),
     _call("list_user_sessions", 403, "GET /users/{alice}/sessions", "alice"),
-    _call("list_user_sessions", 404, "GET /users/{nobody}/sessions", "carol"),
+    _call("list_user_sessions", 404, "GET /users/{missing}/sessions", "carol"),
     _call("end_user_sessions", 204, "DELETE /users/{alice}/sessions", "carol"),
     _call("end_user_sessions", 401, "DELETE /users/{alice}/sessions"),
     _call("end_user_sessions", 403, "DELETE /users/{alice}/sessions", "alice"),
