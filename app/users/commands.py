@@ -110,7 +110,10 @@ def demote(email: str) -> None:
 
 @users.command("purge")
 def purge() -> None:
-    """Delete the remaining rows of accounts whose deletion was too long for one request."""
+    """Finish the deletion of large accounts.
+
+    A request deletes as many rows as it can in 2 seconds and hides the rest. This may be stopped and run again.
+    """
     count = 0
     while user_ids := deletion.list_hidden(100):
         for user_id in user_ids:

@@ -74,7 +74,10 @@ def test_help_has_a_line_for_each_command(app: Flask) -> None:
         "sessions prune",
         *(f"keys {name}" for name in ("generate", "list", "rotate")),
         *(f"maintenance {name}" for name in ("on", "off", "status")),
-        *(f"users {name}" for name in ("create-admin", "list", "disable", "enable", "promote", "demote")),
+        *(
+            f"users {name}"
+            for name in ("create-admin", "list", "disable", "enable", "promote", "demote", "purge", "set-password")
+        ),
     }
     assert [name for name, words in listed.items() if not words.endswith(".") or words.endswith("...")] == []
 
