@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response, g, request
-from werkzeug.datastructures import MIMEAccept
 
 from app.api.errors import NotAcceptable
+from app.api.middleware.accept import excludes_json
 from app.api.middleware.headers import request_id_of, security_headers
 from app.api.middleware.queue_time import require_short_queue_time
 from app.api.responses import empty
@@ -111,15 +111,9 @@ def init_app(app: Flask, settings: Settings, *, steps: Sequence[Step]) -> None:
 
 
 def _require_json_accepted() -> None:
-    """Raise NotAcceptable if the Accept header excludes JSON (RFC 9110 section 12.5.1)."""
-    accept = request.environ.get("HTTP_ACCEPT")
-    if not accept or accept == "*/*" or accept == "application/json" or not must_accept_json(request.path):
-        return
-    # Parameters are ignored, because 'application/json; charset=utf-8' must not exclude JSON; so are items that are no
-    # media range.
-    ranges = [(value.partition(";")[0], quality) for value, quality in request.accept_mimetypes if "/" in value]
-    accepted = MIMEAccept(ranges)
-    if len(accepted) and not accepted.quality("application/json") and not accepted.quality("application/problem+json"):
+    """Raise NotAcceptable if the Accept header excludes JSON."""
+    accept = request.environ.get("HTTP_ACCEPT", "")
+    if must_accept_json(request.path) and excludes_json(accept):
         raise NotAcceptable
 
 
