@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
-from flask import Response, g, render_template, request
+from flask import Response, g, render_template
 from marshmallow import Schema, fields
 
 from app.api.access import ANYONE

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from flask import request
 
-_TOKEN = r"[!#$%&'+\-.^_`|~0-9a-z]+"
+_WORD = r"[!#$%&'+\-.^_`|~0-9a-z]+"
 # Beyond the standard: `*` for `*/*`, empty parameters, and white space around `=`. Quoted values are not understood.
-_PARAMETER = rf"[ \t]*;[ \t]*(?:{_TOKEN}(?:[ \t]*=[ \t]*{_TOKEN})?)?"
-_RANGE = re.compile(rf"(\*|\*/\*|{_TOKEN}/(?:\*|{_TOKEN}))((?:{_PARAMETER})*)")
+_PARAMETER = rf"[ \t]*;[ \t]*(?:{_WORD}(?:[ \t]*=[ \t]*{_WORD})?)?"
+_RANGE = re.compile(rf"(\*|\*/\*|{_WORD}/(?:\*|{_WORD}))((?:{_PARAMETER})*)")
 _WEIGHT = re.compile(r";[ \t]*q\b(?:[ \t]*=[ \t]*)?([^ \t;]*)")
 # Beyond the standard: `.2`, `1.`, and any number of digits.
 _QUALITY = re.compile(r"(?=\.?[0-9])[0-9]*\.?[0-9]*")
