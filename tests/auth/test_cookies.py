@@ -570,7 +570,7 @@ def test_if_no_cookie_fits_nothing_is_deleted(browser: Browser, bob: Person) -> 
         assert "Set-Cookie" not in response.headers
 
 
-def test_the_name_can_be_set(configured: Configured, alice: Person) -> None:
+def test_the_name_can_be_set(configured: NewClient, alice: Person) -> None:
     client = configured(cookie_name="shop_refresh")
     body = {"email": alice.email, "password": PASSWORD, "cookie": True}
     for base, name in (("http://localhost", "shop_refresh"), ("https://localhost", "__Secure-shop_refresh")):
