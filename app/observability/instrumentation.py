@@ -57,7 +57,7 @@ class RespondedRequest:
     # The code of the problem document in the response, if it is one.
     problem: str | None
     caller: Caller | None
-    ip: str | None
+    ip: str
     seconds: float = 0.0
     # The size of the body, without a transfer coding. Not complete: the body failed, or the client did not read all.
     bytes_out: int = 0
