@@ -17,7 +17,7 @@ from app.components import components_of
 from app.database import db
 from app.maintenance.service import MaintenanceCache, State
 from app.observability import metrics
-from app.users.views import exporters
+from app.users.events import exporters
 from tests.conftest import API, Person, problem
 from tests.support.loglines import logged
 from tests.support.statements import counted
@@ -104,7 +104,7 @@ class TestStreams:
     ) -> None:
         with logged() as log:
             streamed = client.get(path, headers=alice.headers, buffered=False)
-            chunks = iter(streamed.response)
+            chunks: Any = iter(streamed.response)
             next(chunks)
             assert client.get(f"{API}/posts").status_code == 200
             rest = [*chunks]
