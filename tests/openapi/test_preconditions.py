@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.openapi.document import make_document
 from tests.conftest import Person, problem, settings_for
-from tests.support.calls import CALLS, STALE, Call, World
+from tests.support.calls import CALLS, STALE, Call, SeedData
 from tests.support.openapi_document import Document
 
 # Generating the document does not access the database.
@@ -20,9 +20,9 @@ SUCCESSFUL = {call.operation: call for call in reversed(CALLS) if call.status < 
 
 
 @pytest.fixture
-def world(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> World:
+def seed(app: Flask, client: FlaskClient, alice: Person, bob: Person, carol: Person) -> SeedData:
     """The users, Alice's session and her two posts."""
-    return World(app, client, alice, bob, carol)
+    return SeedData(app, client, alice, bob, carol)
 
 
 def test_every_operation_declares_412() -> None:
@@ -60,15 +60,15 @@ def takes_if_match(operation: dict[str, object]) -> bool:
 
 
 @pytest.mark.parametrize("call", [SUCCESSFUL[name] for name in DOCUMENT.operations], ids=lambda call: call.operation)
-def test_a_stale_tag_gives_412_and_changes_nothing(world: World, call: Call) -> None:
+def test_a_stale_tag_gives_412_and_changes_nothing(seed: SeedData, call: Call) -> None:
     for header in (STALE, {"If-Match": 'W/"stale"'}, {"If-Match": ""}):
-        response = world.call(replace(call, headers={**call.headers, **header}))
+        response = seed.call(replace(call, headers={**call.headers, **header}))
         assert problem(response) == (412, "precondition_failed")
         DOCUMENT.check(response)
         assert "Set-Cookie" not in response.headers
     if call.method == "GET":
-        head = world.call(replace(call, method="HEAD", headers={**call.headers, **STALE}))
+        head = seed.call(replace(call, method="HEAD", headers={**call.headers, **STALE}))
         assert (head.status_code, head.data) == (412, b"")
     # This would fail if one of the calls above had deleted, created or rotated something.
-    response = world.call(replace(call, headers={**call.headers, "If-Match": "*"}))
+    response = seed.call(replace(call, headers={**call.headers, "If-Match": "*"}))
     assert response.status_code == call.status, response.text

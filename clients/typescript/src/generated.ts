@@ -1892,6 +1892,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -2687,6 +2688,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -4978,6 +4980,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5021,10 +5024,7 @@ export interface operations {
     end_user_sessions: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path: {
                 /** @description The id of the user. */
                 user_id: number;
@@ -5096,10 +5096,7 @@ export interface operations {
     end_user_session: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path: {
                 /** @description The id of the user. */
                 user_id: number;
@@ -5895,6 +5892,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
