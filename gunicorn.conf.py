@@ -51,6 +51,7 @@ except ConfigurationError as error:
     sys.exit(str(error))
 
 logs.configure(settings)
+logs.capture_unlogged(settings)
 
 bind = settings.bind
 workers = settings.web_concurrency

@@ -22,6 +22,8 @@ from werkzeug.serving import WSGIRequestHandler  # noqa: E402
 
 from app import create_app  # noqa: E402
 from app.auth.commands import make_bare_app  # noqa: E402
+from app.components import components_of  # noqa: E402
+from app.observability import logs  # noqa: E402
 from app.settings import ConfigurationError, Settings, load_settings  # noqa: E402
 
 if TYPE_CHECKING:
@@ -59,8 +61,7 @@ def serve_with_granian(settings: Settings) -> None:
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
-    from app.observability.logs import server_logging
-
+    logs.capture_unlogged(settings)
     Granian(
         "run:app",
         interface=Interfaces.WSGI,
@@ -73,7 +74,7 @@ def serve_with_granian(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout_seconds,
         log_level=LogLevels(settings.log_level.lower()),
-        log_dictconfig=server_logging(settings),
+        log_dictconfig=logs.server_logging(settings),
         **find_address(settings.bind),
     ).serve(target_loader=load_application, wrap_loader=False)
 
@@ -123,3 +124,5 @@ except ConfigurationError as error:
         app = make_bare_app()
     else:
         sys.exit(str(error))
+else:
+    logs.capture_unlogged(components_of(app).settings)

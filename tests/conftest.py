@@ -36,6 +36,16 @@ from tests.support.services import ServiceMissing, skip_or_fail
 from tests.support.services.gatepost import GatepostServer
 from tests.support.services.postgres import PostgresServer
 
+
+class ClosingClient(FlaskClient):
+    """A client that reads each response to its end and closes it, as a server does."""
+
+    def open(self, *args: Any, buffered: bool = True, **kwargs: Any) -> TestResponse:
+        """Send a request."""
+        return super().open(*args, buffered=buffered, **kwargs)
+
+
+Flask.test_client_class = ClosingClient
 API = "/api/v1"
 PASSWORD = "correct horse battery"
 BACKENDS = ("sqlite", "postgresql")

@@ -113,15 +113,14 @@ def authenticate(token: str) -> Caller:
 
 
 def bearer_token() -> str | None:
-    """Return the bearer token of the request, or None if it has no Authorization header.
+    """Return the bearer token of the request, or None if it has no Authorization header or an empty one.
 
     Raises AuthenticationRequired for another scheme and MalformedAuthorization for a header that does not contain
     exactly one credential: an intermediary may join two Authorization headers with a comma.
     """
-    header = request.environ.get("HTTP_AUTHORIZATION")
-    if header is None:
+    header = request.environ.get("HTTP_AUTHORIZATION", "").strip(" \t")
+    if not header:
         return None
-    header = header.strip(" \t")
     match = _BEARER.fullmatch(header)
     if match:
         return match[1]

@@ -26,6 +26,15 @@ def etag_of(body: bytes, *, weak: bool = False) -> str:
     return f'W/"{tag}"' if weak else f'"{tag}"'
 
 
+def is_not_modified(etag: str) -> bool:
+    """Return whether the response to a read is 304: If-None-Match has this tag, which may be weak.
+
+    If-Match is evaluated first (RFC 9110 section 13.2.2), and a weak tag never matches it. Raises PreconditionFailed.
+    """
+    require_if_match(etag)
+    return is_unchanged(etag)
+
+
 def is_unchanged(etag: str) -> bool:
     """Return whether If-None-Match has this tag: the client's copy is current (weak comparison)."""
     header = request.environ.get("HTTP_IF_NONE_MATCH")
@@ -35,9 +44,12 @@ def is_unchanged(etag: str) -> bool:
 def respond_with_tag(
     content: bytes, etag: str, media_type: str = "application/json", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response with its entity tag, a 304 if the client's copy is current."""
+    """Return a response to a read with its entity tag, a 304 if the client's copy is current.
+
+    Raises PreconditionFailed if If-Match does not hold.
+    """
     tagged = {"ETag": etag, **(headers or {})}
-    if is_unchanged(etag):
+    if is_not_modified(etag):
         return Response(status=304, headers=tagged)
     return Response(content, headers=tagged, mimetype=media_type)
 
@@ -47,8 +59,15 @@ def require_match(etag: str) -> None:
 
     `etag` is that of the response the caller would get by reading the resource in this transaction.
     """
+    require_if_match(etag)
+    if is_unchanged(etag):
+        raise PreconditionFailed
+
+
+def require_if_match(etag: str) -> None:
+    """Raise PreconditionFailed if If-Match does not have this tag (strong comparison) and is not `*`."""
     if_match = request.environ.get("HTTP_IF_MATCH")
-    if (if_match is not None and not _matches(if_match, etag, weak=False)) or is_unchanged(etag):
+    if if_match is not None and not _matches(if_match, etag, weak=False):
         raise PreconditionFailed
 
 

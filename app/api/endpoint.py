@@ -11,8 +11,8 @@ from flask import Response, request
 from marshmallow import Schema
 
 from app.api.access import AccessPolicy, Caller
-from app.api.conditional import etag_of, is_unchanged
-from app.api.errors import NotFound, Problem
+from app.api.conditional import etag_of, is_not_modified, require_untagged
+from app.api.errors import NotFound, PreconditionFailed, Problem
 from app.api.fields import InputSchema, has_control_characters
 from app.api.idempotency import service as idempotency
 from app.api.idempotency.models import KeptAnswer
@@ -53,6 +53,7 @@ class Endpoint:
     query: Schema | None = None
     body: Schema | None = None
     body_required: bool = True
+    # An endpoint with PreconditionFailed compares the tag of its resource itself, under the lock of the row.
     problems: tuple[type[Problem], ...] = ()
     idempotent: bool = False
     # Slow work on the body, such as hashing a password: it runs before the transaction, which may hold a lock.
@@ -73,6 +74,8 @@ class Endpoint:
         body = self._load_body()
         if self.body is not None:
             arguments["body"] = body if self.prepare is None else self.prepare(body)
+        if request.method not in SAFE_METHODS and PreconditionFailed not in self.problems:
+            require_untagged()
         with transaction():
             outcome = self._run(caller, arguments, body)
         if isinstance(outcome, Problem):
@@ -102,6 +105,8 @@ class Endpoint:
             return result
         if isinstance(result, Response):
             result.headers.setdefault("Cache-Control", self.answer.cache or NO_STORE)
+            if result.status_code == 200 and "ETag" not in result.headers:
+                require_untagged()
             return result
         if self.answer.status == 204:
             return empty()
@@ -175,7 +180,7 @@ def _require_plausible(path: Mapping[str, Any]) -> None:
 
 
 def _respond(content: bytes, status: int, headers: dict[str, str]) -> Response:
-    if status == 200 and request.method in SAFE_METHODS and is_unchanged(headers["ETag"]):
+    if status == 200 and request.method in SAFE_METHODS and is_not_modified(headers["ETag"]):
         return Response(status=304, headers=headers)
     return Response(content, status, headers, mimetype=JSON)
 

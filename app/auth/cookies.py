@@ -5,11 +5,11 @@ This module reads and writes the cookie. app/auth/credentials.py validates the t
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from flask import Response, after_this_request, request
 
-from app.api.errors import MalformedAuthorization
 from app.api.routing import API_PATH
 from app.auth.tokens import TokenSession
 from app.components import components
@@ -17,13 +17,14 @@ from app.security.keyed_hashes import KeyedHasher
 from app.settings import Settings
 
 AUTH_PATH = API_PATH + "/auth"
-NAME = "gatepost_refresh"
 # Browsers accept a cookie with this prefix only over TLS, so that an attacker on the network can't plant one. `__Host-`
 # would keep sibling hosts from setting it too, but it requires Path=/, and then every request would carry the token.
 SECURE_PREFIX = "__Secure-"
 CSRF_HEADER = "X-CSRF-TOKEN"
 _CSRF_KEY = "HTTP_X_CSRF_TOKEN"
 _PURPOSE = b"csrf token"
+# Servers join two Cookie lines with a comma, although RFC 9113 section 8.2.3 requires a semicolon. A token has neither.
+_SEPARATOR = re.compile("[;,]")
 
 
 def cookie_path(settings: Settings) -> str:
@@ -33,23 +34,21 @@ def cookie_path(settings: Settings) -> str:
 
 def cookie_name() -> str:
     """Return the cookie's name for the current request; browsers refuse the prefix over plain HTTP, even locally."""
-    return SECURE_PREFIX + NAME if request.scheme == "https" and _settings().cookie_secure else NAME
+    settings = _settings()
+    has_prefix = request.scheme == "https" and settings.cookie_secure
+    return SECURE_PREFIX + settings.cookie_name if has_prefix else settings.cookie_name
 
 
 def refresh_cookies() -> list[str]:
-    """Return the values of all cookies with our name; a sibling host or another path may have set further ones."""
+    """Return the values of the cookies with our name, each once and without empty ones.
+
+    A sibling host or another path may have set further ones. The order in which browsers send them means nothing.
+    """
     # Not request.cookies: Werkzeug raises UnicodeDecodeError if any cookie is not in UTF-8.
     name = cookie_name()
-    pairs = (pair.partition("=") for pair in request.environ.get("HTTP_COOKIE", "").split(";"))
-    return [value.strip() for key, _, value in pairs if key.strip(" \t") == name]
-
-
-def find_refresh_cookie() -> str | None:
-    """Return the refresh token in the cookie, or None. Raises MalformedAuthorization for several cookies."""
-    values = refresh_cookies()
-    if len(values) > 1:
-        raise MalformedAuthorization(f"There is more than one cookie named {cookie_name()}.")
-    return values[0] or None if values else None
+    pairs = (pair.partition("=") for pair in _SEPARATOR.split(request.environ.get("HTTP_COOKIE", "")))
+    values = (value.strip() for key, _, value in pairs if key.strip(" \t") == name)
+    return list(dict.fromkeys(value for value in values if value))
 
 
 def set_refresh_cookie(token: str, *, lifetime: timedelta) -> None:

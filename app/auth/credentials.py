@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.api.access import bearer_token
-from app.api.errors import AuthenticationRequired, MalformedAuthorization, TokenExpired, TokenInvalid
+from app.api.errors import AuthenticationRequired, MalformedAuthorization, Problem, TokenExpired, TokenInvalid
 from app.auth import cookies
 from app.auth.tokens import Claims, TokenType, read_token
 
@@ -25,40 +25,55 @@ def read_credential(body: Mapping[str, Any], *types: TokenType) -> Credential:
 
     Raises AuthenticationRequired for none, MalformedAuthorization for several, TokenExpired and TokenInvalid.
     """
-    header, member, cookie = bearer_token(), body.get("refresh_token"), cookies.find_refresh_cookie()
-    sent = [str(token) for token in (header, member, cookie) if token is not None]
-    if len(sent) > 1:
+    sent = [str(token) for token in (bearer_token(), body.get("refresh_token")) if token is not None]
+    found, csrf_token = cookies.refresh_cookies(), cookies.find_csrf_token()
+    # Browsers send cookies with requests of any site, and that of another service on this host with ours.
+    has_cookie = bool(found) and csrf_token is not None
+    if len(sent) + has_cookie > 1:
         raise MalformedAuthorization("Send one token: in the Authorization header, in the body or as the cookie.")
-    if not sent:
-        raise AuthenticationRequired
-    if cookie is not None:
-        return Credential(_read_cookie(cookie), is_cookie=True)
-    return Credential(read_token(sent[0], *types), is_cookie=False)
-
-
-def _read_cookie(cookie: str) -> Claims:
-    """Validate the token of a cookie and its CSRF token: browsers send cookies with requests of any site."""
-    csrf_token = cookies.find_csrf_token()
-    if csrf_token is None:
+    if sent:
+        return Credential(read_token(sent[0], *types), is_cookie=False)
+    if csrf_token is None and found:
         raise AuthenticationRequired(f"Send the CSRF token of the cookie in {cookies.CSRF_HEADER}.")
-    try:
-        claims = read_token(cookie, "refresh")
-    except (TokenExpired, TokenInvalid):
+    if csrf_token is None or not found:
+        raise AuthenticationRequired
+    return Credential(_read_cookie(found, csrf_token), is_cookie=True)
+
+
+def _read_cookie(found: Sequence[str], csrf_token: str) -> Claims:
+    """Return the claims of that of the different values `found` which the CSRF token fits, of several the newest.
+
+    The cookie is deleted only if it is the only one and has expired. One that is invalid here may be of another service
+    on this host, or of a replica with a newer key or another clock. Any site can send a wrong CSRF token.
+    """
+    fitting: list[Claims] = []
+    refusals: list[Problem] = []
+    for cookie in found:
+        try:
+            claims = read_token(cookie, "refresh")
+        except (TokenExpired, TokenInvalid) as problem:
+            refusals.append(problem)
+            continue
+        if cookies.is_valid_csrf_token(csrf_token, claims):
+            fitting.append(claims)
+        else:
+            refusals.append(TokenInvalid(f"{cookies.CSRF_HEADER} is not the CSRF token of the cookie's session."))
+    if fitting:
+        return max(fitting, key=lambda claims: claims.generation)
+    if len(refusals) > 1:
+        raise TokenInvalid(f"{cookies.CSRF_HEADER} is not the CSRF token of any of the cookies' sessions.")
+    if isinstance(refusals[0], TokenExpired):
         cookies.delete_refresh_cookie()
-        raise
-    # The cookie is kept here, or another site could sign the user out by sending a wrong CSRF token.
-    if not cookies.is_valid_csrf_token(csrf_token, claims):
-        raise TokenInvalid(f"{cookies.CSRF_HEADER} is not the CSRF token of the cookie's session.")
-    return claims
+    raise refusals[0]
 
 
-def delete_cookie_of(user_id: int, session_id: int | None = None) -> None:
-    """Delete the cookie if it belongs to this session of the user; without `session_id`, to any of the user's."""
+def delete_cookie_of(user_id: int | None = None, session_id: int | None = None) -> None:
+    """Delete the cookie if its token is valid, and of this session and this user; None means any."""
     for cookie in cookies.refresh_cookies():
         try:
             claims = read_token(cookie, "refresh")
         except (TokenExpired, TokenInvalid):
             continue
-        if claims.user_id == user_id and session_id in (None, claims.session_id):
+        if user_id in (None, claims.user_id) and session_id in (None, claims.session_id):
             cookies.delete_refresh_cookie()
             return

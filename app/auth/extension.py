@@ -71,9 +71,11 @@ def pass_bearer_token() -> None:
     if "HTTP_AUTHORIZATION" not in environ or isinstance(_view(), Endpoint):
         return
     try:
-        environ[_HEADER_KEY] = bearer_token()
+        token = bearer_token()
     except Problem:
-        environ[_HEADER_KEY] = _INVALID
+        token = _INVALID
+    if token is not None:
+        environ[_HEADER_KEY] = token
 
 
 def _view() -> object:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.api.access import ADMIN, Caller
-from app.api.conditional import require_untagged
-from app.api.errors import NotFound, PreconditionFailed
+from app.api.errors import NotFound
 from app.api.pagination import Page
 from app.api.responses import listing, no_content
 from app.api.routing import Api
@@ -37,11 +36,10 @@ def list_user_sessions(caller: Caller, user_id: int, query: Mapping[str, Any]) -
     "/users/<id:user_id>/sessions",
     access=ADMIN,
     answer=no_content(),
-    problems=(NotFound, PreconditionFailed),
+    problems=(NotFound,),
 )
 def end_user_sessions(caller: Caller, user_id: int) -> None:
     """End all sessions of a user, also the current one if the user is the caller."""
-    require_untagged()
     require_admin_still(caller)
     get_user(user_id)
     sessions.end_sessions(user_id, "ended")
@@ -52,11 +50,10 @@ def end_user_sessions(caller: Caller, user_id: int) -> None:
     "/users/<id:user_id>/sessions/<id:session_id>",
     access=ADMIN,
     answer=no_content(),
-    problems=(NotFound, PreconditionFailed),
+    problems=(NotFound,),
 )
 def end_user_session(caller: Caller, user_id: int, session_id: int) -> None:
     """End one session of a user."""
-    require_untagged()
     require_admin_still(caller)
     if not sessions.end_session(user_id, session_id, "ended"):
         raise NotFound

@@ -9,14 +9,12 @@ from flask import url_for
 
 from app.api.access import ANY_TOKEN, ANYONE, REFRESH_TOKEN, SIGNED_IN, Caller, bearer_token
 from app.api.client_info import client_address, client_user_agent
-from app.api.conditional import require_untagged
 from app.api.errors import (
     AuthenticationRequired,
     EmailTaken,
     InvalidCredentials,
     MalformedAuthorization,
     NotFound,
-    PreconditionFailed,
     Problem,
     RateLimited,
     TokenExpired,
@@ -144,11 +142,9 @@ def list_sessions(caller: Caller, query: Mapping[str, Any]) -> Page:
     access=SIGNED_IN,
     query=schemas.SessionEndQuery(),
     answer=no_content(headers=DELETES_COOKIE),
-    problems=(PreconditionFailed,),
 )
 def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     """End the signed-in user's other sessions, and the current one if `include_current` is true."""
-    require_untagged()
     sessions.end_sessions(caller.id, "ended", except_id=None if query["include_current"] else caller.session_id)
     if query["include_current"]:
         delete_cookie_of(caller.id)
@@ -159,11 +155,10 @@ def end_sessions(caller: Caller, query: Mapping[str, Any]) -> None:
     "/sessions/<id:session_id>",
     access=SIGNED_IN,
     answer=no_content(headers=DELETES_COOKIE),
-    problems=(NotFound, PreconditionFailed),
+    problems=(NotFound,),
 )
 def end_session(caller: Caller, session_id: int) -> None:
     """End one of the signed-in user's sessions."""
-    require_untagged()
     if not sessions.end_session(caller.id, session_id, "ended"):
         raise NotFound
     delete_cookie_of(caller.id, session_id)
@@ -202,9 +197,9 @@ def _client() -> Client:
 
 
 def _sign_in_answer(sign_in: SignIn, *, as_cookie: bool) -> dict[str, Any]:
-    if not as_cookie and cookies.refresh_cookies():
-        # The cookie of an earlier session would be a second credential in every refresh, which is refused.
-        cookies.delete_refresh_cookie()
+    if not as_cookie:
+        # To a page that still has its CSRF token, the cookie of an earlier session would be a second credential.
+        delete_cookie_of()
     return {"user": sign_in.user} | _token_answer(sign_in.grant, as_cookie=as_cookie)
 
 

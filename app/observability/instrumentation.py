@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, Request, g, has_request_context
@@ -16,6 +15,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import Pool
 
+from app.api.access import Caller
 from app.api.errors import PROBLEMS
 from app.components import components_of
 from app.database import db
@@ -28,15 +28,41 @@ REFRESH_OUTCOMES = ("rotated", "grace", "limited", "unconfirmed", "replay", "rev
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Statements(threading.local):
-    """The SQL statements that the current thread has executed for its request: their number and total time."""
+@dataclass(slots=True)
+class Statements:
+    """The SQL statements that one request has executed: their number and total time."""
 
-    count = 0
-    seconds = 0.0
-    started = 0.0
+    count: int = 0
+    seconds: float = 0.0
+    started: float = 0.0
 
 
-statements = Statements()
+class Current(threading.local):
+    """The statements of the request that the current thread works for."""
+
+    def __init__(self) -> None:
+        self.statements = Statements()
+
+
+current = Current()
+
+
+@dataclass(slots=True)
+class RespondedRequest:
+    """A request and its response, for the metrics and the log."""
+
+    request: Request
+    status: int
+    request_id: str
+    # The code of the problem document in the response, if it is one.
+    problem: str | None
+    caller: Caller | None
+    ip: str
+    seconds: float = 0.0
+    # The size of the body, without a transfer coding. Not complete: the body failed, or the client did not read all.
+    bytes_out: int = 0
+    is_complete: bool = True
+    statements: Statements = field(default_factory=Statements)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -50,28 +76,18 @@ def init_app(app: Flask, settings: Settings) -> None:
         _listen_to_pool(db.engine.pool, settings.db_pool_size)
 
 
-@contextmanager
-def in_flight() -> Iterator[None]:
-    """Count a request as in flight while the context lasts, and start its statement counters at zero."""
-    statements.count, statements.seconds = 0, 0.0
-    metrics.IN_FLIGHT.inc()
-    try:
-        yield
-    finally:
-        metrics.IN_FLIGHT.dec()
-
-
-def count(request: Request, status: int, seconds: float, problem: str | None) -> None:
-    """Count a response and its duration; `problem` is the code of the problem document in it, if it is one.
+def count(response: RespondedRequest) -> None:
+    """Count a response and its duration.
 
     The route is counted by its URL template, and unknown methods as "other", to limit the number of series.
     """
+    request = response.request
     method = request.method if request.method in KNOWN_METHODS else "other"
     route = request.url_rule.rule if request.url_rule else "none"
-    metrics.REQUESTS.labels(method, route, str(status)).inc()
-    metrics.DURATION.labels(method, route).observe(seconds)
-    if problem:
-        metrics.PROBLEMS.labels(problem).inc()
+    metrics.REQUESTS.labels(method, route, str(response.status)).inc()
+    metrics.DURATION.labels(method, route).observe(response.seconds)
+    if response.problem:
+        metrics.PROBLEMS.labels(response.problem).inc()
 
 
 def measure_readiness() -> None:
@@ -89,7 +105,7 @@ def measure_readiness() -> None:
 
 def _listen_to_statements(engine: Engine, executor: Executor, *, add_request_id: bool) -> None:
     def begin(statement: str) -> str:
-        statements.started = time.perf_counter()
+        current.statements.started = time.perf_counter()
         if add_request_id and has_request_context():
             # The characters allowed in a request id can't end a comment.
             return f"{statement} /* request_id={g.get('request_id', '')} */"
@@ -99,6 +115,7 @@ def _listen_to_statements(engine: Engine, executor: Executor, *, add_request_id:
         return begin(statement), parameters
 
     def after(*_: Any) -> None:
+        statements = current.statements
         statements.count += 1
         statements.seconds += time.perf_counter() - statements.started
 

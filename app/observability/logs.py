@@ -7,21 +7,22 @@ import logging
 import re
 import sys
 import textwrap
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 import orjson
 from flask import Request, g, has_request_context
 
-from app.api.access import Caller
-from app.api.client_info import client_address
-from app.observability.instrumentation import statements
+from app.observability.instrumentation import RespondedRequest
 from app.settings import Settings
 
 LOG_FILE_BYTES = 10 * 1024 * 1024
 LOG_FILES = 5
+PATH_LENGTH = 200
 REDACTED = "[redacted]"
 log = logging.getLogger("gatepost.request")
 # gunicorn and granian write to these; their lines get the same handler and format.
@@ -40,13 +41,41 @@ _UNQUOTED = re.compile(r"[^\s\"'=\\]+")
 
 
 def configure(settings: Settings) -> None:
-    """Send the records of the application and of the server that runs it to one handler."""
+    """Send the records of the application, of the server that runs it and of all libraries to one handler.
+
+    Libraries log from level WARNING, or from LOG_LEVEL if that is higher.
+    """
     handler = make_handler(settings)
+    root = logging.getLogger()
+    # Those of other programs, such as pytest, are kept.
+    root.handlers[:] = [handler, *(one for one in root.handlers if not isinstance(one.formatter, FORMATTERS))]
+    root.setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
     for name in ("gatepost", *SERVER_LOGGERS):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(settings.log_level)
         logger.propagate = False
+
+
+def capture_unlogged(settings: Settings) -> None:
+    """Log also what Python itself would print: warnings, and exceptions that nothing handles.
+
+    This changes the whole process. It does nothing unless the log is JSON, because Python's text is more readable in a
+    terminal.
+    """
+    if settings.log_format != "json":
+        return
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_exception
+    threading.excepthook = lambda failed: _log_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    sys.unraisablehook = lambda failed: _log_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
+
+
+def _log_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    found = error or kind()
+    logging.getLogger("gatepost.errors").error("unhandled exception", exc_info=(kind, found, trace))
 
 
 def make_handler(settings: Settings) -> logging.Handler:
@@ -71,27 +100,40 @@ def server_logging(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "handlers": {"gatepost": {"()": make_handler, "settings": settings}},
+        "root": {"handlers": ["gatepost"], "level": "WARNING"},
         "loggers": dict.fromkeys(SERVER_LOGGERS, logger),
     }
 
 
-def write_request(request: Request, status: int, seconds: float, problem: str | None, caller: Caller | None) -> None:
-    """Log a response at level INFO. `problem` is the code of the problem document in it, if it is one."""
+def write_request(response: RespondedRequest) -> None:
+    """Log a response at level INFO."""
+    request, caller, statements = response.request, response.caller, response.statements
+    rule = request.url_rule
     log.info(
         "request",
         extra={
+            "request_id": response.request_id,
             "method": request.method,
-            "route": request.url_rule.rule if request.url_rule else None,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
+            "route": rule.rule if rule else None,
+            "path": _path_of(request) if rule is None or response.status == 404 else None,
+            "status": response.status,
+            "duration_ms": round(response.seconds * 1000, 2),
+            "bytes_out": response.bytes_out,
+            "aborted": None if response.is_complete else True,
             "sql_count": statements.count,
             "sql_ms": round(statements.seconds * 1000, 2),
-            "code": problem,
+            "code": response.problem,
             "user_id": caller.id if caller else None,
             "session_id": caller.session_id if caller else None,
-            "ip": client_address(),
+            "ip": response.ip,
         },
     )
+
+
+def _path_of(request: Request) -> str:
+    """Return the path that the client sent, with at most PATH_LENGTH characters, all of them printable."""
+    path = request.environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else "\ufffd" for char in path[:PATH_LENGTH])
 
 
 class JsonFormatter(logging.Formatter):
@@ -172,3 +214,6 @@ def _quote_if_needed(value: Any) -> str:
     """Return a value as text, quoted and escaped unless it is one word, so that it can't imitate other members."""
     text = str(value)
     return text if _UNQUOTED.fullmatch(text) and text.isprintable() else repr(text)
+
+
+FORMATTERS = (JsonFormatter, TextFormatter)

@@ -100,14 +100,18 @@ SECURITY_SCHEMES: dict[str, Json] = {
         "bearerFormat": "JWT",
         "description": "The `refresh_token` from a login, a registration or a refresh. The body can have it instead.",
     },
-    "refreshCookie": {
+}
+
+
+def refresh_cookie_scheme(name: str) -> Json:
+    """Return the security scheme of the refresh token's cookie, whose name without prefix is `name`."""
+    return {
         "type": "apiKey",
         "in": "cookie",
-        "name": "__Secure-gatepost_refresh",
+        "name": f"__Secure-{name}",
         "description": 'The refresh token in a cookie, after a request with `"cookie": true`. Requires `X-CSRF-TOKEN`. '
-        "Without HTTPS, as on localhost, its name is `gatepost_refresh`.",
-    },
-}
+        f"Without HTTPS, as on localhost, its name is `{name}`.",
+    }
 
 
 def header_refs(*names: str) -> Json:

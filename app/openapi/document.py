@@ -14,7 +14,15 @@ from werkzeug.routing import Rule
 
 from app.api.endpoint import Endpoint
 from app.components import components_of
-from app.openapi.components import CSRF_TOKEN, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, SECURITY_SCHEMES
+from app.openapi.components import (
+    CSRF_TOKEN,
+    HEADERS,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    SECURITY_SCHEMES,
+    refresh_cookie_scheme,
+)
 from app.openapi.operations import Operation, make_operation
 from app.openapi.problems import FIELD_ERRORS, VALIDATION_PROBLEM, problem_schema
 from app.openapi.schemas import Schemas, SchemasPlugin
@@ -48,7 +56,7 @@ def make_document(app: Flask) -> dict[str, Any]:
         info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": settings.service_prefix or "/"}],
     )
-    _add_components(spec, [endpoint for _, endpoint in endpoints_of(app)])
+    _add_components(spec, [endpoint for _, endpoint in endpoints_of(app)], settings.cookie_name)
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
@@ -76,7 +84,7 @@ def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
             yield rule, endpoint
 
 
-def _add_components(spec: APISpec, endpoints: list[Endpoint]) -> None:
+def _add_components(spec: APISpec, endpoints: list[Endpoint], cookie_name: str) -> None:
     for name, schema in (
         ("Problem", problem_schema(endpoints)),
         ("ValidationProblem", VALIDATION_PROBLEM),
@@ -87,7 +95,8 @@ def _add_components(spec: APISpec, endpoints: list[Endpoint]) -> None:
         spec.components.header(name, header)
     for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, CSRF_TOKEN):
         spec.components.parameter(parameter["name"], "header", parameter)
-    for name, scheme in SECURITY_SCHEMES.items():
+    cookie = {"refreshCookie": refresh_cookie_scheme(cookie_name)}
+    for name, scheme in (SECURITY_SCHEMES | cookie).items():
         spec.components.security_scheme(name, scheme)
 
 

@@ -12,12 +12,13 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
-from flask import Response, g, render_template, request
+from flask import Response, g, render_template
 from marshmallow import Schema, fields
 
 from app.api.access import ANYONE
 from app.api.errors import PROBLEMS, NotFound, Problem, example_document, list_problems, problem_path
 from app.api.fields import OutputSchema
+from app.api.middleware.accept import prefers
 from app.api.responses import written
 from app.api.routing import Api
 from app.api.serialization import dump_bytes
@@ -95,7 +96,7 @@ def get_problem(name: str) -> Response:
         raise NotFound
     example = example_document(problem, REQUEST_ID, g.service_prefix)
     # Unlike the lists, HTML by default, because people follow the `type` of a problem.
-    if request.accept_mimetypes.best_match([HTML, JSON], HTML) == JSON:
+    if prefers(JSON, HTML):
         return json_page(_listed(problem) | {"advice": problem.advice, "example": example}, EXPLAINED)
     text = orjson.dumps(example, option=orjson.OPT_INDENT_2).decode()
     return html_page("problem.html", problem=problem, example=text)
@@ -113,7 +114,7 @@ def _listed(problem: type[Problem]) -> dict[str, Any]:
 
 def prefers_html() -> bool:
     """Return whether the request asks for HTML rather than JSON, as browsers do."""
-    return request.accept_mimetypes.best_match([JSON, HTML], JSON) == HTML
+    return prefers(HTML, JSON)
 
 
 def json_page(value: Mapping[str, Any], schema: Schema) -> Response:

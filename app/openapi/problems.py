@@ -23,6 +23,7 @@ from app.api.errors import (
     NotAcceptable,
     Overloaded,
     PayloadTooLarge,
+    PreconditionFailed,
     Problem,
     RateLimited,
     TokenExpired,
@@ -42,6 +43,7 @@ from app.openapi.components import HEADERS, Json, header_refs
 # Problems that any request can get. ValidationFailed is among them because of unknown query parameters.
 COMMON_PROBLEMS = (
     MalformedRequest,
+    PreconditionFailed,
     UriTooLong,
     ValidationFailed,
     HeadersTooLarge,

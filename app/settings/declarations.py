@@ -20,8 +20,6 @@ TOKENS = "Tokens and sessions"
 BROWSERS = "Browsers and proxies"
 LIMITS = "Limits"
 LOGS = "Logs"
-# The addresses where the usual front-end tools serve an application during development.
-DEVELOPMENT_ORIGINS = tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +168,23 @@ class Settings:
     cors_origins: tuple[str, ...] = setting(
         BROWSERS,
         parsers.parse_origins,
-        DEVELOPMENT_ORIGINS,
+        (),
         is_required=True,
-        help="Comma-separated origins whose pages may call the API.",
+        help="Comma-separated origins whose pages may call the API. In development all origins on this machine may "
+        "call it too, with any port.",
+    )
+    cors_allow_headers: tuple[str, ...] = setting(
+        BROWSERS,
+        parsers.parse_header_names,
+        (),
+        help="Comma-separated names of further request headers that these pages may send, such as `X-Client-Version`.",
+    )
+    cookie_name: str = setting(
+        BROWSERS,
+        parsers.parse_cookie_name,
+        "gatepost_refresh",
+        help="The name of the refresh token's cookie, with the prefix `__Secure-` over TLS. Services on the same host "
+        "need different names.",
     )
     cookie_secure: bool = setting(
         BROWSERS,
@@ -251,6 +263,11 @@ class Settings:
     def is_production(self) -> bool:
         """Whether the rules for production apply."""
         return self.app_env == "production"
+
+    @property
+    def allows_local_origins(self) -> bool:
+        """Whether pages of every origin on this machine may call the API."""
+        return self.app_env == "development"
 
     @property
     def uses_sqlite(self) -> bool:

@@ -197,6 +197,24 @@ def _parse_origin(text: str) -> str:
     return text.removesuffix(default_port) if match[1] else text
 
 
+def parse_header_names(text: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list of request headers; `*` is none."""
+    for name in _split(text):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
+            raise InvalidValue(f"{name!r} is not the name of a header, such as X-Client-Version.")
+    return tuple(_split(text))
+
+
+def parse_cookie_name(text: str) -> str:
+    """Return the name of a cookie (RFC 6265 section 4.1.1)."""
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}", text):
+        raise InvalidValue("Must be the name of a cookie (RFC 6265, section 4.1.1), of at most 64 characters.")
+    # Browsers require Path=/ with `__Host-`, but the cookie is sent to the auth routes only.
+    if text.startswith("__"):
+        raise InvalidValue("Must not start with '__': over TLS the service itself adds the prefix __Secure-.")
+    return text
+
+
 def parse_prefix(text: str) -> str:
     """Return a path without a slash at its end."""
     # Clients resolve the segments '.' and '..' before they send a path.

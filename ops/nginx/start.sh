@@ -58,7 +58,7 @@ state=
 known="127.0.0.1:9 $FORGET_ROUNDS"
 export APP_SERVER_LINES CORS_ORIGINS LISTEN MAX_BODY_BYTES NGINX_ANSWERS_DIR NGINX_APP_TIMEOUT NGINX_BODIES_DIR \
     NGINX_BURST NGINX_CONNECTIONS NGINX_RATE NGINX_RETRY_TIMEOUT NGINX_STATUS_LISTEN NGINX_WORKERS \
-    PROBE_SERVER_LINES REAL_IP_LINES BALANCER_LINES SERVICE_PREFIX TLS_PORT
+    ONCE_SERVER_LINES PROBE_SERVER_LINES REAL_IP_LINES BALANCER_LINES SERVICE_PREFIX TLS_PORT
 
 # Succeed if nginx responds and the loop below is running.
 check_health() {
@@ -117,11 +117,11 @@ find_replicas() {
     known=$remaining
 }
 
-# Print a `server` line for each known address, with further parameters. With max_fails=0 nginx never regards a replica
+# Print a `server` line for each known address, with these parameters. With max_fails=0 nginx never regards a replica
 # as down. Otherwise it would avoid one that has just restarted, even if the others stop meanwhile. least_conn avoids a
 # replica that hangs, because its connections accumulate.
 print_servers() {
-    echo "$known" | awk -v parameters="$1" '{ print "server " $1 " max_fails=0" parameters ";" }'
+    echo "$known" | awk -v parameters="$1" '{ print "server " $1 " " parameters ";" }'
 }
 
 # Set REAL_IP_LINES and BALANCER_LINES; fail if a word of NGINX_TRUSTED_BALANCER is no IPv4 or IPv6 network.
@@ -181,8 +181,9 @@ choose_listen() {
 # Write a new configuration and succeed if the replicas or the certificate have changed.
 has_changed() {
     find_replicas
-    PROBE_SERVER_LINES=$(print_servers "")
-    APP_SERVER_LINES=$(print_servers " max_conns=$NGINX_APP_CONNECTIONS")
+    PROBE_SERVER_LINES=$(print_servers "max_fails=0")
+    APP_SERVER_LINES=$(print_servers "max_fails=0 max_conns=$NGINX_APP_CONNECTIONS")
+    ONCE_SERVER_LINES=$(print_servers "max_fails=1 fail_timeout=1s max_conns=$NGINX_APP_CONNECTIONS")
     certificate=$(cat "$NGINX_TLS_DIR/fullchain.pem" "$NGINX_TLS_DIR/privkey.pem" 2>/dev/null | sha256sum)
     [ "$PROBE_SERVER_LINES $certificate" != "$state" ] || return 1
     choose_listen

@@ -85,8 +85,83 @@ def test_a_304_has_the_headers_of_the_200_and_no_body(
     assert "X-Request-ID" in empty.headers
 
 
-def test_if_match_is_ignored_by_reads(client: FlaskClient, path: str) -> None:
-    assert client.get(API + path, headers={"If-Match": '"other"'}).status_code == 200
+@pytest.mark.parametrize(
+    ("if_match", "if_none_match", "status"),
+    [
+        ("{tag}", None, 200),
+        ("*", None, 200),
+        (" * ", None, 200),
+        ('"a", {tag}', None, 200),
+        ('"stale"', None, 412),
+        ("W/{tag}", None, 412),
+        ("", None, 412),
+        ('"*"', None, 412),
+        # RFC 9110 section 13.2.2: If-Match is evaluated before If-None-Match.
+        ("{tag}", "{tag}", 304),
+        ("{tag}", '"a"', 200),
+        ("*", "*", 304),
+        ('"stale"', "{tag}", 412),
+        ('"stale"', '"a"', 412),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_if_match_applies_to_reads_of_a_resource(
+    client: FlaskClient, path: str, if_match: str, if_none_match: str | None, status: int, method: str
+) -> None:
+    tag = tag_of(client.get(API + path))
+    headers = {"If-Match": if_match.format(tag=tag)}
+    if if_none_match is not None:
+        headers["If-None-Match"] = if_none_match.format(tag=tag)
+    response = client.open(API + path, method=method, headers=headers)
+    assert response.status_code == status
+    if status == 412:
+        assert "ETag" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/posts", "/posts?page=1", "/users/{alice}/posts"])
+@pytest.mark.parametrize(("header", "status"), [("*", 200), ("{tag}", 412), ("{strong}", 412), ('"a"', 412)])
+def test_the_weak_tag_of_a_list_never_matches_if_match(
+    client: FlaskClient, alice: Person, path: str, header: str, status: int
+) -> None:
+    url = API + path.format(alice=alice.id)
+    tag = tag_of(client.get(url))
+    assert tag.startswith("W/")
+    headers = {"If-Match": header.format(tag=tag, strong=tag.removeprefix("W/"))}
+    assert client.get(url, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/docs/page.js", "/.well-known/jwks.json"])
+def test_documents_evaluate_preconditions_too(client: FlaskClient, path: str) -> None:
+    tag = tag_of(client.get(path))
+    for headers, status in (
+        ({"If-Match": tag}, 200),
+        ({"If-Match": tag, "If-None-Match": tag}, 304),
+        ({"If-Match": '"stale"', "If-None-Match": tag}, 412),
+    ):
+        assert client.get(path, headers=headers).status_code == status
+
+
+def test_a_refusal_comes_before_the_precondition(client: FlaskClient, alice: Person, bob: Person) -> None:
+    """RFC 9110 section 13.2.1: it is ignored if the response would not be a success."""
+    stale = {"If-Match": '"stale"'}
+    assert problem(client.get(f"{API}/posts/999", headers=stale)) == (404, "not_found")
+    assert problem(client.get(f"{API}/auth/me", headers=stale)) == (401, "authentication_required")
+    assert problem(client.get(f"{API}/posts?limit=0", headers=stale)) == (422, "validation_error")
+    assert problem(client.get("/problems/no-such-problem", headers=stale)) == (404, "not_found")
+    assert problem(bob.get(f"/users/{alice.id}/export", headers=stale)) == (403, "forbidden")
+    assert problem(client.post(f"{API}/posts", headers=stale)) == (401, "authentication_required")
+    assert client.options(f"{API}/posts", headers=stale).status_code == 204
+
+
+def test_a_post_with_a_tag_creates_nothing(alice: Person, client: FlaskClient) -> None:
+    """The target of the request is the list, whose weak tag never matches."""
+    body = {"title": "T", "content": "C"}
+    for header in ('"stale"', tag_of(client.get(f"{API}/posts"))):
+        headers = {"If-Match": header, "Idempotency-Key": "key"}
+        assert problem(alice.post("/posts", json=body, headers=headers)) == (412, "precondition_failed")
+    assert client.get(f"{API}/posts").get_json()["items"] == []
+    created = alice.post("/posts", json=body, headers={"If-Match": "*", "Idempotency-Key": "key"})
+    assert (created.status_code, "Idempotency-Replayed" in created.headers) == (201, False)
 
 
 @pytest.mark.parametrize("user", ["alice", "carol"])

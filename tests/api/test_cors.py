@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.api.middleware.cors import MAX_REPORTED
 from app.components import components_of
 from tests.conftest import API, Person, problem
+from tests.support.loglines import logged
 
 ORIGIN = "https://app.example.com"
 EXPOSED = {
@@ -25,9 +29,9 @@ Open = Callable[..., FlaskClient]
 def allowing(app: Flask) -> Open:
     """Return a function that makes a client of an application with these origins, without a database."""
 
-    def make(*origins: str) -> FlaskClient:
+    def make(*origins: str, **changes: Any) -> FlaskClient:
         settings = components_of(app).settings
-        return create_app(replace(settings, cors_origins=origins)).test_client()
+        return create_app(replace(settings, cors_origins=origins, **changes)).test_client()
 
     return make
 
@@ -131,6 +135,108 @@ def test_a_preflight_needs_no_token_and_is_cached_for_ten_minutes(client: FlaskC
     assert allowed == listed
     assert response.headers["Access-Control-Max-Age"] == "600"
     assert response.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "baggage", "sentry-trace", "X-CSRF-TOKEN", "If-Match"])
+def test_a_page_may_send_the_headers_of_the_contract(client: FlaskClient, name: str) -> None:
+    headers = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": f"content-type,{name.lower()}",
+    }
+    allowed = client.options(API + "/auth/login", headers=headers).headers["Access-Control-Allow-Headers"]
+    assert name.lower() in allowed.lower().split(", ")
+
+
+def test_further_headers_can_be_allowed(allowing: Open) -> None:
+    client = allowing(ORIGIN, cors_allow_headers=("X-Client-Version", "x_tenant"))
+    headers = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-client-version, x_tenant, x-client-versions, if-match",
+    }
+    response = client.options(API + "/posts", headers=headers)
+    assert response.headers["Access-Control-Allow-Headers"].lower() == "if-match, x-client-version, x_tenant"
+
+
+LOCAL = [
+    "http://localhost",
+    "http://localhost:3000",
+    "https://localhost:65535",
+    "http://127.0.0.1:8080",
+    "https://127.0.0.1",
+    "http://[::1]:5173",
+    "https://[::1]",
+]
+
+
+@pytest.mark.parametrize("origin", LOCAL)
+def test_every_origin_on_this_machine_is_allowed_in_development_only(allowing: Open, origin: str) -> None:
+    for environment, is_allowed in (("development", True), ("testing", False), ("production", False)):
+        response = allowing(app_env=environment).get("/health", headers={"Origin": origin})
+        expected = [origin] if is_allowed else []
+        assert response.headers.getlist("Access-Control-Allow-Origin") == expected
+        assert response.headers.getlist("Access-Control-Allow-Credentials") == (["true"] if is_allowed else [])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "http://localhost.example.com",
+        "http://localhost:3000.example.com",
+        "http://example.com/http://localhost",
+        "http://127.0.0.10",
+        "http://127x0x0x1",
+        "http://[::1].example.com",
+        "http://::1",
+        "http://localhost:123456",
+        "http://localhost:",
+        "http://LOCALHOST",
+        "file://localhost",
+        "http://192.168.0.1",
+        "http://user@localhost",
+        "http://localhost\n",
+    ],
+    ids=ascii,
+)
+def test_other_origins_are_not_allowed_in_development(allowing: Open, origin: str) -> None:
+    environ = {"HTTP_ORIGIN": origin}
+    response = allowing(app_env="development").get("/health", environ_overrides=environ)
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+# The log
+
+
+def reported(client: FlaskClient, *origins: str, **options: Any) -> list[tuple[str, str]]:
+    """Return the level and the origin of each line about origins that these requests cause."""
+    with logged() as log:
+        for origin in origins:
+            client.get("/health", environ_overrides={"HTTP_ORIGIN": origin}, **options)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [(line["level"], line["origin"]) for line in lines if line["event"] == "origin is not in CORS_ORIGINS"]
+
+
+def test_an_origin_that_is_not_listed_is_logged_once(allowing: Open) -> None:
+    client = allowing(ORIGIN)
+    evil, other = "https://evil.example", "https://app.example.com:8443"
+    assert reported(client, evil, ORIGIN, evil, other, "null") == [("warning", o) for o in (evil, other, "null")]
+    assert reported(client, evil, other, "null") == []
+
+
+def test_the_service_s_own_origin_is_not_logged(allowing: Open) -> None:
+    """Browsers send it with a POST from /docs."""
+    client = allowing(ORIGIN)
+    assert reported(client, "https://api.example.com:8443", base_url="https://api.example.com:8443") == []
+    assert reported(client, "") == []
+
+
+def test_the_number_and_length_of_logged_origins_is_limited(allowing: Open) -> None:
+    client = allowing(ORIGIN)
+    found = reported(client, "https://" + "x" * 5000, *(f"https://{number}.example" for number in range(150)))
+    assert len(found) == MAX_REPORTED
+    assert len(found[0][1]) == 200
 
 
 def test_a_preflight_ignores_accept(client: FlaskClient) -> None:

@@ -93,15 +93,55 @@ def test_anonymous_reads_may_be_stored_and_are_revalidated(client: FlaskClient, 
 @pytest.mark.parametrize(
     "accept",
     [
-        *(None, "", "*/*", "application/json", "application/*", "application/problem+json", "APPLICATION/JSON"),
-        *("application/json;q=0.1, text/html", "text/html, */*;q=0.01", "application/json, application/problem+json"),
-        *("application/json; charset=utf-8", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        *("nonsense", ";;;,,,"),
+        None,
+        "",
+        "*/*",
+        "application/json",
+        "application/*",
+        "application/problem+json",
+        "APPLICATION/JSON",
+        "application/json;q=0.1, text/html",
+        "text/html, */*;q=0.01",
+        "application/json, application/problem+json",
+        "application/json; charset=utf-8",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "nonsense",
+        ";;;,,,",
+        # The default of Java's HttpURLConnection, of several versions.
+        "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+        "text/html, image/gif, image/jpeg, */*; q=0.2",
+        "text/html, */*; q=.2",
+        "text/html, application/json;q=1.",
+        "text/html, application/json ; q = 0.00001",
+        "text/html, *",
+        "application/json;q=0, */*;q=0, application/problem+json",
+        "*/*;q=0, application/json",
+        "application/*;q=0, application/json;q=.1",
+        "application/json;q=0, application/json",
+        "application/problem+json;q=0, */*",
+        "APPLICATION/JSON ;Q=0.5;Charset=UTF-8;;",
+        # A range that is not understood may allow JSON.
+        "text/html, application/json;q=high",
+        "text/html;q=2",
+        "text/html;q=-1",
+        "text/html;q=",
+        "text/html;q",
+        "text/html;q=1;q=0",
+        "text/html;q=1e-1",
+        "text/html;q=\u0661",
+        'text/html;title="a, b"',
+        "text/html, json",
+        "text/html, application/*+json",
+        "text/html, */json",
+        "text/html; a b",
+        "text/html text/plain",
+        "text/html, \x00",
     ],
+    ids=ascii,
 )
 def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | None) -> None:
-    headers = {} if accept is None else {"Accept": accept}
-    assert client.get(API + "/posts", headers=headers).status_code == 200
+    environ = {} if accept is None else {"HTTP_ACCEPT": accept.encode().decode("latin-1")}
+    assert client.get(API + "/posts", environ_overrides=environ).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -109,6 +149,14 @@ def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | N
     [
         *("text/html", "text/*", "image/png, text/plain", "application/xml", "application/json;q=0"),
         "application/json;q=0, text/html",
+        "application/json;q=.0, text/html;q=.2",
+        "application/json; q=0.000, */*",
+        "application/*;q=0, */*",
+        "*/*;q=0",
+        "*;q=0",
+        "TEXT/HTML;LEVEL=1",
+        "text/html;level=1;q=.5 , , image/png ;",
+        "application/vnd.api+json",
     ],
 )
 @pytest.mark.parametrize("path", ["/posts", "/nowhere"])

@@ -14,8 +14,10 @@ TAKEN = [
     *("Bearer {}", "bearer {}", "BEARER {}", "bEaReR {}", "Bearer  {}", "Bearer      {}", " Bearer {}", "Bearer {} "),
     "\tBearer {}\t",
 ]
+EMPTY = ["", " ", "\t", " \t  "]
 NO_ONE_BEARER_TOKEN = [
-    *("", " ", ",", ",,,", ",, ,", ";", "Bearer", "bearer", "Bearer ", "Bearer,", "Bearer ,", "Bearer =", "Bearer\t{}"),
+    *(",", ",,,", ",, ,", ";", "Bearer", "bearer", "Bearer ", "Bearer,", "Bearer ,", "Bearer =", "Bearer\t{}"),
+    *("Bearer    ", "Bearer\t", "Bearer \t{}"),
     *("Bearer\xa0{}", "Bearer {}\x00", "Bearer \x00{}", "Bearer {},", "Bearer ,{}", ",Bearer {}"),
     *("Bearer {}, Bearer {}", "Bearer {},Bearer {}", "Bearer {} {}", "Bearer Bearer {}", "Bearer token={}"),
     *('Bearer "{}"', "Bearer <{}>", "Bearer {};", "Bearer {}\xe9", "B\xe9arer {}", "Bearer: {}", "Bearer={}"),
@@ -52,6 +54,18 @@ def test_a_header_without_one_bearer_token_is_malformed(client: FlaskClient, ali
             'Bearer realm="gatepost", error="invalid_request", '
             'error_description="The Authorization header does not contain exactly one bearer token."'
         )
+
+
+@pytest.mark.parametrize("header", EMPTY)
+def test_an_empty_header_is_no_credential(client: FlaskClient, alice: Person, header: str) -> None:
+    for method, path in (("GET", "/auth/me"), ("POST", "/auth/refresh"), ("POST", "/auth/logout"), ("POST", "/posts")):
+        response = call(client, method, path, header)
+        assert problem(response) == REQUIRED
+        assert response.headers["WWW-Authenticate"] == 'Bearer realm="gatepost"'
+    assert call(client, "GET", "/posts", header).status_code == 200
+    body = {"refresh_token": alice.refresh_token}
+    environ = {"HTTP_AUTHORIZATION": header}
+    assert client.post(f"{API}/auth/refresh", json=body, environ_overrides=environ).status_code == 200
 
 
 @pytest.mark.parametrize("form", OTHER_SCHEMES)
@@ -91,7 +105,7 @@ def test_no_token_is_taken_from_another_header(client: FlaskClient, alice: Perso
         assert problem(client.get(f"{API}/auth/me", headers={header: value})) == REQUIRED
 
 
-@pytest.mark.parametrize("form", NO_ONE_BEARER_TOKEN + OTHER_SCHEMES)
+@pytest.mark.parametrize("form", EMPTY + NO_ONE_BEARER_TOKEN + OTHER_SCHEMES)
 def test_a_route_for_anyone_ignores_the_header(client: FlaskClient, form: str) -> None:
     environ = {"HTTP_AUTHORIZATION": form}
     response = log_in(client, "nobody@example.com", environ_overrides=environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -391,16 +392,29 @@ def test_a_csrf_token_without_a_cookie_is_no_credential(bare: FlaskClient, brows
 def test_two_credentials_are_refused_and_none_is_used(app: Flask, browser: Browser, alice: Person) -> None:
     member = {"refresh_token": alice.refresh_token}
     for path in ("/refresh", "/logout"):
+        for token in (alice.refresh_token, alice.access_token, "rubbish", browser.cookie):
+            assert problem(browser.post(path, headers=bearer(token))) == MALFORMED
+        answer = browser.post(path, json=member)
+        assert problem(answer) == MALFORMED
+        assert "Set-Cookie" not in answer.headers
         for csrf in ("", None):
-            for token in (alice.refresh_token, alice.access_token, "rubbish", browser.cookie):
-                assert problem(browser.post(path, csrf=csrf, headers=bearer(token))) == MALFORMED
-            answer = browser.post(path, csrf=csrf, json=member)
-            assert problem(answer) == MALFORMED
-            assert "Set-Cookie" not in answer.headers
             assert problem(browser.post(path, csrf=csrf, json=member, headers=bearer(alice.access_token))) == MALFORMED
     for session_id in (alice.session_id, claims_of(browser.cookie)["sid"]):
         row = session_row(app, session_id)
         assert (row.generation, row.revoked_at) == (1, None)
+
+
+@pytest.mark.parametrize("value", ["{cookie}", "rubbish", "{others}"])
+def test_without_the_csrf_token_a_cookie_is_no_second_credential(browser: Browser, bob: Person, value: str) -> None:
+    """The browser may send the cookie of another service on this host."""
+    cookie = f"{NAME}=" + value.format(cookie=browser.cookie, others=reissue(browser.cookie, aud="another"))
+    response = browser.refresh(csrf=None, cookie=cookie, json={"refresh_token": bob.refresh_token})
+    assert response.status_code == 200
+    token = response.get_json()["refresh_token"]
+    assert claims_of(token)["sub"] == str(bob.id)
+    assert "Set-Cookie" not in response.headers
+    assert browser.post("/logout", csrf=None, cookie=cookie, headers=bearer(token)).status_code == 204
+    assert browser.refresh().status_code == 200
 
 
 def test_the_cookie_is_no_credential_on_other_routes(browser: Browser) -> None:
@@ -467,21 +481,115 @@ def test_ending_the_other_sessions_keeps_the_cookie(browser: Browser) -> None:
 
 
 def test_a_login_without_a_cookie_deletes_an_old_one(browser: Browser, alice: Person) -> None:
-    """It would be a second credential in every refresh, which is refused."""
+    """To a page that still has its CSRF token it would be a second credential, which is refused."""
     response = log_in(browser.client, alice.email, headers={"Cookie": f"{NAME}={browser.cookie}"})
     assert "refresh_token" in response.get_json()
     assert is_dropped(response)
 
 
+def test_a_login_without_a_cookie_keeps_that_of_another_service(browser: Browser, alice: Person) -> None:
+    cookie = reissue(browser.cookie, key="the-key-of-another-service-0123456789")
+    response = log_in(browser.client, alice.email, headers={"Cookie": f"{NAME}={cookie}"})
+    assert response.status_code == 200
+    assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        # Another service on this host, or a replica with a newer key.
+        {"key": "the-key-of-another-service-0123456789"},
+        {"headers": {"kid": "unknown"}},
+        {"iss": "another"},
+        {"aud": "another"},
+        # The clock of this server is 60 s behind that of the server that issued the token.
+        {"nbf": 60, "iat": 60},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/refresh", "/logout"])
+def test_a_cookie_that_is_invalid_here_is_kept(browser: Browser, invalid: dict[str, Any], path: str) -> None:
+    changes = {name: value + time.time() if name in ("iat", "nbf") else value for name, value in invalid.items()}
+    changes = {name: int(value) if name in ("iat", "nbf") else value for name, value in changes.items()}
+    response = browser.post(path, cookie=f"{NAME}={reissue(browser.cookie, **changes)}")
+    assert problem(response) == INVALID
+    assert "Set-Cookie" not in response.headers
+
+
+# Several cookies of the name
+
+SEVERAL = {
+    "identical ones": "{name}={good}; {name}={good}",
+    "two lines, as servers join them": "{name}={good},{name}={good}",
+    "two lines with others": "a=b,{name}={good},c=d; e",
+    "an empty one before": "{name}=; {name}={good}",
+    "an empty one after": "{name}={good}; {name}=",
+    "one without a value": "{name}; {name}={good}",
+    "one that a sibling host tossed before": "{name}=tossed; {name}={good}",
+    "one that a sibling host tossed after": "{name}={good}; {name}=tossed",
+    "another session of the service before": "{name}={other}; {name}={good}",
+    "another session of the service after": "{name}={good}; {name}={other}",
+    "an expired one": "{name}={expired}; {name}={good}",
+    "three": "{name}={other}; {name}={good}; {name}=tossed",
+}
+
+
+@pytest.mark.parametrize("template", SEVERAL.values(), ids=SEVERAL.keys())
+def test_of_several_cookies_the_one_that_fits_the_csrf_token_counts(
+    browser: Browser, alice: Person, bob: Person, template: str
+) -> None:
+    cookies = {
+        "good": browser.cookie,
+        "other": bob.refresh_token,
+        "expired": reissue(bob.refresh_token, iat=1, nbf=1, exp=2),
+    }
+    for path, status in (("/refresh", 200), ("/logout", 204)):
+        response = browser.post(path, cookie=template.format(name=NAME, **cookies))
+        assert response.status_code == status
+        if path == "/refresh":
+            browser.keep(response)
+            assert claims_of(browser.cookie)["sub"] == str(alice.id)
+            cookies["good"] = browser.cookie
+
+
+def test_of_several_cookies_of_a_session_the_newest_counts(app: Flask, browser: Browser, clock: Clock) -> None:
+    """The older one would be a replay, which ends the session."""
+    old = browser.cookie
+    browser.keep(browser.refresh())
+    clock.forward(minutes=1)
+    for cookie in (f"{NAME}={old}; {NAME}={browser.cookie}", f"{NAME}={browser.cookie}; {NAME}={old}"):
+        response = browser.refresh(cookie=cookie)
+        assert response.status_code == 200
+
+
+def test_if_no_cookie_fits_nothing_is_deleted(browser: Browser, bob: Person) -> None:
+    expired = reissue(browser.cookie, iat=1, nbf=1, exp=2)
+    for other in ("tossed", bob.refresh_token):
+        response = browser.refresh(cookie=f"{NAME}={expired}; {NAME}={other}")
+        assert problem(response) == INVALID
+        assert "Set-Cookie" not in response.headers
+
+
+def test_the_name_can_be_set(configured: NewClient, alice: Person) -> None:
+    client = configured(cookie_name="shop_refresh")
+    body = {"email": alice.email, "password": PASSWORD, "cookie": True}
+    for base, name in (("http://localhost", "shop_refresh"), ("https://localhost", "__Secure-shop_refresh")):
+        response = client.post(f"{PATH}/login", json=body, base_url=base)
+        token = cookie_of(response, name).value
+        page = Browser(client, token, response.get_json()["csrf_token"], name)
+        # The cookie of another service on this host, with the default name.
+        cookie = f"{NAME}=x; __Secure-{NAME}=x; {name}={token}"
+        assert page.refresh(cookie=cookie, base_url=base).status_code == 200
+    schemes = client.get("/openapi.json").get_json()["components"]["securitySchemes"]
+    assert schemes["refreshCookie"]["name"] == "__Secure-shop_refresh"
+
+
 # Hostile cookies
 
 HOSTILE: dict[str, tuple[str, tuple[int, str]]] = {
-    "two of them": (f"{NAME}={{good}}; {NAME}={{good}}", MALFORMED),
-    "one that a sibling tossed before ours": (f"{NAME}=tossed; {NAME}={{good}}", MALFORMED),
-    "one that a sibling tossed after ours": (f"{NAME}={{good}}; {NAME}=tossed", MALFORMED),
-    "an empty one beside ours": (f"{NAME}=; {NAME}={{good}}", MALFORMED),
-    "one without a value beside ours": (f"{NAME}; {NAME}={{good}}", MALFORMED),
-    "two headers, as the server joins them": (f"{NAME}={{good}},{NAME}={{good}}", INVALID),
+    "two that do not fit": (f"{NAME}=tossed; {NAME}={{cut}}", INVALID),
+    "two empty ones": (f"{NAME}=; {NAME}=", REQUIRED),
+    "commas": (f"{NAME}=,,,{NAME},=", REQUIRED),
     "an empty one": (f"{NAME}=", REQUIRED),
     "no value": (NAME, REQUIRED),
     "nothing": ("", REQUIRED),

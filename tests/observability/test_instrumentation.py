@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from sqlalchemy.pool import NullPool
 from app.components import components_of
 from app.database import db
 from app.maintenance.service import MaintenanceCache, State
+from app.observability import metrics
+from app.users.events import exporters
 from tests.conftest import API, Person, problem
 from tests.support.loglines import logged
 from tests.support.statements import counted
@@ -63,6 +66,84 @@ def test_a_statement_that_fails_is_counted_with_its_time(
     assert (line["status"], line["code"]) == (503, "database_unavailable")
     waited = components_of(app).settings.db_lock_timeout_ms
     assert line["duration_ms"] > line["sql_ms"] > 0.8 * waited
+
+
+class TestStreams:
+    """An export, which reads rows and sends them in parts after the view has returned."""
+
+    @pytest.fixture
+    def path(self, alice: Person) -> str:
+        """The path of Alice's export, with some posts in it."""
+        for number in range(3):
+            assert alice.post("/posts", json={**POST, "title": f"Post {number}"}).status_code == 201
+        return f"{API}/users/{alice.id}/export"
+
+    def test_a_line_has_the_time_size_and_statements_of_the_whole_body(
+        self, app: Flask, client: FlaskClient, alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exported = dict(exporters)
+
+        def export_slowly(user_id: int) -> Any:
+            time.sleep(0.05)
+            return exported["posts"](user_id)
+
+        monkeypatch.setitem(exporters, "posts", export_slowly)
+        with counted(app) as statements, logged() as log:
+            data = client.get(path, headers=alice.headers).data
+        [line] = [json.loads(line) for line in log.getvalue().splitlines()]
+        assert line["sql_count"] == len(statements) >= 3
+        assert line["bytes_out"] == len(data) > 500
+        assert line["duration_ms"] > 50
+        assert 0 < line["sql_ms"] < line["duration_ms"]
+        assert (line["status"], line["user_id"]) == (200, alice.id)
+        assert len(line["request_id"]) == 32
+        assert "aborted" not in line
+
+    def test_statements_count_for_their_request_although_others_run_meanwhile(
+        self, client: FlaskClient, alice: Person, path: str
+    ) -> None:
+        with logged() as log:
+            streamed = client.get(path, headers=alice.headers, buffered=False)
+            chunks: Any = iter(streamed.response)
+            next(chunks)
+            assert client.get(f"{API}/posts").status_code == 200
+            rest = [*chunks]
+            assert client.get("/health").status_code == 200
+            streamed.close()
+        posts, health, export = [json.loads(line) for line in log.getvalue().splitlines()]
+        assert (posts["sql_count"], health["sql_count"]) == (1, 0)
+        assert export["sql_count"] >= 3
+        assert b"".join(rest).endswith(b"}")
+
+    def test_a_client_that_disconnects_is_logged_with_what_was_sent(
+        self, client: FlaskClient, alice: Person, path: str
+    ) -> None:
+        with logged() as log:
+            response = client.get(path, headers=alice.headers, buffered=False)
+            chunks = iter(response.response)
+            sent = next(chunks)
+            assert log.getvalue() == ""
+            response.close()
+        [line] = [json.loads(line) for line in log.getvalue().splitlines()]
+        assert (line["status"], line["aborted"]) == (200, True)
+        assert 0 < len(sent) <= line["bytes_out"] < 500
+
+    def test_a_body_that_fails_is_logged(
+        self, client: FlaskClient, alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(exporters, "posts", lambda user_id: 1 / 0)
+        before = metrics.IN_FLIGHT.collect()
+        with logged() as log, pytest.raises(ZeroDivisionError):
+            client.get(path, headers=alice.headers)
+        lines = [json.loads(line) for line in log.getvalue().splitlines()]
+        assert next(line for line in lines if line["event"] == "request")["aborted"] is True
+        assert metrics.IN_FLIGHT.collect() == before
+
+
+def test_a_response_without_a_body_is_complete(client: FlaskClient, alice: Person) -> None:
+    for method, path, status in (("HEAD", "/posts", 200), ("DELETE", f"/auth/sessions/{alice.session_id}", 204)):
+        line = line_of(client, API + path, method=method, headers=alice.headers)
+        assert (line["status"], line["bytes_out"], line.get("aborted")) == (status, 0, None)
 
 
 @pytest.fixture

@@ -29,6 +29,15 @@ VERSION = re.compile(r"(gunicorn|granian|hyper|werkzeug|flask|python)[/ -]*v?\d"
 REFUSALS = {
     "unknown route": (request("GET /nowhere HTTP/1.1"), (404, "not_found")),
     "unknown route of the API": (request(f"GET {API}/nowhere HTTP/1.1"), (404, "not_found")),
+    "two slashes at the beginning": (request(f"GET /{API}/posts HTTP/1.1"), (404, "not_found")),
+    "two slashes before a probe": (request("GET //health HTTP/1.1"), (404, "not_found")),
+    "two slashes after an authority": (
+        request(f"GET http://gatepost.test/{API}/posts HTTP/1.1"),
+        (404, "not_found"),
+    ),
+    "two slashes within": (request("GET /api//v1/posts HTTP/1.1"), (404, "not_found")),
+    "an encoded slash at the beginning": (request("GET /%2Fapi/v1/posts HTTP/1.1"), (404, "not_found")),
+    "a segment that is a dot": (request("GET /./api/v1/posts HTTP/1.1"), (404, "not_found")),
     "unknown resource": (request(f"GET {API}/posts/9223372036854775807 HTTP/1.1"), (404, "not_found")),
     "no credentials": (request(f"GET {API}/auth/me HTTP/1.1"), (401, "authentication_required")),
     "bad token": (request(f"GET {API}/auth/me HTTP/1.1", bearer("rubbish")), (401, "token_invalid")),

@@ -122,3 +122,38 @@ def test_an_idempotency_key_gives_the_first_answer_again_on_every_worker(arena: 
     assert len({answer.body for answer in answers}) == 1
     assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, *["true"] * 3]
     assert arena.number("SELECT count(*) FROM posts WHERE author_id = :id", id=member.id) == 1
+
+
+def test_several_cookie_lines_are_one_cookie_string(arena: Arena) -> None:
+    """RFC 9113 section 8.2.3. Proxies split them, and each server joins them in its own way."""
+    member = arena.join()
+    body = {"email": member.email, "password": PASSWORD, "cookie": True}
+    answer = arena.call("POST", "/auth/login", body=body)
+    csrf = f"X-CSRF-TOKEN: {answer.json['csrf_token']}"
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    name = cookie.partition("=")[0]
+    for lines in (
+        [cookie],
+        ["theme=dark", cookie],
+        [cookie, "theme=dark"],
+        ["a=b; c=d", f"e=f; {cookie}; g=h", "i=j"],
+        [cookie, cookie],
+        [f"{name}=", cookie],
+        [f"{name}=tossed", cookie],
+        [f"{cookie}; {name}=tossed"],
+    ):
+        headers = [f"Cookie: {line}" for line in lines]
+        with Connection(arena.server) as connection:
+            refreshed = connection.ask(request(f"POST {API}/auth/refresh HTTP/1.1", csrf, *headers))
+        assert refreshed.status == 200, (lines, refreshed.body)
+        cookie = refreshed.headers["set-cookie"].partition(";")[0]
+
+
+def test_an_empty_authorization_header_is_no_credential(arena: Arena) -> None:
+    for header in ("Authorization:", "Authorization: ", "Authorization: \t "):
+        with Connection(arena.server) as connection:
+            assert connection.ask(request(f"GET {API}/auth/me HTTP/1.1", header)).outcome == (
+                401,
+                "authentication_required",
+            )
+            assert connection.ask(request(f"GET {API}/posts HTTP/1.1", header)).status == 200

@@ -59,7 +59,7 @@ def test_the_defaults(tmp_path: Path) -> None:
     assert {name: getattr(settings, name) for name in expected} == expected
     assert settings.uses_sqlite
     assert not settings.is_production
-    assert "http://localhost:5173" in settings.cors_origins
+    assert settings.allows_local_origins
 
 
 def test_production_with_the_required_settings_only() -> None:
@@ -68,6 +68,7 @@ def test_production_with_the_required_settings_only() -> None:
     assert settings.is_production
     assert settings.log_format == "json"
     assert settings.cors_origins == ("https://app.example.com",)
+    assert not settings.allows_local_origins
     assert not settings.uses_sqlite
 
 

@@ -234,6 +234,34 @@ def test_text_that_is_no_origin_is_refused(value: str) -> None:
     assert problems(CORS_ORIGINS=value).keys() == {"CORS_ORIGINS"}
 
 
+def test_header_names() -> None:
+    assert load(CORS_ALLOW_HEADERS=" X-A,x_b , ,Y1").cors_allow_headers == ("X-A", "x_b", "Y1")
+
+
+@pytest.mark.parametrize("value", ["*", "X-*", "X A", "X-A;X-B", "X:", "Ä", "x" * 101, "X-A,\x01"], ids=ascii)
+def test_text_that_is_no_header_name_is_refused(value: str) -> None:
+    assert problems(CORS_ALLOW_HEADERS=value).keys() == {"CORS_ALLOW_HEADERS"}
+
+
+def test_cookie_names() -> None:
+    assert load(COOKIE_NAME="shop_refresh-1.2").cookie_name == "shop_refresh-1.2"
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", "a=b", "a;b", "a,b", '"a"', "a/b", "Ä", "x" * 65, "a\tb", "(a)", "{a}"], ids=ascii
+)
+def test_text_that_is_no_cookie_name_is_refused(value: str) -> None:
+    [text] = problems(COOKIE_NAME=value)["COOKIE_NAME"]
+    assert "RFC 6265" in text
+
+
+@pytest.mark.parametrize("value", ["__Secure-a", "__Host-a", "__host-a", "__HTTP-a", "__Host-Http-a"])
+def test_a_cookie_name_with_a_prefix_of_browsers_is_refused(value: str) -> None:
+    """Browsers give these a meaning without regard to case, and the service adds the one that fits."""
+    [text] = problems(COOKIE_NAME=value)["COOKIE_NAME"]
+    assert "__Secure-" in text
+
+
 @pytest.mark.parametrize(
     ("value", "prefix"), [("/example", "/example"), ("/example/", "/example"), ("/a/b-c.d_~", "/a/b-c.d_~")]
 )

@@ -39,11 +39,16 @@ class InternalError(Problem):
 
 
 class BadGateway(Problem):
-    """The proxy could not connect to the service, usually because the service is restarting."""
+    """The proxy could not connect to the service, or the service closed the connection before it responded, usually
+    because it is restarting.
+    """
 
     code, status = "bad_gateway", 502
-    detail = "The service is restarting or cannot be reached: try again shortly."
-    advice = "Send the request again after a few seconds, with an Idempotency-Key if it creates a resource."
+    detail = "The service is restarting or cannot be reached. A write may or may not have been carried out."
+    advice = (
+        "Send a read, or a creation with an Idempotency-Key, again after a few seconds. Read the resource before you "
+        "repeat another change."
+    )
 
 
 class Maintenance(Problem):

@@ -1523,6 +1523,25 @@ export interface components {
                 };
             };
         };
+        /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
+        PreconditionFailed: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 412;
+                    /** @enum {unknown} */
+                    code?: "precondition_failed";
+                };
+            };
+        };
         /** @description The request target is longer than this service accepts. */
         UriTooLong: {
             headers: {
@@ -1736,25 +1755,6 @@ export interface components {
                 };
             };
         };
-        /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
-        PreconditionFailed: {
-            headers: {
-                "X-Request-ID": components["headers"]["X-Request-ID"];
-                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                "Cache-Control": components["headers"]["Cache-Control"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 412;
-                    /** @enum {unknown} */
-                    code?: "precondition_failed";
-                };
-            };
-        };
         /** @description There is no such resource. */
         NotFound: {
             headers: {
@@ -1892,6 +1892,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -1994,6 +1995,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -2124,6 +2126,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -2244,6 +2247,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -2344,6 +2348,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["InvalidCredentials"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2424,6 +2429,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2522,6 +2528,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -2596,6 +2603,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2680,6 +2688,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2773,6 +2782,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2877,6 +2887,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             406: components["responses"]["NotAcceptable"];
             409: components["responses"]["EmailTaken"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -2993,6 +3004,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -3039,10 +3051,7 @@ export interface operations {
                 /** @description Also end the session of the access token. */
                 include_current?: boolean;
             };
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -3111,10 +3120,7 @@ export interface operations {
     end_session: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path: {
                 /** @description The id of the session. */
                 session_id: number;
@@ -3272,6 +3278,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -3371,6 +3378,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
             409: components["responses"]["IdempotencyInProgress"];
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -3482,6 +3490,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -3857,6 +3866,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -4063,6 +4073,7 @@ export interface operations {
             400: components["responses"]["MalformedRequest"];
             401: components["responses"]["Unauthorized"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -4182,6 +4193,7 @@ export interface operations {
                     };
                 };
             };
+            412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["PayloadTooLarge"];
             414: components["responses"]["UriTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
@@ -4286,6 +4298,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -4715,6 +4728,7 @@ export interface operations {
             };
             403: components["responses"]["Forbidden"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -4846,6 +4860,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -4965,6 +4980,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             406: components["responses"]["NotAcceptable"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5008,10 +5024,7 @@ export interface operations {
     end_user_sessions: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path: {
                 /** @description The id of the user. */
                 user_id: number;
@@ -5083,10 +5096,7 @@ export interface operations {
     end_user_session: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description The entity tag of the version to change. If the resource has another one, the response is 412. */
-                "If-Match"?: components["parameters"]["If-Match"];
-            };
+            header?: never;
             path: {
                 /** @description The id of the user. */
                 user_id: number;
@@ -5200,6 +5210,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5288,6 +5299,7 @@ export interface operations {
             };
             400: components["responses"]["MalformedRequest"];
             404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5366,6 +5378,22 @@ export interface operations {
                         status?: 400;
                         /** @enum {unknown} */
                         code?: "malformed_request";
+                    };
+                };
+            };
+            /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 412;
+                        /** @enum {unknown} */
+                        code?: "precondition_failed";
                     };
                 };
             };
@@ -5492,6 +5520,22 @@ export interface operations {
                     };
                 };
             };
+            /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 412;
+                        /** @enum {unknown} */
+                        code?: "precondition_failed";
+                    };
+                };
+            };
             /** @description The request target is longer than this service accepts. */
             414: {
                 headers: {
@@ -5612,6 +5656,22 @@ export interface operations {
                         status?: 400;
                         /** @enum {unknown} */
                         code?: "malformed_request";
+                    };
+                };
+            };
+            /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
+            412: {
+                headers: {
+                    "X-Request-ID": components["headers"]["X-Request-ID"];
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @constant */
+                        status?: 412;
+                        /** @enum {unknown} */
+                        code?: "precondition_failed";
                     };
                 };
             };
@@ -5752,6 +5812,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5831,6 +5892,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["MalformedRequest"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
@@ -5919,6 +5981,7 @@ export interface operations {
             };
             400: components["responses"]["MalformedRequest"];
             404: components["responses"]["NotFound"];
+            412: components["responses"]["PreconditionFailed"];
             414: components["responses"]["UriTooLong"];
             /** @description The request has invalid fields. */
             422: {
