@@ -15,6 +15,8 @@ from app.api.errors import PROBLEMS
 from tests.conftest import problem, settings_for
 
 # Elements without an end tag.
+# The Accept header of a browser, abridged.
+BROWSER = "text/html,*/*;q=0.8"
 VOID = {"meta", "link", "br", "input"}
 
 
@@ -57,7 +59,7 @@ def test_every_problem_is_explained() -> None:
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_each_problem_has_an_html_page(offline: FlaskClient, prefix: str, code: str) -> None:
     kind = PROBLEMS[code]
-    response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers={"Accept": "text/html,*/*;q=0.8"})
+    response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers={"Accept": BROWSER})
     assert (response.status_code, response.mimetype) == (200, "text/html")
     assert "Accept" in response.headers["Vary"]
     outline = Outline()
@@ -81,7 +83,7 @@ def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, pre
     from base64 import b64encode
     from hashlib import sha256
 
-    response = offline.get(f"{prefix}/problems/not-found")
+    response = offline.get(f"{prefix}/problems/not-found", headers={"Accept": BROWSER})
     [style] = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     digest = b64encode(sha256(style.encode()).digest()).decode()
     rules = response.headers["Content-Security-Policy"].split("; ")
@@ -92,6 +94,9 @@ def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, pre
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_each_problem_is_explained_in_json(offline: FlaskClient, prefix: str, code: str) -> None:
     path = f"{prefix}/problems/{code.replace('_', '-')}"
+    # Generated clients send */*, and clients of other kinds no header.
+    for accept in ({"Accept": "*/*"}, {}):
+        assert offline.get(path, headers=accept).mimetype == "application/json"
     response = offline.get(path, headers={"Accept": "application/json"})
     assert response.mimetype == "application/json"
     explained = response.get_json()
