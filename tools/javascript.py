@@ -1,4 +1,4 @@
-"""Finds Node and installs the packages of package-lock.json, for the client, the example app and their tests.
+"""Finds Node and installs the packages of a package-lock.json, for the client, the example app and tests.
 
 Uses only the standard library.
 """
@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = ROOT / "package-lock.json"
+LOCK = Path("package-lock.json")
 # In the folder that `npm ci` empties first, so that an interrupted installation leaves no stamp.
-STAMP = ROOT / "node_modules" / ".gatepost"
+STAMP = Path("node_modules", ".gatepost")
 OLDEST = (20, 19)
 PROBE_SECONDS = 30
 INSTALL_SECONDS = 600
@@ -46,20 +46,21 @@ def find_npm() -> str:
     return npm
 
 
-def install() -> None:
-    """Install the locked packages into node_modules, unless they are installed already.
+def install(folder: Path | None = None) -> None:
+    """Install the locked packages of a folder, by default the project's, unless they are installed already.
 
     Raises NodeMissing and NodeFailed.
     """
-    npm = find_npm()
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    npm, folder = find_npm(), folder or ROOT
+    digest, stamp = hashlib.sha256((folder / LOCK).read_bytes()).hexdigest(), folder / STAMP
     with _exclusive_lock():
-        if STAMP.exists() and STAMP.read_text() == digest:
+        if stamp.exists() and stamp.read_text() == digest:
             return
-        print("Installing the packages of package-lock.json.", flush=True)
+        print(f"Installing the packages of {folder.relative_to(ROOT) / LOCK}.", flush=True)
         # Packages must not run their own scripts during the installation.
-        run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], timeout_seconds=INSTALL_SECONDS)
-        STAMP.write_text(digest)
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        run([npm, "ci", *options], timeout_seconds=INSTALL_SECONDS)
+        stamp.write_text(digest)
 
 
 def run(command: list[str], *, timeout_seconds: float, environment: dict[str, str] | None = None) -> str:

@@ -24,7 +24,7 @@ from app.openapi.components import (
     refresh_cookie_scheme,
 )
 from app.openapi.operations import Operation, make_operation
-from app.openapi.problems import FIELD_ERRORS, VALIDATION_PROBLEM, problem_schema
+from app.openapi.problems import FIELD_ERRORS, problem_schema
 from app.openapi.schemas import Schemas, SchemasPlugin
 
 OPENAPI_VERSION = "3.1.0"
@@ -85,12 +85,8 @@ def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
 
 
 def _add_components(spec: APISpec, endpoints: list[Endpoint], cookie_name: str) -> None:
-    for name, schema in (
-        ("Problem", problem_schema(endpoints)),
-        ("ValidationProblem", VALIDATION_PROBLEM),
-        ("FieldErrors", FIELD_ERRORS),
-    ):
-        spec.components.schema(name, schema)
+    spec.components.schema("Problem", problem_schema(endpoints))
+    spec.components.schema("FieldErrors", FIELD_ERRORS)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
     for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, CSRF_TOKEN):

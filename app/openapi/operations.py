@@ -123,7 +123,7 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
         }
     if endpoint.answer.unfinished is not None:
         responses["202"] = _unfinished(operation, endpoint.answer.unfinished, schemas)
-    problems = problem_responses(codes, errors, is_limited=operation.is_limited)
+    problems = problem_responses(spec, codes, errors, is_limited=operation.is_limited)
     for status in map(str, endpoint.answer.also):
         responses[status] = _success(operation, schemas)
         # The same status can also be that of a problem, such as 503 overloaded.

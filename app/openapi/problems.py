@@ -54,6 +54,12 @@ COMMON_PROBLEMS = (
 )
 BODY_PROBLEMS = (PayloadTooLarge, UnsupportedMediaType)
 TOKEN_PROBLEMS = (AuthenticationRequired, TokenExpired, TokenInvalid, TokenRevoked)
+# Problems that operations share, by the name of their common response and schema.
+GROUPS: Mapping[str, tuple[type[Problem], ...]] = {
+    "Unauthorized": TOKEN_PROBLEMS,
+    "Validation": (ValidationFailed,),
+    "ServiceUnavailable": (DatabaseUnavailable, Maintenance, Overloaded),
+}
 IDEMPOTENCY_PROBLEMS = (IdempotencyInProgress, IdempotencyKeyReused)
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 # Headers of every problem with this status.
@@ -88,18 +94,6 @@ FIELD_ERRORS: Json = {
         ]
     },
 }
-VALIDATION_PROBLEM: Json = {
-    "type": "object",
-    "description": "The invalid fields of a request and their errors.",
-    "properties": _MEMBERS
-    | {
-        "status": {"type": "integer", "const": 422},
-        "code": {"type": "string", "const": VALIDATION},
-        "errors": {"$ref": "#/components/schemas/FieldErrors"},
-    },
-    "required": [*_MEMBERS, "errors"],
-    "additionalProperties": False,
-}
 
 
 def problem_schema(endpoints: Iterable[Endpoint]) -> Json:
@@ -107,11 +101,17 @@ def problem_schema(endpoints: Iterable[Endpoint]) -> Json:
     declared = {problem.code for endpoint in endpoints for problem in endpoint.problems}
     # Not all that are registered: another feature's module may be imported without being part of the application.
     codes = [p.code for p in list_problems() if p.code in declared or p.__module__.startswith("app.")]
+    return _object("The reason why a request failed (RFC 9457).", codes, {})
+
+
+def _object(description: str, codes: list[str], narrowed: Json) -> Json:
+    """Return the schema of problems with these codes. `narrowed` replaces members, or adds some."""
+    members = _MEMBERS | {"code": _MEMBERS["code"] | {"enum": codes}} | narrowed
     return {
         "type": "object",
-        "description": "The reason why a request failed (RFC 9457).",
-        "properties": _MEMBERS | {"code": _MEMBERS["code"] | {"enum": codes}},
-        "required": list(_MEMBERS),
+        "description": description,
+        "properties": members,
+        "required": list(members),
         "additionalProperties": False,
     }
 
@@ -137,12 +137,18 @@ def problem_codes(endpoint: Endpoint, method: str, path: str) -> list[str]:
     return [problem.code for problem in list_problems() if problem.code in codes]
 
 
-def problem_responses(codes: Iterable[str], errors: Json, *, is_limited: bool) -> dict[str, Json]:
-    """Return the responses for these problems by status. `errors` is the example of a validation problem."""
+def problem_responses(spec: APISpec, codes: Iterable[str], errors: Json, *, is_limited: bool) -> dict[str, Json]:
+    """Return the responses for these problems by status, and add their schemas to the components.
+
+    `errors` is the example of a validation problem.
+    """
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
-    return {str(status): _response(status, found, errors, is_limited=is_limited) for status, found in by_status.items()}
+    return {
+        str(status): _response(spec, status, found, errors, is_limited=is_limited)
+        for status, found in by_status.items()
+    }
 
 
 def share_responses(spec: APISpec, responses: Mapping[str, Json]) -> dict[str, Json | str]:
@@ -161,9 +167,20 @@ def share_responses(spec: APISpec, responses: Mapping[str, Json]) -> dict[str, J
 
 def _shared_name(codes: list[str]) -> str:
     """Return the name of the shared response with these problems, or "" if each operation has its own."""
-    if codes == [problem.code for problem in TOKEN_PROBLEMS]:
-        return "Unauthorized"
-    return codes[0].title().replace("_", "") if len(codes) == 1 and codes != [VALIDATION] else ""
+    groups = _groups(codes)
+    return next(iter(groups)) if len(groups) == 1 and codes != [VALIDATION] else ""
+
+
+def _groups(codes: Iterable[str]) -> dict[str, list[str]]:
+    """Return the codes by the name of the problem, or of the GROUPS that contains all of its problems."""
+    rest = list(codes)
+    found: dict[str, list[str]] = {}
+    for name, problems in GROUPS.items():
+        group = [code for code in rest if code in {problem.code for problem in problems}]
+        if len(group) == len(problems):
+            found[name] = group
+            rest = [code for code in rest if code not in group]
+    return found | {code.title().replace("_", ""): [code] for code in rest}
 
 
 def add_examples(spec: APISpec, codes: Iterable[str], prefix: str) -> None:
@@ -175,7 +192,7 @@ def add_examples(spec: APISpec, codes: Iterable[str], prefix: str) -> None:
             spec.components.example(code, {"summary": problem.title, "value": document})
 
 
-def _response(status: int, codes: list[str], errors: Json, *, is_limited: bool) -> Json:
+def _response(spec: APISpec, status: int, codes: list[str], errors: Json, *, is_limited: bool) -> Json:
     rate_limit = RATE_LIMIT_HEADERS if is_limited else ()
     headers = header_refs("X-Request-ID", *STATUS_HEADERS.get(status, ()), *rate_limit, "Cache-Control")
     if IdempotencyInProgress.code in codes:
@@ -187,22 +204,31 @@ def _response(status: int, codes: list[str], errors: Json, *, is_limited: bool) 
     return {
         "description": " ".join(PROBLEMS[code].detail for code in codes),
         "headers": headers,
-        "content": {PROBLEM_JSON: {"schema": _schema(status, codes), "examples": examples}},
+        "content": {PROBLEM_JSON: {"schema": _schema(spec, codes), "examples": examples}},
     }
 
 
-def _schema(status: int, codes: list[str]) -> Json:
-    others = [code for code in codes if code != VALIDATION]
-    narrowed: Json = {
-        "type": "object",
-        "properties": {"status": {"const": status}, "code": {"enum": others}},
-    }
-    choices: list[Json] = []
-    if VALIDATION in codes:
-        choices.append({"$ref": "#/components/schemas/ValidationProblem"})
-    if others:
-        choices.append({"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]})
-    return choices[0] if len(choices) == 1 else {"oneOf": choices}
+def _schema(spec: APISpec, codes: list[str]) -> Json:
+    """Return a schema of the problems with these codes, and add a component for each group of codes.
+
+    The components repeat all members, and `status` is an `enum` of one number, because code generators do not
+    intersect schemas (`allOf`) reliably and omit a response whose `status` is a bare `const`.
+    """
+    refs = []
+    for group, found in _groups(codes).items():
+        name = group + "Problem"
+        if name not in spec.components.schemas:
+            spec.components.schema(name, _narrowed(found))
+        refs.append({"$ref": f"#/components/schemas/{name}"})
+    return refs[0] if len(refs) == 1 else {"oneOf": refs}
+
+
+def _narrowed(codes: list[str]) -> Json:
+    problems = [PROBLEMS[code] for code in codes]
+    narrowed: Json = {"status": {"type": "integer", "enum": [problems[0].status]}}
+    if codes == [VALIDATION]:
+        narrowed["errors"] = {"$ref": "#/components/schemas/FieldErrors"}
+    return _object(" ".join(problem.detail for problem in problems), codes, narrowed)
 
 
 def validation_example(errors: Mapping[str, Any], prefix: str) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from itertools import takewhile
@@ -20,7 +21,7 @@ from app.openapi.components import Json
 
 _EXAMPLES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "string": "…", "array": [], "null": None}
 _WORD = re.compile(r"[A-Z][^A-Z]*")
-_CURSOR = {"type": ["string", "null"], "examples": ["bm90IGEgcmVhbCBjdXJzb3I"]}
+_CURSOR: Json = {"type": ["string", "null"]}
 
 
 def _closed(properties: Json) -> Json:
@@ -32,24 +33,35 @@ def _closed(properties: Json) -> Json:
     }
 
 
-_LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "examples": [20]}
-PAGINATIONS = {
-    "CursorPagination": _closed(
-        {
-            "limit": _LIMIT,
-            "next_cursor": _CURSOR | {"description": "The `cursor` of the next page, or null on the last page."},
-            "prev_cursor": _CURSOR
-            | {"description": "The `cursor` of the previous page, or null on the first page.", "examples": [None]},
-        }
-    ),
-    "PagePagination": _closed(
-        {
-            "limit": _LIMIT,
-            "page": {"type": "integer", "minimum": 1, "examples": [1]},
-            "pages": {"type": "integer", "minimum": 0, "examples": [50]},
-            "total": {"type": "integer", "minimum": 0, "examples": [1000]},
-        }
-    ),
+_CURSOR_MEMBERS: Json = {
+    "next_cursor": _CURSOR | {"description": "The `cursor` of the next page, or null on the last page."},
+    "prev_cursor": _CURSOR | {"description": "The `cursor` of the previous page, or null on the first page."},
+}
+_PAGE_MEMBERS: Json = {
+    "page": {"type": "integer", "minimum": 1, "description": "The number of this page."},
+    "pages": {"type": "integer", "minimum": 0, "description": "The number of pages."},
+    "total": {"type": "integer", "minimum": 0, "description": "The number of items of all pages."},
+}
+# One schema and not a union of two, because clients in typed languages would have to distinguish its cases before they
+# can read `next_cursor`. The last three keywords allow exactly two sets of members; code generators ignore them.
+PAGINATION: Json = {
+    "type": "object",
+    "description": "The position of a page: two cursors or, if the request has `page`, three numbers.",
+    "properties": {
+        "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+        **_CURSOR_MEMBERS,
+        **_PAGE_MEMBERS,
+    },
+    "required": ["limit"],
+    "additionalProperties": False,
+    "examples": [{"limit": 20, "next_cursor": "bm90IGEgcmVhbCBjdXJzb3I", "prev_cursor": None}],
+    "dependentRequired": {
+        name: [other for other in members if other != name]
+        for members in (_CURSOR_MEMBERS, _PAGE_MEMBERS)
+        for name in members
+    },
+    "minProperties": 1 + len(_CURSOR_MEMBERS),
+    "maxProperties": 1 + len(_PAGE_MEMBERS),
 }
 
 
@@ -65,6 +77,8 @@ class SchemasConverter(OpenAPIConverter):
         described: Json = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
         instance = resolve_schema_instance(schema)
         described["description"] = inspect.getdoc(type(instance)) or ""
+        for member in described["properties"].values():
+            _move_default(member)
         if isinstance(instance, OutputSchema):
             described["required"] = [
                 name for name in described["properties"] if not instance.fields[name].metadata.get(OPTIONAL)
@@ -82,6 +96,18 @@ class SchemasConverter(OpenAPIConverter):
         # schema in which only some are marked.
         described.pop("writeOnly", None)
         return described
+
+
+def _move_default(member: Json) -> None:
+    """Move the default of a member of a body to its description.
+
+    Code generators make a member with a `default` compulsory in the types of requests.
+    """
+    if "default" in member:
+        default = member.pop("default")
+        member.setdefault("examples", [default])
+        about = f"{member['description']} " if "description" in member else ""
+        member["description"] = f"{about}The default is `{json.dumps(default)}`."
 
 
 class SchemasPlugin(MarshmallowPlugin):
@@ -106,13 +132,21 @@ class Schemas:
         refs = [self._resolve(schema) for schema in schemas]
         if len(refs) == 1:
             return dict(refs[0])
-        return self._add(_common_name(schemas), {"oneOf": refs, "description": "The schema depends on the caller."})
+        members = self._spec.components.schemas
+        # The schema with most members first, because generated clients use the first one whose members are all present.
+        ordered = sorted(refs, key=lambda ref: -len(members[_component(ref)]["properties"]))
+        choice = {
+            "oneOf": ordered,
+            "description": "The schema depends on the caller.",
+            "examples": [self.example(refs[0])],
+        }
+        return self._add(_common_name(schemas), choice)
 
     def page(self, schemas: Sequence[Schema]) -> Json:
         """Return a reference to the list envelope with items of these schemas."""
         items = {"type": "array", "items": self.one(schemas), "maxItems": MAX_LIMIT}
-        paginations = {"oneOf": [self._add(name, pagination) for name, pagination in PAGINATIONS.items()]}
-        return self._add(_common_name(schemas) + "Page", _closed({"items": items, "pagination": paginations}))
+        pagination = self._add("Pagination", PAGINATION)
+        return self._add(_common_name(schemas) + "Page", _closed({"items": items, "pagination": pagination}))
 
     def parameters(self, schema: Schema) -> list[Json]:
         """Return the query parameters of a schema."""
@@ -122,7 +156,7 @@ class Schemas:
     def example(self, schema: Json) -> Any:
         """Return an example that `schema` allows, composed of the examples of its members."""
         if "$ref" in schema:
-            return self.example(self._spec.components.schemas[schema["$ref"].rpartition("/")[2]])
+            return self.example(self._spec.components.schemas[_component(schema)])
         if "examples" in schema:
             return schema["examples"][0]
         for choices in ("oneOf", "anyOf"):
@@ -146,6 +180,10 @@ class Schemas:
         if name not in self._spec.components.schemas:
             self._spec.components.schema(name, schema)
         return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _component(reference: Json) -> str:
+    return str(reference["$ref"]).rpartition("/")[2]
 
 
 def _common_name(schemas: Sequence[Schema]) -> str:

@@ -271,6 +271,70 @@ def is_accepted(field: fields.Field[Any], value: Any) -> bool:
     return True
 
 
+def members_of(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keywords of a schema, and of all schemas in it, with their values. Examples are no schemas."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from members_of(item)
+    elif isinstance(schema, dict):
+        for keyword, value in schema.items():
+            yield keyword, value
+            if keyword in ("properties", "schemas"):
+                yield from members_of(list(value.values()))
+            elif keyword not in ("example", "examples", "enum"):
+                yield from members_of(value)
+
+
+def test_code_generators_find_only_keywords_that_they_understand(document: Document) -> None:
+    """They omit what they cannot read: a bare `const`, and intersections of schemas with the same members."""
+    keywords = {keyword for keyword, _ in members_of(document.content)}
+    assert {"properties", "oneOf", "enum"} <= keywords
+    assert not keywords & {"const", "allOf", "prefixItems", "patternProperties", "if", "not", "unevaluatedProperties"}
+    for keyword, value in members_of(document.content):
+        assert keyword != "type" or isinstance(value, str) or (len(value) == 2 and value[1] == "null")
+
+
+def test_no_member_of_a_body_has_a_default(document: Document) -> None:
+    """Generated types make a member with a default compulsory. The description has it instead."""
+    schemas = document.content["components"]["schemas"]
+    assert "default" not in dict(members_of({"schemas": schemas}))
+    assert "The default is `false`." in schemas["Login"]["properties"]["cookie"]["description"]
+
+
+def test_each_kind_of_problem_has_a_schema_with_its_status_and_codes(document: Document) -> None:
+    schemas = document.content["components"]["schemas"]
+    kinds = {name: schema for name, schema in schemas.items() if name.endswith("Problem") and name != "Problem"}
+    assert kinds["NotFoundProblem"]["properties"]["status"] == {"type": "integer", "enum": [404]}
+    assert kinds["UnauthorizedProblem"]["properties"]["code"]["enum"] == [
+        *("authentication_required", "token_expired", "token_invalid", "token_revoked"),
+    ]
+    for name, schema in kinds.items():
+        assert {*schema["required"]} == {*schema["properties"]} >= {*schemas["Problem"]["properties"]}, name
+    for name, (_, _, operation) in document.operations.items():
+        for status, response in operation["responses"].items():
+            problems = document.resolve(response).get("content", {}).get("application/problem+json", {"schema": {}})
+            for choice in problems["schema"].get("oneOf", [problems["schema"]] if problems["schema"] else []):
+                found = document.resolve(choice)["properties"]["status"]
+                assert found == {"type": "integer", "enum": [int(status)]}, (name, status)
+
+
+@pytest.mark.parametrize(
+    ("pagination", "is_allowed"),
+    [
+        ({"next_cursor": "a", "prev_cursor": None}, True),
+        ({"page": 1, "pages": 1, "total": 1}, True),
+        ({}, False),
+        ({"next_cursor": "a"}, False),
+        ({"page": 1, "pages": 1}, False),
+        ({"next_cursor": None, "prev_cursor": None, "page": 1, "pages": 1, "total": 1}, False),
+        ({"next_cursor": None, "prev_cursor": None, "page": 1}, False),
+    ],
+)
+def test_a_page_has_either_cursors_or_numbers(document: Document, pagination: dict[str, Any], is_allowed: bool) -> None:
+    schema = {"$ref": "#/components/schemas/Pagination"}
+    assert (not document.errors(schema, {"limit": 20, **pagination})) is is_allowed
+
+
 def test_lists_take_cursors_and_pages(document: Document) -> None:
     names = {parameter.get("name") for parameter in document.operations["list_posts"][2]["parameters"]}
     assert {"limit", "cursor", "page", "sort", "status", "author_id", "created_after", "created_before"} <= names

@@ -14,6 +14,7 @@ from app import create_app
 from app.api.errors import PROBLEMS
 from tests.conftest import problem, settings_for
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 # Elements without an end tag.
 VOID = {"meta", "link", "br", "input"}
 
@@ -57,7 +58,7 @@ def test_every_problem_is_explained() -> None:
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_each_problem_has_an_html_page(offline: FlaskClient, prefix: str, code: str) -> None:
     kind = PROBLEMS[code]
-    response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers={"Accept": "text/html,*/*;q=0.8"})
+    response = offline.get(f"{prefix}/problems/{code.replace('_', '-')}", headers=BROWSER)
     assert (response.status_code, response.mimetype) == (200, "text/html")
     assert "Accept" in response.headers["Vary"]
     outline = Outline()
@@ -81,7 +82,7 @@ def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, pre
     from base64 import b64encode
     from hashlib import sha256
 
-    response = offline.get(f"{prefix}/problems/not-found")
+    response = offline.get(f"{prefix}/problems/not-found", headers=BROWSER)
     [style] = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
     digest = b64encode(sha256(style.encode()).digest()).decode()
     rules = response.headers["Content-Security-Policy"].split("; ")
@@ -92,6 +93,9 @@ def test_the_page_s_policy_allows_its_style_sheet_only(offline: FlaskClient, pre
 @pytest.mark.parametrize("code", PROBLEMS)
 def test_each_problem_is_explained_in_json(offline: FlaskClient, prefix: str, code: str) -> None:
     path = f"{prefix}/problems/{code.replace('_', '-')}"
+    # Generated clients send */*, and clients of other kinds no header.
+    for accept in ({"Accept": "*/*"}, {}):
+        assert offline.get(path, headers=accept).mimetype == "application/json"
     response = offline.get(path, headers={"Accept": "application/json"})
     assert response.mimetype == "application/json"
     explained = response.get_json()
@@ -112,7 +116,6 @@ def test_an_unknown_problem_is_not_found(client: FlaskClient, name: str) -> None
     assert problem(client.get(f"/problems/{name}")) == (404, "not_found")
 
 
-BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 NOT_BROWSERS = [None, "*/*", "application/json", "application/json, text/html;q=0.9", "image/png", ", ,"]
 
 

@@ -17,9 +17,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("shutil.which", lambda name: str(path) if (path := tmp_path / "bin" / name).exists() else None)
     monkeypatch.setattr(javascript, "ROOT", tmp_path)
-    monkeypatch.setattr(javascript, "LOCK", tmp_path / "package-lock.json")
-    monkeypatch.setattr(javascript, "STAMP", tmp_path / "node_modules" / ".gatepost")
-    javascript.LOCK.write_text("{}")
+    (tmp_path / javascript.LOCK).write_text("{}")
     return tmp_path
 
 
@@ -52,7 +50,7 @@ def test_the_packages_are_installed_once_and_again_when_the_lock_changes(machine
     for _ in range(2):
         assert javascript.main() == 0
         assert calls(machine) == 1
-    javascript.LOCK.write_text('{"packages": {}}')
+    (machine / javascript.LOCK).write_text('{"packages": {}}')
     assert javascript.main() == 0
     assert calls(machine) == 2
     assert (machine / "calls").read_text().startswith("ci --ignore-scripts ")

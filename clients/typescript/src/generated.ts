@@ -765,23 +765,6 @@ export interface components {
             /** @description The X-Request-ID of the response. */
             request_id: string;
         };
-        /** @description The invalid fields of a request and their errors. */
-        ValidationProblem: {
-            /**
-             * Format: uri-reference
-             * @description The URL of a page that explains the problem.
-             */
-            type: string;
-            title: string;
-            /** @constant */
-            status: 422;
-            /** @constant */
-            code: "validation_error";
-            detail: string;
-            /** @description The X-Request-ID of the response. */
-            request_id: string;
-            errors: components["schemas"]["FieldErrors"];
-        };
         /** @description The errors by field name, or by index in a list, nested like the request. */
         FieldErrors: {
             [key: string]: string[] | components["schemas"]["FieldErrors"];
@@ -820,6 +803,159 @@ export interface components {
              * @example /health
              */
             health: string;
+        };
+        /** @description The request could not be parsed. */
+        MalformedRequestProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 400;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "malformed_request";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
+        PreconditionFailedProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 412;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "precondition_failed";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The request target is longer than this service accepts. */
+        UriTooLongProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 414;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "uri_too_long";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The request has invalid fields. */
+        ValidationProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 422;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "validation_error";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+            errors: components["schemas"]["FieldErrors"];
+        };
+        /** @description Too many requests. */
+        RateLimitedProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 429;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "rate_limited";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The request headers are larger than this service accepts. */
+        HeadersTooLargeProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 431;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "headers_too_large";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description An internal error occurred. The request id identifies its log entry. */
+        InternalErrorProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 500;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "internal_error";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+        ServiceUnavailableProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 503;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "database_unavailable" | "maintenance" | "overloaded";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description A public key that verifies tokens (RFC 7517, 7518 section 6.2, 8037 section 2). */
         PublicKey: {
@@ -912,33 +1048,87 @@ export interface components {
              */
             email_hash: string | null;
         };
-        CursorPagination: {
-            /** @example 20 */
+        /**
+         * @description The position of a page: two cursors or, if the request has `page`, three numbers.
+         * @example {
+         *       "limit": 20,
+         *       "next_cursor": "bm90IGEgcmVhbCBjdXJzb3I",
+         *       "prev_cursor": null
+         *     }
+         */
+        Pagination: {
             limit: number;
-            /**
-             * @description The `cursor` of the next page, or null on the last page.
-             * @example bm90IGEgcmVhbCBjdXJzb3I
-             */
-            next_cursor: string | null;
-            /**
-             * @description The `cursor` of the previous page, or null on the first page.
-             * @example null
-             */
-            prev_cursor: string | null;
-        };
-        PagePagination: {
-            /** @example 20 */
-            limit: number;
-            /** @example 1 */
-            page: number;
-            /** @example 50 */
-            pages: number;
-            /** @example 1000 */
-            total: number;
+            /** @description The `cursor` of the next page, or null on the last page. */
+            next_cursor?: string | null;
+            /** @description The `cursor` of the previous page, or null on the first page. */
+            prev_cursor?: string | null;
+            /** @description The number of this page. */
+            page?: number;
+            /** @description The number of pages. */
+            pages?: number;
+            /** @description The number of items of all pages. */
+            total?: number;
         };
         AuditEventPage: {
             items: components["schemas"]["AuditEvent"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
+        UnauthorizedProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 401;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "authentication_required" | "token_expired" | "token_invalid" | "token_revoked";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description You do not have permission to do this. */
+        ForbiddenProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 403;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "forbidden";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description Responses are application/json, which the Accept header excludes. */
+        NotAcceptableProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 406;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "not_acceptable";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description An event about your account or one of your sessions. */
         OwnEvent: {
@@ -983,7 +1173,7 @@ export interface components {
         };
         OwnEventPage: {
             items: components["schemas"]["OwnEvent"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @description The members of a user that the user and administrators see. */
         PrivateUser: {
@@ -1048,6 +1238,63 @@ export interface components {
             refresh_expires_in: number;
             user: components["schemas"]["PrivateUser"];
         };
+        /** @description The email or the password is wrong. */
+        InvalidCredentialsProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 401;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "invalid_credentials";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description The request body is larger than this service accepts. */
+        PayloadTooLargeProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 413;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "payload_too_large";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description Send the body as application/json in UTF-8, without a content coding. */
+        UnsupportedMediaTypeProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 415;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "unsupported_media_type";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
         /** @description The email and the password of an account. */
         Login: {
             /**
@@ -1062,8 +1309,7 @@ export interface components {
              */
             password: string;
             /**
-             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
-             * @default false
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body. The default is `false`.
              * @example false
              */
             cookie?: boolean;
@@ -1151,11 +1397,29 @@ export interface components {
             /** @example eyJ0eXAiOiJydCtqd3QifQ.e30.c2ln */
             refresh_token?: string;
             /**
-             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
-             * @default false
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body. The default is `false`.
              * @example false
              */
             cookie?: boolean;
+        };
+        /** @description An account with this email address exists. */
+        EmailTakenProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 409;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "email_taken";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description A new account, created by its owner. */
         Registration: {
@@ -1173,8 +1437,7 @@ export interface components {
              */
             password: string;
             /**
-             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body.
-             * @default false
+             * @description Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body. The default is `false`.
              * @example false
              */
             cookie?: boolean;
@@ -1213,7 +1476,26 @@ export interface components {
         };
         SessionPage: {
             items: components["schemas"]["Session"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @description There is no such resource. */
+        NotFoundProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 404;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "not_found";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description The author of a post. */
         Author: {
@@ -1261,7 +1543,45 @@ export interface components {
         };
         PostPage: {
             items: components["schemas"]["Post"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @description A request with this Idempotency-Key is still running. */
+        IdempotencyInProgressProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 409;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "idempotency_in_progress";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
+        };
+        /** @description This Idempotency-Key was used for a different request: use a new one. */
+        IdempotencyKeyReusedProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 422;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "idempotency_key_reused";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description A complete post, for POST and PUT. */
         NewPost: {
@@ -1270,7 +1590,8 @@ export interface components {
             /** @example My first post. */
             content: string;
             /**
-             * @default published
+             * @description The default is `"published"`.
+             * @example published
              * @enum {string}
              */
             status?: "draft" | "published";
@@ -1331,11 +1652,19 @@ export interface components {
              */
             created_at: string;
         };
-        /** @description The schema depends on the caller. */
-        User: components["schemas"]["PublicUser"] | components["schemas"]["PrivateUser"];
+        /**
+         * @description The schema depends on the caller.
+         * @example {
+         *       "id": 1,
+         *       "name": "Alice",
+         *       "bio": "I write about gates.",
+         *       "created_at": "2026-01-31T12:00:00.000000Z"
+         *     }
+         */
+        User: components["schemas"]["PrivateUser"] | components["schemas"]["PublicUser"];
         UserPage: {
             items: components["schemas"]["User"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @description An account that an administrator creates. */
         NewUser: {
@@ -1353,17 +1682,37 @@ export interface components {
              */
             password: string;
             /**
-             * @default user
+             * @description The default is `"user"`.
+             * @example user
              * @enum {string}
              */
             role?: "user" | "admin";
+        };
+        /** @description The last active administrator cannot be removed: make another user an administrator first. */
+        LastAdminProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 409;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "last_admin";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description A complete profile, for PUT. Only an administrator may set `role` and `is_active`; absent, they do not change. */
         Profile: {
             /** @example Alice */
             name: string;
             /**
-             * @default
+             * @description The default is `""`.
              * @example I write about gates.
              */
             bio?: string;
@@ -1385,6 +1734,25 @@ export interface components {
         Deletion: {
             /** @enum {string} */
             status: "deleting";
+        };
+        /** @description This action needs the access token of a login, not of a refresh: confirm the password first. */
+        FreshTokenRequiredProblem: {
+            /**
+             * Format: uri-reference
+             * @description The URL of a page that explains the problem.
+             */
+            type: string;
+            title: string;
+            /** @enum {integer} */
+            status: 401;
+            /**
+             * @description Identifies the kind of problem, for programs.
+             * @enum {string}
+             */
+            code: "fresh_token_required";
+            detail: string;
+            /** @description The X-Request-ID of the response. */
+            request_id: string;
         };
         /** @description Everything stored about a user: the account, and one member for each feature that stores data of users. */
         UserExport: {
@@ -1500,7 +1868,7 @@ export interface components {
              */
             example: {
                 [key: string]: unknown;
-            };
+            } & (components["schemas"]["ValidationProblem"] | components["schemas"]["Problem"]);
         };
     };
     responses: {
@@ -1515,12 +1883,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 400;
-                    /** @enum {unknown} */
-                    code?: "malformed_request";
-                };
+                "application/problem+json": components["schemas"]["MalformedRequestProblem"];
             };
         };
         /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
@@ -1534,12 +1897,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 412;
-                    /** @enum {unknown} */
-                    code?: "precondition_failed";
-                };
+                "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
             };
         };
         /** @description The request target is longer than this service accepts. */
@@ -1553,12 +1911,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 414;
-                    /** @enum {unknown} */
-                    code?: "uri_too_long";
-                };
+                "application/problem+json": components["schemas"]["UriTooLongProblem"];
             };
         };
         /** @description Too many requests. */
@@ -1573,12 +1926,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 429;
-                    /** @enum {unknown} */
-                    code?: "rate_limited";
-                };
+                "application/problem+json": components["schemas"]["RateLimitedProblem"];
             };
         };
         /** @description The request headers are larger than this service accepts. */
@@ -1592,12 +1940,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 431;
-                    /** @enum {unknown} */
-                    code?: "headers_too_large";
-                };
+                "application/problem+json": components["schemas"]["HeadersTooLargeProblem"];
             };
         };
         /** @description An internal error occurred. The request id identifies its log entry. */
@@ -1611,12 +1954,22 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 500;
-                    /** @enum {unknown} */
-                    code?: "internal_error";
-                };
+                "application/problem+json": components["schemas"]["InternalErrorProblem"];
+            };
+        };
+        /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
+        ServiceUnavailable: {
+            headers: {
+                "X-Request-ID": components["headers"]["X-Request-ID"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
+                "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
+                "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["ServiceUnavailableProblem"];
             };
         };
         /** @description Send an access token as 'Authorization: Bearer …'. The token has expired: refresh it or log in. The token is not valid for this service. The session of this token has ended: log in again. */
@@ -1631,12 +1984,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 401;
-                    /** @enum {unknown} */
-                    code?: "authentication_required" | "token_expired" | "token_invalid" | "token_revoked";
-                };
+                "application/problem+json": components["schemas"]["UnauthorizedProblem"];
             };
         };
         /** @description You do not have permission to do this. */
@@ -1650,12 +1998,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    code?: "forbidden";
-                };
+                "application/problem+json": components["schemas"]["ForbiddenProblem"];
             };
         };
         /** @description Responses are application/json, which the Accept header excludes. */
@@ -1669,12 +2012,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 406;
-                    /** @enum {unknown} */
-                    code?: "not_acceptable";
-                };
+                "application/problem+json": components["schemas"]["NotAcceptableProblem"];
             };
         };
         /** @description The email or the password is wrong. */
@@ -1689,12 +2027,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 401;
-                    /** @enum {unknown} */
-                    code?: "invalid_credentials";
-                };
+                "application/problem+json": components["schemas"]["InvalidCredentialsProblem"];
             };
         };
         /** @description The request body is larger than this service accepts. */
@@ -1708,12 +2041,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 413;
-                    /** @enum {unknown} */
-                    code?: "payload_too_large";
-                };
+                "application/problem+json": components["schemas"]["PayloadTooLargeProblem"];
             };
         };
         /** @description Send the body as application/json in UTF-8, without a content coding. */
@@ -1728,12 +2056,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 415;
-                    /** @enum {unknown} */
-                    code?: "unsupported_media_type";
-                };
+                "application/problem+json": components["schemas"]["UnsupportedMediaTypeProblem"];
             };
         };
         /** @description An account with this email address exists. */
@@ -1747,12 +2070,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 409;
-                    /** @enum {unknown} */
-                    code?: "email_taken";
-                };
+                "application/problem+json": components["schemas"]["EmailTakenProblem"];
             };
         };
         /** @description There is no such resource. */
@@ -1766,12 +2084,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 404;
-                    /** @enum {unknown} */
-                    code?: "not_found";
-                };
+                "application/problem+json": components["schemas"]["NotFoundProblem"];
             };
         };
         /** @description A request with this Idempotency-Key is still running. */
@@ -1787,12 +2100,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 409;
-                    /** @enum {unknown} */
-                    code?: "idempotency_in_progress";
-                };
+                "application/problem+json": components["schemas"]["IdempotencyInProgressProblem"];
             };
         };
         /** @description The last active administrator cannot be removed: make another user an administrator first. */
@@ -1806,12 +2114,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 409;
-                    /** @enum {unknown} */
-                    code?: "last_admin";
-                };
+                "application/problem+json": components["schemas"]["LastAdminProblem"];
             };
         };
     };
@@ -1911,26 +2214,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_key_set: {
@@ -2014,26 +2298,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_events: {
@@ -2145,26 +2410,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_own_events: {
@@ -2266,26 +2512,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     log_in: {
@@ -2369,26 +2596,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     log_out: {
@@ -2450,26 +2658,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_me: {
@@ -2547,26 +2736,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     change_password: {
@@ -2624,26 +2794,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     reauthenticate: {
@@ -2709,26 +2860,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     refresh: {
@@ -2803,26 +2935,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     register: {
@@ -2908,26 +3021,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_sessions: {
@@ -3023,26 +3117,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_sessions: {
@@ -3095,26 +3170,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_session: {
@@ -3168,26 +3224,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_posts: {
@@ -3297,26 +3334,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_post: {
@@ -3393,37 +3411,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["ValidationProblem"] | (components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 422;
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_reused";
-                    });
+                    "application/problem+json": components["schemas"]["ValidationProblem"] | components["schemas"]["IdempotencyKeyReusedProblem"];
                 };
             };
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_post: {
@@ -3509,26 +3503,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     replace_post: {
@@ -3613,26 +3588,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_post: {
@@ -3688,26 +3644,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     update_post: {
@@ -3792,26 +3729,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_context: {
@@ -3885,26 +3803,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     update_context: {
@@ -3978,26 +3877,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_users: {
@@ -4092,26 +3972,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     create_user: {
@@ -4185,12 +4046,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 409;
-                        /** @enum {unknown} */
-                        code?: "email_taken" | "idempotency_in_progress";
-                    };
+                    "application/problem+json": components["schemas"]["EmailTakenProblem"] | components["schemas"]["IdempotencyInProgressProblem"];
                 };
             };
             412: components["responses"]["PreconditionFailed"];
@@ -4208,37 +4064,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["ValidationProblem"] | (components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 422;
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_reused";
-                    });
+                    "application/problem+json": components["schemas"]["ValidationProblem"] | components["schemas"]["IdempotencyKeyReusedProblem"];
                 };
             };
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_user: {
@@ -4317,26 +4149,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     replace_user: {
@@ -4421,26 +4234,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     delete_user: {
@@ -4503,12 +4297,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 401;
-                        /** @enum {unknown} */
-                        code?: "authentication_required" | "fresh_token_required" | "token_expired" | "token_invalid" | "token_revoked";
-                    };
+                    "application/problem+json": components["schemas"]["UnauthorizedProblem"] | components["schemas"]["FreshTokenRequiredProblem"];
                 };
             };
             403: components["responses"]["Forbidden"];
@@ -4536,26 +4325,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     update_user: {
@@ -4640,26 +4410,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     export_user: {
@@ -4718,12 +4469,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 401;
-                        /** @enum {unknown} */
-                        code?: "authentication_required" | "fresh_token_required" | "token_expired" | "token_invalid" | "token_revoked";
-                    };
+                    "application/problem+json": components["schemas"]["UnauthorizedProblem"] | components["schemas"]["FreshTokenRequiredProblem"];
                 };
             };
             403: components["responses"]["Forbidden"];
@@ -4747,26 +4493,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_posts_of: {
@@ -4879,26 +4606,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     list_user_sessions: {
@@ -4999,26 +4707,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_user_sessions: {
@@ -5071,26 +4760,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     end_user_session: {
@@ -5145,26 +4815,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_docs: {
@@ -5229,26 +4880,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_docs_file: {
@@ -5318,26 +4950,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_health: {
@@ -5373,12 +4986,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 400;
-                        /** @enum {unknown} */
-                        code?: "malformed_request";
-                    };
+                    "application/problem+json": components["schemas"]["MalformedRequestProblem"];
                 };
             };
             /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
@@ -5389,12 +4997,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 412;
-                        /** @enum {unknown} */
-                        code?: "precondition_failed";
-                    };
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The request target is longer than this service accepts. */
@@ -5405,12 +5008,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 414;
-                        /** @enum {unknown} */
-                        code?: "uri_too_long";
-                    };
+                    "application/problem+json": components["schemas"]["UriTooLongProblem"];
                 };
             };
             /** @description The request has invalid fields. */
@@ -5432,12 +5030,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 431;
-                        /** @enum {unknown} */
-                        code?: "headers_too_large";
-                    };
+                    "application/problem+json": components["schemas"]["HeadersTooLargeProblem"];
                 };
             };
             /** @description An internal error occurred. The request id identifies its log entry. */
@@ -5448,12 +5041,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 500;
-                        /** @enum {unknown} */
-                        code?: "internal_error";
-                    };
+                    "application/problem+json": components["schemas"]["InternalErrorProblem"];
                 };
             };
             /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
@@ -5465,12 +5053,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
+                    "application/problem+json": components["schemas"]["ServiceUnavailableProblem"];
                 };
             };
         };
@@ -5512,12 +5095,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 400;
-                        /** @enum {unknown} */
-                        code?: "malformed_request";
-                    };
+                    "application/problem+json": components["schemas"]["MalformedRequestProblem"];
                 };
             };
             /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
@@ -5528,12 +5106,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 412;
-                        /** @enum {unknown} */
-                        code?: "precondition_failed";
-                    };
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The request target is longer than this service accepts. */
@@ -5544,12 +5117,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 414;
-                        /** @enum {unknown} */
-                        code?: "uri_too_long";
-                    };
+                    "application/problem+json": components["schemas"]["UriTooLongProblem"];
                 };
             };
             /** @description The request has invalid fields. */
@@ -5571,12 +5139,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 431;
-                        /** @enum {unknown} */
-                        code?: "headers_too_large";
-                    };
+                    "application/problem+json": components["schemas"]["HeadersTooLargeProblem"];
                 };
             };
             /** @description An internal error occurred. The request id identifies its log entry. */
@@ -5587,12 +5150,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 500;
-                        /** @enum {unknown} */
-                        code?: "internal_error";
-                    };
+                    "application/problem+json": components["schemas"]["InternalErrorProblem"];
                 };
             };
             /** @description Success. */
@@ -5613,12 +5171,7 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Readiness"];
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
+                    "application/problem+json": components["schemas"]["ServiceUnavailableProblem"];
                 };
             };
         };
@@ -5651,12 +5204,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 400;
-                        /** @enum {unknown} */
-                        code?: "malformed_request";
-                    };
+                    "application/problem+json": components["schemas"]["MalformedRequestProblem"];
                 };
             };
             /** @description The resource has changed since it was read, or does not meet the precondition of the request. */
@@ -5667,12 +5215,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 412;
-                        /** @enum {unknown} */
-                        code?: "precondition_failed";
-                    };
+                    "application/problem+json": components["schemas"]["PreconditionFailedProblem"];
                 };
             };
             /** @description The request target is longer than this service accepts. */
@@ -5683,12 +5226,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 414;
-                        /** @enum {unknown} */
-                        code?: "uri_too_long";
-                    };
+                    "application/problem+json": components["schemas"]["UriTooLongProblem"];
                 };
             };
             /** @description The request has invalid fields. */
@@ -5710,12 +5248,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 431;
-                        /** @enum {unknown} */
-                        code?: "headers_too_large";
-                    };
+                    "application/problem+json": components["schemas"]["HeadersTooLargeProblem"];
                 };
             };
             /** @description An internal error occurred. The request id identifies its log entry. */
@@ -5726,12 +5259,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 500;
-                        /** @enum {unknown} */
-                        code?: "internal_error";
-                    };
+                    "application/problem+json": components["schemas"]["InternalErrorProblem"];
                 };
             };
             /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
@@ -5743,12 +5271,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
+                    "application/problem+json": components["schemas"]["ServiceUnavailableProblem"];
                 };
             };
         };
@@ -5831,26 +5354,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_problems: {
@@ -5911,26 +5415,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
     get_problem: {
@@ -5945,7 +5430,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An HTML page, or JSON if the Accept header prefers it. */
+            /** @description JSON, or an HTML page if the Accept header prefers it. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];
@@ -6000,26 +5485,7 @@ export interface operations {
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["InternalError"];
-            /** @description The database does not respond. The service is under maintenance. The service is overloaded. */
-            503: {
-                headers: {
-                    "X-Request-ID": components["headers"]["X-Request-ID"];
-                    "Retry-After": components["headers"]["Retry-After"];
-                    "X-RateLimit-Limit": components["headers"]["X-RateLimit-Limit"];
-                    "X-RateLimit-Remaining": components["headers"]["X-RateLimit-Remaining"];
-                    "X-RateLimit-Reset": components["headers"]["X-RateLimit-Reset"];
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @constant */
-                        status?: 503;
-                        /** @enum {unknown} */
-                        code?: "database_unavailable" | "maintenance" | "overloaded";
-                    };
-                };
-            };
+            503: components["responses"]["ServiceUnavailable"];
         };
     };
 }
