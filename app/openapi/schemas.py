@@ -15,7 +15,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from app.api.fields import OPTIONAL, OutputSchema
-from app.api.pagination import MAX_LIMIT
+from app.api.pagination import MAX_LIMIT, MAX_OFFSET
 from app.openapi.components import Json
 
 _EXAMPLES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "string": "…", "array": [], "null": None}
@@ -23,11 +23,11 @@ _WORD = re.compile(r"[A-Z][^A-Z]*")
 _CURSOR = {"type": ["string", "null"], "examples": ["bm90IGEgcmVhbCBjdXJzb3I"]}
 
 
-def _closed(properties: Json) -> Json:
+def _closed(properties: Json, optional: Sequence[str] = ()) -> Json:
     return {
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
 
@@ -46,9 +46,21 @@ PAGINATIONS = {
         {
             "limit": _LIMIT,
             "page": {"type": "integer", "minimum": 1, "examples": [1]},
-            "pages": {"type": "integer", "minimum": 0, "examples": [50]},
-            "total": {"type": "integer", "minimum": 0, "examples": [1000]},
-        }
+            "pages": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "examples": [50]},
+            "total": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_OFFSET,
+                "description": "The number of items, counted up to 10,000.",
+                "examples": [1000],
+            },
+            "total_capped": {
+                "type": "boolean",
+                "enum": [True],
+                "description": "Present if there are more items than `total`. Read further with cursors.",
+            },
+        },
+        optional=("total_capped",),
     ),
 }
 
