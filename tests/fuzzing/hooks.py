@@ -39,6 +39,7 @@ WEAKNESSES = {
 BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
+    "limit": {"Must be 1 to 20 with include=content."},
     "current_password": {"Is not your password."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": WEAKNESSES,

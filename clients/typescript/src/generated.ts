@@ -756,7 +756,7 @@ export interface components {
             /** @example 20 */
             limit: number;
             /**
-             * @description The `cursor` of the next page, or null on the last page.
+             * @description The `cursor` of the next page, or null on the last page. A page with fewer items than `limit`, or none, can have a next page if its filters match few items.
              * @example bm90IGEgcmVhbCBjdXJzb3I
              */
             next_cursor: string | null;
@@ -773,8 +773,16 @@ export interface components {
             page: number;
             /** @example 50 */
             pages: number;
-            /** @example 1000 */
+            /**
+             * @description The number of items, counted up to 10,000.
+             * @example 1000
+             */
             total: number;
+            /**
+             * @description Present if there are more items than `total`. Read further with cursors.
+             * @enum {boolean}
+             */
+            total_capped?: true;
         };
         AuditEventPage: {
             items: components["schemas"]["AuditEvent"][];
@@ -1037,6 +1045,52 @@ export interface components {
             /** @example Alice */
             name: string;
         };
+        /** @description A post in a list, with the beginning of its content. */
+        ListedPost: {
+            /**
+             * Format: int64
+             * @example 1
+             */
+            id: number;
+            /** @example Hello */
+            title: string;
+            /**
+             * @description The first 280 code points of the content.
+             * @example My first post.
+             */
+            excerpt: string;
+            /**
+             * @description Present with `include=content`.
+             * @example My first post.
+             */
+            content?: string;
+            /**
+             * @example published
+             * @enum {string}
+             */
+            status: "draft" | "published";
+            /**
+             * Format: date-time
+             * @description The time of the latest publication, null for a draft.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            published_at: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            author: components["schemas"]["Author"];
+        };
+        ListedPostPage: {
+            items: components["schemas"]["ListedPost"][];
+            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
+        };
         /** @description A post with its author. */
         Post: {
             /**
@@ -1055,7 +1109,7 @@ export interface components {
             status: "draft" | "published";
             /**
              * Format: date-time
-             * @description null for a draft.
+             * @description The time of the latest publication, null for a draft.
              * @example 2026-01-31T12:00:00.000000Z
              */
             published_at: string | null;
@@ -1070,10 +1124,6 @@ export interface components {
              */
             updated_at: string;
             author: components["schemas"]["Author"];
-        };
-        PostPage: {
-            items: components["schemas"]["Post"][];
-            pagination: components["schemas"]["CursorPagination"] | components["schemas"]["PagePagination"];
         };
         /** @description A complete post, for POST and PUT. */
         NewPost: {
@@ -1748,7 +1798,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Only events after this time. */
                 created_after?: string;
@@ -1878,7 +1928,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Only events after this time. */
                 created_after?: string;
@@ -2549,7 +2599,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
@@ -2814,7 +2864,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
@@ -2822,8 +2872,18 @@ export interface operations {
                 created_after?: string;
                 /** @description Only posts created before this time. */
                 created_before?: string;
-                /** @description Sort key; '-' in front for descending. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
+                /** @description Only posts published after this time. */
+                published_after?: string;
+                /** @description Only posts published before this time. */
+                published_before?: string;
+                /** @description Only posts last changed after this time. */
+                updated_after?: string;
+                /** @description Only posts last changed before this time. */
+                updated_before?: string;
+                /** @description 'content' adds the whole contents; `limit` is then at most 20. */
+                include?: "content";
+                /** @description Sort key; '-' in front for descending. By default '-published_at', for lists with drafts '-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of drafts, which have none, is in the order of their creation. */
+                sort?: "published_at" | "-published_at" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
                 /** @description Only posts by this user. */
                 author_id?: number;
             };
@@ -2856,6 +2916,7 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "title": "Hello",
+                     *           "excerpt": "My first post.",
                      *           "content": "My first post.",
                      *           "status": "published",
                      *           "published_at": "2026-01-31T12:00:00.000000Z",
@@ -2874,7 +2935,7 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["PostPage"];
+                    "application/json": components["schemas"]["ListedPostPage"];
                 };
             };
             /** @description The resource has not changed since the version in If-None-Match. */
@@ -3620,7 +3681,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Part of a name; for an administrator also of an email address. */
                 q?: string;
@@ -4365,7 +4426,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
@@ -4373,8 +4434,18 @@ export interface operations {
                 created_after?: string;
                 /** @description Only posts created before this time. */
                 created_before?: string;
-                /** @description Sort key; '-' in front for descending. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
+                /** @description Only posts published after this time. */
+                published_after?: string;
+                /** @description Only posts published before this time. */
+                published_before?: string;
+                /** @description Only posts last changed after this time. */
+                updated_after?: string;
+                /** @description Only posts last changed before this time. */
+                updated_before?: string;
+                /** @description 'content' adds the whole contents; `limit` is then at most 20. */
+                include?: "content";
+                /** @description Sort key; '-' in front for descending. By default '-published_at', for lists with drafts '-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of drafts, which have none, is in the order of their creation. */
+                sort?: "published_at" | "-published_at" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
             };
             header?: {
                 /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
@@ -4408,6 +4479,7 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "title": "Hello",
+                     *           "excerpt": "My first post.",
                      *           "content": "My first post.",
                      *           "status": "published",
                      *           "published_at": "2026-01-31T12:00:00.000000Z",
@@ -4426,7 +4498,7 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["PostPage"];
+                    "application/json": components["schemas"]["ListedPostPage"];
                 };
             };
             /** @description The resource has not changed since the version in If-None-Match. */
