@@ -24,7 +24,8 @@ from app.api.fields import (
     Title,
     format_timestamp,
 )
-from app.api.pagination import MAX_CURSOR_LENGTH, ListQuery, sort_field
+from app.api.pagination import ListQuery, sort_field
+from app.api.pagination.cursors import MAX_CURSOR_LENGTH
 from app.api.request_body import load
 from app.database import MAX_ID
 from app.users.schemas import EmailAddress, Password

@@ -47,6 +47,7 @@ BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
     "current_password": {"Is not your password.", "Must have at most 128 characters."},
+    "limit": {"Must be 1 to 20 with include=content."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": {"Is not your password.", *WEAKNESSES},
     "email": {"Not a valid email address.", NO_MAIL, f"{NO_MAIL} {HOW_TO_ALLOW}"},
