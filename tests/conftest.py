@@ -139,6 +139,8 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
         "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
         "RATELIMIT_ENABLED": "false",
+        # A busy machine must not make an outage of a slow statement.
+        "DB_STATEMENT_TIMEOUT_MS": PATIENT["DB_STATEMENT_TIMEOUT_MS"],
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():

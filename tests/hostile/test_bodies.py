@@ -227,7 +227,6 @@ GOOD_BODIES = [
     titled("markup", '"<script>alert(1)</script>"', (201, "")),
     titled("SQL", '"\'); DROP TABLE users; --"', (201, "")),
     titled("template", '"{{7*7}} ${7*7} %s %(x)s"', (201, "")),
-    titled("right to left", '"\\u202eevil"', (201, "")),
     titled("zero width", '"a\\u200bb"', (201, "")),
 ]
 

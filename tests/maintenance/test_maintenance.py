@@ -272,7 +272,9 @@ def test_maintenance_is_off_before_its_table_is_created(app: Flask, carol: Perso
             assert client.get("/health/ready").get_json()["migrations"] == "pending"
         finally:
             flask_migrate.upgrade()
-    set_maintenance(app, carol, **ON)
+    # The sessions of the older schema have ended.
+    login = client.post(f"{API}/auth/login", json={"email": carol.email, "password": PASSWORD}).get_json()
+    set_maintenance(app, replace(carol, access_token=login["access_token"]), **ON)
     assert problem(client.get(f"{API}/posts")) == (503, "maintenance")
 
 
