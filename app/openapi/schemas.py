@@ -16,7 +16,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from app.api.fields import OPTIONAL, OutputSchema
-from app.api.pagination import MAX_LIMIT
+from app.api.pagination import MAX_LIMIT, MAX_OFFSET
 from app.openapi.components import Json
 
 _EXAMPLES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": False, "string": "…", "array": [], "null": None}
@@ -39,11 +39,23 @@ _CURSOR_MEMBERS: Json = {
 }
 _PAGE_MEMBERS: Json = {
     "page": {"type": "integer", "minimum": 1, "description": "The number of this page."},
-    "pages": {"type": "integer", "minimum": 0, "description": "The number of pages."},
-    "total": {"type": "integer", "minimum": 0, "description": "The number of items of all pages."},
+    "pages": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "description": "The number of pages."},
+    "total": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_OFFSET,
+        "description": "The number of items of all pages, counted up to 10,000.",
+    },
+}
+_CAPPED: Json = {
+    "total_capped": {
+        "type": "boolean",
+        "enum": [True],
+        "description": "Present if there are more items than `total`. Read further with cursors.",
+    }
 }
 # One schema and not a union of two, because clients in typed languages would have to distinguish its cases before they
-# can read `next_cursor`. The last three keywords allow exactly two sets of members; code generators ignore them.
+# can read `next_cursor`. The last three keywords allow exactly three sets of members; code generators ignore them.
 PAGINATION: Json = {
     "type": "object",
     "description": "The position of a page: two cursors or, if the request has `page`, three numbers.",
@@ -51,6 +63,7 @@ PAGINATION: Json = {
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
         **_CURSOR_MEMBERS,
         **_PAGE_MEMBERS,
+        **_CAPPED,
     },
     "required": ["limit"],
     "additionalProperties": False,
@@ -59,9 +72,10 @@ PAGINATION: Json = {
         name: [other for other in members if other != name]
         for members in (_CURSOR_MEMBERS, _PAGE_MEMBERS)
         for name in members
-    },
+    }
+    | {"total_capped": list(_PAGE_MEMBERS)},
     "minProperties": 1 + len(_CURSOR_MEMBERS),
-    "maxProperties": 1 + len(_PAGE_MEMBERS),
+    "maxProperties": 1 + len(_PAGE_MEMBERS) + len(_CAPPED),
 }
 
 

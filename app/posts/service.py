@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from app.api.access import Caller
 from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
 from app.api.fields import format_timestamp
-from app.api.pagination import Filters, Page, paginate
+from app.api.pagination import Filter, Filters, Page, paginate, time_filters
 from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates, write_one
 from app.posts.models import Post
@@ -28,12 +28,11 @@ _POSTS = select(*Post.__table__.columns, User.name.label("author_name")).join(
 _POST = precompiled(_POSTS.where(Post.id == bindparam("post_id")))
 _NEW_POST = precompiled(insert(Post).returning(Post.id))
 FILTERS: Filters = {
-    "author_id": Post.author_id == bindparam("author_id"),
+    "author_id": Filter(Post.author_id == bindparam("author_id")),
     # With a literal status, because the partial indexes of drafts require it (app/posts/models.py).
-    "drafts_of": and_(Post.author_id == bindparam("drafts_of"), Post.status == literal_column("'draft'")),
-    "status": Post.status == bindparam("status"),
-    "created_after": Post.created_at > bindparam("created_after"),
-    "created_before": Post.created_at < bindparam("created_before"),
+    "drafts_of": Filter(and_(Post.author_id == bindparam("drafts_of"), Post.status == literal_column("'draft'"))),
+    "status": Filter(Post.status == bindparam("status")),
+    **time_filters("created_at", Post.created_at),
 }
 _paginate_posts = partial(
     paginate,

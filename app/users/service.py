@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import EmailTaken, Forbidden, LastAdmin, NotFound
-from app.api.pagination import Filters, Page, paginate
+from app.api.pagination import Filter, Filters, Page, paginate
 from app.audit.service import record
 from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates
@@ -32,8 +32,9 @@ _USERS = select(*VISIBLE_COLUMNS, User.name_key).where(User.deleted_at.is_(None)
 _USER = precompiled(_USERS.where(User.id == bindparam("user_id")))
 _NAME_MATCHES = User.name_key.like(bindparam("q"), escape="/")
 _EMAIL_MATCHES = User.email_key.like(bindparam("email_q"), escape="/")
-FILTERS: Filters = {"q": _NAME_MATCHES}
-ADMIN_FILTERS: Filters = {"q": or_(_NAME_MATCHES, _EMAIL_MATCHES)}
+# No index contains a search for a part of a text.
+FILTERS: Filters = {"q": Filter(_NAME_MATCHES, sort="")}
+ADMIN_FILTERS: Filters = {"q": Filter(or_(_NAME_MATCHES, _EMAIL_MATCHES), sort="")}
 _paginate_users = partial(
     paginate, _USERS, keys={"created_at": User.created_at, "name": User.name_key}, id_column=User.id
 )

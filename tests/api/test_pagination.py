@@ -168,21 +168,71 @@ def test_a_walk_back_sees_what_arrived_behind_it(client: FlaskClient, fill: Fill
     assert ids(client.get(links(back)["prev"])) == [max(ids(client.get(POSTS)))]
 
 
+@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
 @pytest.mark.parametrize("direction", ["next", "prev"])
-def test_a_cursor_whose_rows_are_gone_gives_an_empty_page(
-    client: FlaskClient, fill: Fill, alice: Person, direction: str
+def test_a_cursor_whose_rows_are_gone_gives_an_empty_page_that_leads_back(
+    client: FlaskClient, fill: Fill, alice: Person, direction: str, sort: str
 ) -> None:
-    fill(4)
-    first = client.get(f"{POSTS}?limit=2")
+    fill(6, same=3)
+    first = client.get(f"{POSTS}?limit=3&sort={sort}")
     second = client.get(links(first)["next"])
     url = links(first)["next"] if direction == "next" else links(second)["prev"]
-    for post_id in ids(second) if direction == "next" else ids(first):
+    gone, left = (ids(second), ids(first)) if direction == "next" else (ids(first), ids(second))
+    for post_id in gone:
         alice.delete(f"/posts/{post_id}")
     response = client.get(url)
-    assert response.get_json() == {
-        "items": [],
-        "pagination": {"limit": 2, "next_cursor": None, "prev_cursor": None},
-    }
+    other = {"next": "prev", "prev": "next"}[direction]
+    assert ids(response) == []
+    shown = response.get_json()["pagination"]
+    assert shown.pop(f"{other}_cursor")
+    assert shown == {"limit": 3, f"{direction}_cursor": None}
+    # Includes the row that the cursor was made from.
+    assert ids(client.get(links(response)[other])) == left
+
+
+def test_a_cursor_leads_back_when_its_own_row_is_gone_too(client: FlaskClient, fill: Fill, alice: Person) -> None:
+    fill(6)
+    first = client.get(f"{POSTS}?limit=3")
+    for post_id in ids(client.get(POSTS))[2:]:
+        alice.delete(f"/posts/{post_id}")
+    empty = client.get(links(first)["next"])
+    assert (ids(empty), links(empty).keys()) == ([], {"prev"})
+    assert ids(client.get(links(empty)["prev"])) == ids(first)[:2]
+
+
+def test_a_cursor_leads_back_only_to_what_the_filters_let_through(
+    client: FlaskClient, fill: Fill, alice: Person
+) -> None:
+    fill(4)
+    fill(1, first=-5)
+    fill(1, first=5)
+    query = "sort=title&created_after=2026-01-01T00:00:00Z&created_before=2026-01-01T00:00:04Z&limit=2"
+    first = client.get(f"{POSTS}?{query}")
+    second = client.get(links(first)["next"])
+    assert len(ids(first) + ids(second)) == 3
+    alice.delete(f"/posts/{ids(second)[0]}")
+    empty = client.get(links(first)["next"])
+    assert ids(client.get(links(empty)["prev"])) == ids(first)
+    for post_id in ids(first):
+        alice.delete(f"/posts/{post_id}")
+    empty = client.get(links(first)["next"])
+    assert (ids(empty), links(empty)) == ([], {})
+    assert len(ids(client.get(POSTS))) == 3
+
+
+@pytest.mark.parametrize("direction", ["next", "prev"])
+def test_a_cursor_of_a_list_that_is_empty_now_leads_nowhere(
+    client: FlaskClient, fill: Fill, alice: Person, direction: str
+) -> None:
+    fill(3)
+    page = client.get(f"{POSTS}?limit=1")
+    if direction == "prev":
+        page = client.get(links(page)["next"])
+    for post_id in ids(client.get(POSTS)):
+        alice.delete(f"/posts/{post_id}")
+    response = client.get(links(page)[direction])
+    assert response.get_json() == {"items": [], "pagination": {"limit": 1, "next_cursor": None, "prev_cursor": None}}
+    assert "Link" not in response.headers
 
 
 def test_the_limit_may_change_on_the_way(client: FlaskClient, fill: Fill) -> None:
@@ -366,7 +416,7 @@ def test_no_link_leads_to_a_page_that_is_refused(
     monkeypatch.setattr("app.api.endpoint.CACHED_QUERY_LENGTH", -1)
     fill(7)
     second = client.get(f"{POSTS}?limit=2&page=2")
-    assert second.get_json()["pagination"]["pages"] == 4
+    assert second.get_json()["pagination"] == {"limit": 2, "page": 2, "pages": 2, "total": 4, "total_capped": True}
     assert links(second).keys() == {"first", "prev"}
     assert client.get(f"{POSTS}?limit=2&page=3").status_code == 422
     assert links(client.get(f"{POSTS}?limit=2&page=1")).keys() == {"first", "next"}
