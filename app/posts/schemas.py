@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from app.api.fields import (
+    OPTIONAL,
     Choice,
     Identifier,
     Inline,
@@ -17,7 +22,10 @@ from app.api.fields import (
     Title,
 )
 from app.api.pagination import ListQuery, sort_field
-from app.posts.models import STATUSES, TITLE_LENGTH
+from app.posts.models import EXCERPT_LENGTH, STATUSES, TITLE_LENGTH
+
+# A page of a hundred whole contents can have 20 MB.
+MAX_WITH_CONTENT = 20
 
 
 class NewPost(InputSchema):
@@ -36,17 +44,43 @@ class PostChanges(InputSchema):
     status = Choice(*STATUSES)
 
 
+def _time(relation: str, verb: str, example: str) -> QueryTimestamp:
+    return QueryTimestamp(metadata={"description": f"Only posts {verb} {relation} this time.", "example": example})
+
+
+_after = partial(_time, "after", example="2026-01-31T12:00:00Z")
+_before = partial(_time, "before", example="2026-02-28T12:00:00Z")
+
+
 class AuthorPostListQuery(ListQuery):
     """The query parameters of the list of one author's posts."""
 
     status = Choice(*STATUSES, metadata={"description": "'draft' lists your own drafts."})
-    created_after = QueryTimestamp(
-        metadata={"description": "Only posts created after this time.", "example": "2026-01-31T12:00:00Z"}
+    created_after = _after("created")
+    created_before = _before("created")
+    published_after = _after("published")
+    published_before = _before("published")
+    updated_after = _after("last changed")
+    updated_before = _before("last changed")
+    include = Choice(
+        "content",
+        metadata={"description": f"'content' adds the whole contents; `limit` is then at most {MAX_WITH_CONTENT}."},
     )
-    created_before = QueryTimestamp(
-        metadata={"description": "Only posts created before this time.", "example": "2026-02-28T12:00:00Z"}
+    # Its default depends on which posts are listed.
+    sort = sort_field(
+        "published_at",
+        "created_at",
+        "updated_at",
+        "title",
+        description="Sort key; '-' in front for descending. By default '-published_at', for lists with drafts "
+        "'-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of "
+        "drafts, which have none, is in the order of their creation.",
     )
-    sort = sort_field("created_at", "updated_at", "title", default="-created_at")
+
+    @validates_schema
+    def _limit_contents(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if "include" in data and data["limit"] > MAX_WITH_CONTENT:
+            raise ValidationError(f"Must be 1 to {MAX_WITH_CONTENT} with include=content.", "limit")
 
 
 class PostListQuery(AuthorPostListQuery):
@@ -69,10 +103,29 @@ class PostView(OutputSchema):
     title = fields.String(metadata={"example": "Hello"})
     content = fields.String(metadata={"example": "My first post."})
     status = Choice(*STATUSES, metadata={"example": "published"})
-    published_at = Timestamp(allow_none=True, metadata={"description": "null for a draft."})
+    published_at = Timestamp(
+        allow_none=True, metadata={"description": "The time of the latest publication, null for a draft."}
+    )
     created_at = Timestamp()
     updated_at = Timestamp()
     author = Inline(Author)
 
 
+class ListedPost(PostView):
+    """A post in a list, with the beginning of its content."""
+
+    excerpt = fields.String(
+        metadata={
+            "description": f"The first {EXCERPT_LENGTH} code points of the content.",
+            "maxLength": EXCERPT_LENGTH,
+            "example": "My first post.",
+        }
+    )
+    content = fields.String(
+        metadata={OPTIONAL: True, "description": "Present with `include=content`.", "example": "My first post."}
+    )
+
+
 POST: Schema = PostView()
+LISTED_POST: Schema = ListedPost()
+LISTED_POST_EXCERPT: Schema = ListedPost(exclude=("content",))

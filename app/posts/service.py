@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, literal_column, select
+from sqlalchemy import Select, and_, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
 from app.api.fields import format_timestamp
-from app.api.pagination import Filter, Filters, Page, paginate, time_filters
+from app.api.pagination import Filter, Filters, Page, SortKey, paginate, time_filters
 from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates, write_one
-from app.posts.models import Post
+from app.posts.models import EXCERPT_LENGTH, Post
 from app.users.models import User
 from app.users.service import get_user, may_act_for
 
@@ -27,20 +28,30 @@ _POSTS = select(*Post.__table__.columns, User.name.label("author_name")).join(
 )
 _POST = precompiled(_POSTS.where(Post.id == bindparam("post_id")))
 _NEW_POST = precompiled(insert(Post).returning(Post.id))
+# In lists the beginning of the content, cut by the database, or the whole content too.
+_EXCERPT = func.substr(Post.content, 1, EXCERPT_LENGTH).label("excerpt")
+_LISTED = select(*(c for c in Post.__table__.columns if c.name != "content"), _EXCERPT, User.name.label("author_name"))
+_EXCERPTS = _LISTED.join(User, User.id == Post.author_id)
+_CONTENTS = _POSTS.add_columns(_EXCERPT)
+KEYS: Mapping[str, SortKey] = {
+    "published_at": Post.published_at,
+    "created_at": Post.created_at,
+    "updated_at": Post.updated_at,
+    "title": Post.title,
+}
 FILTERS: Filters = {
     "author_id": Filter(Post.author_id == bindparam("author_id")),
-    # With a literal status, because the partial indexes of drafts require it (app/posts/models.py).
-    "drafts_of": Filter(and_(Post.author_id == bindparam("drafts_of"), Post.status == literal_column("'draft'"))),
+    "drafts_of": Filter(and_(Post.author_id == bindparam("drafts_of"), Post.status == "draft")),
     "status": Filter(Post.status == bindparam("status")),
     **time_filters("created_at", Post.created_at),
+    **time_filters("published_at", Post.published_at),
+    **time_filters("updated_at", Post.updated_at),
 }
-_paginate_posts = partial(
-    paginate,
-    _POSTS,
-    keys={"created_at": Post.created_at, "updated_at": Post.updated_at, "title": Post.title},
-    id_column=Post.id,
-    filters=FILTERS,
-)
+# Drafts have no `published_at`: sorted by it they are in the order of their creation, and no index finds any by it.
+DRAFT_KEYS: Mapping[str, SortKey] = {**KEYS, "published_at": Post.created_at}
+DRAFT_FILTERS: Filters = {name: replace(f, sort="") if f.sort == "published_at" else f for name, f in FILTERS.items()}
+_paginate_posts = partial(paginate, id_column=Post.id, keys=KEYS, filters=FILTERS)
+_paginate_drafts = partial(paginate, id_column=Post.id, keys=DRAFT_KEYS, filters=DRAFT_FILTERS)
 EXPORT_BATCH = 100
 
 
@@ -57,11 +68,11 @@ def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
 
     Raises AuthenticationRequired for drafts without a caller.
     """
-    if query.get("status", "published") == "published":
-        return _paginate_posts(query, status="published")
+    if query.get("status") != "draft":
+        return _paginate_posts(_list(query), query, default_sort="-published_at", status="published")
     if caller is None:
         raise AuthenticationRequired
-    return _paginate_posts(query, drafts_of=caller.id)
+    return _paginate_drafts(_list(query), query, default_sort="-updated_at", drafts_of=caller.id)
 
 
 def list_posts_of(caller: Caller | None, author_id: int, query: Mapping[str, Any]) -> Page:
@@ -72,12 +83,22 @@ def list_posts_of(caller: Caller | None, author_id: int, query: Mapping[str, Any
     get_user(author_id)
     is_author = caller is not None and caller.id == author_id
     if query.get("status") == "draft":
-        if not is_author:
+        if caller is None or not is_author:
             raise AuthenticationRequired if caller is None else Forbidden
-        return _paginate_posts(query, author_id=author_id, drafts_of=author_id)
-    if is_author:
-        return _paginate_posts(query, author_id=author_id)
-    return _paginate_posts(query, author_id=author_id, status="published")
+        return _paginate_drafts(_list(query), query, default_sort="-updated_at", drafts_of=author_id)
+    if is_author and "status" not in query and not _requires_publication(query):
+        return _paginate_posts(_list(query), query, default_sort="-updated_at", author_id=author_id)
+    return _paginate_posts(_list(query), query, default_sort="-published_at", author_id=author_id, status="published")
+
+
+def _list(query: Mapping[str, Any]) -> Select[*tuple[Any, ...]]:
+    return _CONTENTS if query.get("include") == "content" else _EXCERPTS
+
+
+def _requires_publication(query: Mapping[str, Any]) -> bool:
+    """Return whether the order or a filter is about `published_at`, which drafts do not have."""
+    is_filtered = "published_after" in query or "published_before" in query
+    return is_filtered or query.get("sort", "").endswith("published_at")
 
 
 def create_post(author: Caller, title: str, content: str, status: str) -> Any:

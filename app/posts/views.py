@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import url_for
@@ -11,19 +12,27 @@ from app.api.access import OPTIONAL, SIGNED_IN, Caller
 from app.api.conditional import require_unchanged
 from app.api.errors import Forbidden, NotFound, PreconditionFailed
 from app.api.pagination import Page
-from app.api.responses import Created, created, listing, no_content, ok
+from app.api.responses import Created, Shaped, created, listing, no_content, ok
 from app.api.routing import Api
 from app.posts import service
-from app.posts.schemas import POST, AuthorPostListQuery, NewPost, PostChanges, PostListQuery
+from app.posts.schemas import (
+    LISTED_POST,
+    LISTED_POST_EXCERPT,
+    POST,
+    AuthorPostListQuery,
+    NewPost,
+    PostChanges,
+    PostListQuery,
+)
 
 posts = Api("posts", __name__)
 CHANGES = (Forbidden, NotFound, PreconditionFailed)
 
 
-@posts.operation("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(POST))
+@posts.operation("GET", "/posts", access=OPTIONAL, query=PostListQuery(), answer=listing(LISTED_POST))
 def list_posts(caller: Caller | None, query: Mapping[str, Any]) -> Page:
     """List published posts, or your own drafts."""
-    return service.list_posts(caller, query)
+    return _shown(service.list_posts(caller, query), query)
 
 
 @posts.operation("POST", "/posts", access=SIGNED_IN, body=NewPost(), answer=created(POST), idempotent=True)
@@ -78,12 +87,17 @@ def delete_post(caller: Caller, post_id: int) -> None:
     "/users/<id:user_id>/posts",
     access=OPTIONAL,
     query=AuthorPostListQuery(),
-    answer=listing(POST),
+    answer=listing(LISTED_POST),
     problems=(NotFound, Forbidden),
 )
 def list_posts_of(caller: Caller | None, user_id: int, query: Mapping[str, Any]) -> Page:
     """List the published posts of an author. The author also gets their drafts."""
-    return service.list_posts_of(caller, user_id, query)
+    return _shown(service.list_posts_of(caller, user_id, query), query)
+
+
+def _shown(page: Page, query: Mapping[str, Any]) -> Page:
+    schema = LISTED_POST if query.get("include") == "content" else LISTED_POST_EXCERPT
+    return replace(page, items=[Shaped(row, schema) for row in page.items])
 
 
 def _change(caller: Caller, post_id: int, changes: Mapping[str, Any]) -> Any:

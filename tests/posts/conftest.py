@@ -23,3 +23,8 @@ def write() -> Write:
         return document
 
     return add
+
+
+def as_listed(post: dict[str, Any]) -> dict[str, Any]:
+    """Return what a list shows of a post."""
+    return {name: value for name, value in post.items() if name != "content"} | {"excerpt": post["content"][:280]}

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import API, Cast, Clock, Person, problem
-from tests.posts.conftest import Write
+from tests.posts.conftest import Write, as_listed
 from tests.support.statements import counted
 
 
@@ -37,7 +37,7 @@ def test_anyone_lists_published_posts_newest_first(
     posts = [write(alice, title="a"), write(bob, title="b"), write(alice, title="c")]
     write(alice, status="draft")
     response = client.get(API + "/posts")
-    assert response.get_json()["items"] == posts[::-1]
+    assert response.get_json()["items"] == [as_listed(post) for post in posts[::-1]]
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["ETag"].startswith('W/"')
     assert "Authorization" in response.vary
@@ -76,8 +76,10 @@ def test_posts_of_one_author(client: FlaskClient, alice: Person, bob: Person, wr
     [
         ("created_at", "bca"),
         ("-created_at", "acb"),
-        ("updated_at", "cab"),
-        ("-updated_at", "bac"),
+        ("updated_at", "acb"),
+        ("-updated_at", "bca"),
+        ("published_at", "bac"),
+        ("-published_at", "cab"),
         ("title", "abc"),
         ("-title", "cba"),
     ],
@@ -87,8 +89,10 @@ def test_every_sort_key_goes_both_ways(
 ) -> None:
     posts = {}
     for title in "bca":
-        posts[title] = write(alice, title=title)
+        posts[title] = write(alice, title=title, status="draft" if title == "c" else "published")
         clock.forward(seconds=1)
+    alice.patch(f"/posts/{posts['c']['id']}", json={"status": "published"})
+    clock.forward(seconds=1)
     alice.patch(f"/posts/{posts['b']['id']}", json={"content": "edited"})
     assert "".join(titles(client.get(f"{API}/posts?sort={sort}"))) == expected
 
@@ -120,6 +124,81 @@ def test_posts_of_a_time(
     assert "".join(titles(client.get(f"{API}/posts?{query}"))) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("created_before=2026-01-01T00:00:01Z", "a"),
+        ("published_after=2026-01-01T00:00:02Z", "a"),
+        ("published_before=2026-01-01T00:00:03Z", "cb"),
+        ("updated_after=2026-01-01T00:00:03Z", "b"),
+        ("updated_before=2026-01-01T00:00:04Z", "ac"),
+        ("created_after=2026-01-01T00:00:00Z&updated_before=2026-01-01T00:00:04Z", "c"),
+        (
+            "published_after=2026-01-01T00:00:02Z&created_after=2026-01-01T00:00:00Z&updated_after=0001-01-01T00:00:00Z",
+            "",
+        ),
+    ],
+)
+@pytest.mark.parametrize("more", ["", "&sort=title", "&page=1", "&sort=-updated_at&page=1"])
+def test_each_time_has_its_filters_in_every_order(
+    client: FlaskClient, alice: Person, write: Write, clock: Clock, query: str, expected: str, more: str
+) -> None:
+    """Post a is written at 0 s and published at 3 s, b is written at 1 s and changed at 4 s, c is written at 2 s."""
+    clock.now = datetime(2026, 1, 1, tzinfo=UTC)
+    posts = {}
+    for title in "abc":
+        posts[title] = write(alice, title=title, status="draft" if title == "a" else "published")
+        clock.forward(seconds=1)
+    alice.patch(f"/posts/{posts['a']['id']}", json={"status": "published"})
+    clock.forward(seconds=1)
+    alice.patch(f"/posts/{posts['b']['id']}", json={"content": "edited"})
+    found = titles(client.get(f"{API}/posts?{query}{more}"))
+    assert sorted(found) == sorted(expected)
+    if not more:
+        assert found == list(expected)
+
+
+def test_a_draft_published_late_is_the_newest_post(
+    client: FlaskClient, alice: Person, write: Write, clock: Clock
+) -> None:
+    late = write(alice, title="late", status="draft")
+    for title in ("first", "second"):
+        clock.forward(seconds=1)
+        write(alice, title=title)
+    clock.forward(seconds=1)
+    alice.patch(f"/posts/{late['id']}", json={"status": "published"})
+    assert titles(client.get(API + "/posts")) == ["late", "second", "first"]
+    assert titles(client.get(f"{API}/users/{alice.id}/posts")) == ["late", "second", "first"]
+
+
+def test_a_post_published_again_has_a_new_time_of_publication(
+    client: FlaskClient, alice: Person, write: Write, clock: Clock
+) -> None:
+    post = write(alice, title="again")
+    write(alice, title="other")
+    clock.forward(seconds=1)
+    assert alice.patch(f"/posts/{post['id']}", json={"status": "draft"}).get_json()["published_at"] is None
+    clock.forward(seconds=1)
+    shown = alice.patch(f"/posts/{post['id']}", json={"status": "published"}).get_json()
+    assert shown["published_at"] == shown["updated_at"] > post["published_at"]
+    assert titles(client.get(API + "/posts")) == ["again", "other"]
+
+
+def test_drafts_are_listed_by_the_latest_change(alice: Person, write: Write, clock: Clock) -> None:
+    drafts = {}
+    for title in "abc":
+        drafts[title] = write(alice, title=title, status="draft")
+        clock.forward(seconds=1)
+    alice.patch(f"/posts/{drafts['a']['id']}", json={"content": "edited"})
+    assert titles(alice.get("/posts?status=draft")) == ["a", "c", "b"]
+    assert titles(alice.get(f"/users/{alice.id}/posts?status=draft")) == ["a", "c", "b"]
+    # They have no time of publication: the order is that of their creation, and no filter on it finds any.
+    assert titles(alice.get("/posts?status=draft&sort=published_at")) == ["a", "b", "c"]
+    for name in ("published_after=0001-01-01T00:00:00Z", "published_before=9999-12-31T23:59:59Z"):
+        for sort in ("", "&sort=published_at", "&sort=title"):
+            assert titles(alice.get(f"/posts?status=draft&{name}{sort}")) == []
+
+
 # The plus sign of an offset is decoded as a space unless it is encoded.
 NO_TIMES = [
     *("", "2026", "2026-01-01", "2026-01-01T00:00", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now", "now()"),
@@ -132,7 +211,7 @@ NO_TIMES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["created_after", "created_before"])
+@pytest.mark.parametrize("name", ["created_after", "published_before", "updated_after"])
 @pytest.mark.parametrize("value", NO_TIMES)
 def test_a_time_is_rfc_3339(client: FlaskClient, app: Flask, name: str, value: str) -> None:
     response = client.get(f"{API}/posts?{name}={quote(value, safe='%+: ')}")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from flask import request
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, missing, validate, validates_schema
 from sqlalchemy import Row, Select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -21,7 +21,7 @@ from app.api.pagination.cursors import MAX_CURSOR_LENGTH, NOT_A_CURSOR, Cursor, 
 from app.api.pagination.statements import NO_FILTERS, Filter, Filters, SortKey, Walk, find_walks, time_filters
 from app.database import fetch_all
 
-__all__ = ["Filter", "Filters", "ListQuery", "Page", "paginate", "sort_field", "time_filters"]
+__all__ = ["Filter", "Filters", "ListQuery", "Page", "SortKey", "paginate", "sort_field", "time_filters"]
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -62,14 +62,13 @@ class ListQuery(InputSchema):
             raise ValidationError(f"Pages end at row {MAX_OFFSET}. Use cursors to read further.", "page")
 
 
-def sort_field(*keys: str, default: str) -> Choice:
-    """Return the `sort` field of a list, which accepts each of `keys`, and each with '-' in front for descending."""
+def sort_field(*keys: str, default: str = "", description: str = "Sort key; '-' in front for descending.") -> Choice:
+    """Return the `sort` field of a list, which accepts each of `keys`, and each with '-' in front for descending.
+
+    Without `default`, the service passes `default_sort` to `paginate`.
+    """
     choices = [sign + key for key in keys for sign in ("", "-")]
-    return Choice(
-        *choices,
-        load_default=default,
-        metadata={"description": "Sort key; '-' in front for descending."},
-    )
+    return Choice(*choices, load_default=default or missing, metadata={"description": description})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,7 @@ def paginate(
     keys: Mapping[str, SortKey],
     id_column: InstrumentedAttribute[Any],
     filters: Filters = NO_FILTERS,
+    default_sort: str = "",
     **parameters: Any,
 ) -> Page:
     """Return the page of `statement` that `query`, a loaded ListQuery, asks for.
@@ -102,6 +102,7 @@ def paginate(
     values of bound parameters, and override members of `query`. Raises ValidationFailed for a cursor that was not made
     by this service for this list, sort and filters, and for a numbered page that would have to test too many rows.
     """
+    query = {"sort": default_sort, **query}
     values = {name: query[name] for name in filters if name in query} | parameters
     used = [filters[name] for name in filters if name in values]
     steps = _read(query, find_walks(statement, id_column, keys, query["sort"], used), values)
