@@ -114,6 +114,9 @@ class PostView(OutputSchema):
 class ListedPost(PostView):
     """A post in a list, with the beginning of its content."""
 
+    class Meta:
+        fields = ("id", "title", "excerpt", "content", "status", "published_at", "created_at", "updated_at", "author")
+
     excerpt = fields.String(
         metadata={
             "description": f"The first {EXCERPT_LENGTH} code points of the content.",

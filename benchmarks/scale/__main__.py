@@ -2,7 +2,8 @@
 
 Prints Markdown tables of median times. The requests run in one process without a network, so that the time of the
 database is a large part of the total. Fails if a page at or near the end of a list takes more than 1.3 times as long as
-the first page.
+the first page. Then
+compares numbered pages and filters with many rows and with few.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class List:
 def lists() -> list[List]:
     """Return every list that grows with the data, in every order."""
     kinds = [
-        ("posts", "/posts?", None, ("created_at", "updated_at", "title")),
-        ("posts of an author", f"/users/{AUTHOR}/posts?", None, ("created_at", "updated_at", "title")),
+        ("posts", "/posts?", None, ("published_at", "created_at", "updated_at", "title")),
+        ("posts of an author", f"/users/{AUTHOR}/posts?", None, ("published_at", "created_at", "updated_at", "title")),
         ("own drafts", "/posts?status=draft&", AUTHOR, ("created_at", "updated_at", "title")),
         ("few own drafts", "/posts?status=draft&", PUBLISHER, ("created_at", "updated_at", "title")),
         ("own posts and drafts", f"/users/{AUTHOR}/posts?", AUTHOR, ("created_at", "updated_at", "title")),
@@ -150,6 +151,58 @@ def _ratio(ones: list[Cost], others: list[Cost]) -> float:
     return statistics.median(one.rest / other.rest for one, other in zip(ones, others, strict=True))
 
 
+def filtered_lists() -> list[tuple[str, str, int | None]]:
+    """Return lists with page numbers or filters: name, path and caller. Those in brackets match no row, or few."""
+    early, late, never = "2024-01-02T00:00:00Z", "2025-11-01T00:00:00Z", "2030-01-01T00:00:00Z"
+    return [
+        ("page 1", "/posts?page=1", None),
+        ("page 500", "/posts?page=500", None),
+        ("page 1, `title`", "/posts?page=1&sort=title", None),
+        ("page 1, posts of an author", f"/users/{AUTHOR}/posts?page=1", None),
+        ("page 1, own posts and drafts", f"/users/{AUTHOR}/posts?page=1", AUTHOR),
+        ("page 1, few own drafts", "/posts?status=draft&page=1", PUBLISHER),
+        ("page 1, users", "/users?page=1", AUTHOR),
+        ("published after", f"/posts?published_after={late}", None),
+        ("published after, page 1", f"/posts?published_after={late}&page=1", None),
+        ("created after, `title`", f"/posts?created_after={late}&sort=title", None),
+        ("created after, `title`, page 1", f"/posts?created_after={late}&sort=title&page=1", None),
+        ("(created before), `-published_at`", f"/posts?created_before={early}", None),
+        ("(created before), `-published_at`, page 1", f"/posts?created_before={early}&page=1", None),
+        ("(created after), `title`", f"/posts?created_after={never}&sort=title", None),
+        ("(created after), `title`, page 1", f"/posts?created_after={never}&sort=title&page=1", None),
+        (
+            "(two times that exclude each other)",
+            f"/posts?created_before={late}&published_after={late}&sort=title",
+            None,
+        ),
+        ("search of users", "/users?q=ab&sort=name", AUTHOR),
+        ("search of users, page 1", "/users?q=ab&sort=name&page=1", AUTHOR),
+        ("(search of users)", "/users?q=zzzz&sort=name", AUTHOR),
+        ("whole contents", "/posts?include=content", None),
+    ]
+
+
+def compare_filters(few: Watched, many: Watched, rounds: int) -> None:
+    """Print the table of numbered pages and filters."""
+    tokens = {watched: tokens_of_callers(watched) for watched in (few, many)}
+    print("\n| list | of few | of many | many : few | SQL | statements |\n|---|---|---|---|---|---|")
+    for name, path, caller in filtered_lists():
+        costs: dict[Watched, list[Cost]] = {few: [], many: []}
+        for number in range(rounds + 5):
+            for watched, found in costs.items():
+                # 422: a numbered page would need too many rows.
+                cost = watched.call("GET", path, tokens[watched][caller], expected=(200, 422))[1]
+                if number >= 5:
+                    found.append(cost)
+        total = {watched: statistics.median(cost.total for cost in found) for watched, found in costs.items()}
+        sql = {watched: statistics.median(cost.sql for cost in found) for watched, found in costs.items()}
+        print(
+            f"| {name} | {total[few]:.2f} | {total[many]:.2f} | {_ratio(costs[many], costs[few]):.2f} "
+            f"| {sql[few]:.2f} → {sql[many]:.2f} | {costs[many][0].statements} |",
+            flush=True,
+        )
+
+
 def compare_sessions(few: Watched, many: Watched, users: int, rounds: int) -> None:
     """Print the table of logins, refreshes and `GET /auth/me`."""
     chosen = random.Random(1)  # the same users each time
@@ -184,6 +237,7 @@ def main() -> int:
     ):
         print(f"{machine()}; {options.posts:,} posts; {options.rounds} requests each, in turn; medians in ms.\n")
         is_kept = compare_lists(few, many, ends, options.rounds)
+        compare_filters(few, many, options.rounds)
         compare_sessions(few, many, options.users, options.rounds)
     return 0 if is_kept else 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +25,12 @@ API = "/api/v1"
 
 @dataclass(slots=True)
 class Cost:
-    """Times of one request in milliseconds: in total, in the cursor of the database, and in Argon2."""
+    """Times of one request in ms: in total, in the cursor of the database, and in Argon2; the number of statements."""
 
     total: float = 0.0
     sql: float = 0.0
     argon2: float = 0.0
+    statements: int = 0
 
     @property
     def rest(self) -> float:
@@ -64,7 +65,9 @@ class Watched:
             db.engine.dispose()
             components_of(self.app).probe_engine.dispose()
 
-    def call(self, method: str, path: str, token: str = "", **options: Any) -> tuple[TestResponse, Cost]:
+    def call(
+        self, method: str, path: str, token: str = "", expected: Sequence[int] = (200,), **options: Any
+    ) -> tuple[TestResponse, Cost]:
         """Send one request; returns its answer and what it cost. Raises Refused."""
         self._cost = cost = Cost()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -72,11 +75,12 @@ class Watched:
             began = time.perf_counter()
             response = self._client.open(API + path, method=method, headers=headers, **options)
             cost.total = (time.perf_counter() - began) * 1000
-        if response.status_code != 200:
+        if response.status_code not in expected:
             raise Refused(f"{method} {path}: {response.status_code} {response.text}")
         return response, cost
 
     def _begin(self, *event: Any) -> None:
+        self._cost.statements += 1
         self._began = time.perf_counter()
 
     def _end(self, *event: Any) -> None:

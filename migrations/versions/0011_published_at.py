@@ -1,7 +1,7 @@
 """Add the indexes for lists of posts by `published_at`, and for an author's published posts.
 
 Revision ID: 0011
-Revises: 0008
+Revises: 0012
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

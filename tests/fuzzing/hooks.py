@@ -46,6 +46,7 @@ WEAKNESSES = {
 BEYOND_SCHEMAS = {
     "cursor": {"Not a cursor of this list with this sort and these filters."},
     "page": {"Give page or cursor, not both.", "Pages end at row 10000. Use cursors to read further."},
+    "limit": {"Must be 1 to 20 with include=content."},
     "current_password": {"Is not your password.", "Must have at most 128 characters."},
     "new_password": {"Must differ from the current password.", *WEAKNESSES},
     "password": {"Is not your password.", *WEAKNESSES},

@@ -1058,7 +1058,7 @@ export interface components {
          */
         Pagination: {
             limit: number;
-            /** @description The `cursor` of the next page, or null on the last page. */
+            /** @description The `cursor` of the next page, or null on the last page. A page with fewer items than `limit`, or none, can have a next page if its filters match few items. */
             next_cursor?: string | null;
             /** @description The `cursor` of the previous page, or null on the first page. */
             prev_cursor?: string | null;
@@ -1066,8 +1066,13 @@ export interface components {
             page?: number;
             /** @description The number of pages. */
             pages?: number;
-            /** @description The number of items of all pages. */
+            /** @description The number of items of all pages, counted up to 10,000. */
             total?: number;
+            /**
+             * @description Present if there are more items than `total`. Read further with cursors.
+             * @enum {boolean}
+             */
+            total_capped?: true;
         };
         AuditEventPage: {
             items: components["schemas"]["AuditEvent"][];
@@ -1507,6 +1512,52 @@ export interface components {
             /** @example Alice */
             name: string;
         };
+        /** @description A post in a list, with the beginning of its content. */
+        ListedPost: {
+            /**
+             * Format: int64
+             * @example 1
+             */
+            id: number;
+            /** @example Hello */
+            title: string;
+            /**
+             * @description The first 280 code points of the content.
+             * @example My first post.
+             */
+            excerpt: string;
+            /**
+             * @description Present with `include=content`.
+             * @example My first post.
+             */
+            content?: string;
+            /**
+             * @example published
+             * @enum {string}
+             */
+            status: "draft" | "published";
+            /**
+             * Format: date-time
+             * @description The time of the latest publication, null for a draft.
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            published_at: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000000Z
+             */
+            updated_at: string;
+            author: components["schemas"]["Author"];
+        };
+        ListedPostPage: {
+            items: components["schemas"]["ListedPost"][];
+            pagination: components["schemas"]["Pagination"];
+        };
         /** @description A post with its author. */
         Post: {
             /**
@@ -1525,7 +1576,7 @@ export interface components {
             status: "draft" | "published";
             /**
              * Format: date-time
-             * @description null for a draft.
+             * @description The time of the latest publication, null for a draft.
              * @example 2026-01-31T12:00:00.000000Z
              */
             published_at: string | null;
@@ -1540,10 +1591,6 @@ export interface components {
              */
             updated_at: string;
             author: components["schemas"]["Author"];
-        };
-        PostPage: {
-            items: components["schemas"]["Post"][];
-            pagination: components["schemas"]["Pagination"];
         };
         /** @description A request with this Idempotency-Key is still running. */
         IdempotencyInProgressProblem: {
@@ -2308,7 +2355,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Only events after this time. */
                 created_after?: string;
@@ -2420,7 +2467,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Only events after this time. */
                 created_after?: string;
@@ -3031,7 +3078,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";
@@ -3234,7 +3281,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
@@ -3242,8 +3289,18 @@ export interface operations {
                 created_after?: string;
                 /** @description Only posts created before this time. */
                 created_before?: string;
-                /** @description Sort key; '-' in front for descending. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
+                /** @description Only posts published after this time. */
+                published_after?: string;
+                /** @description Only posts published before this time. */
+                published_before?: string;
+                /** @description Only posts last changed after this time. */
+                updated_after?: string;
+                /** @description Only posts last changed before this time. */
+                updated_before?: string;
+                /** @description 'content' adds the whole contents; `limit` is then at most 20. */
+                include?: "content";
+                /** @description Sort key; '-' in front for descending. By default '-published_at', for lists with drafts '-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of drafts, which have none, is in the order of their creation. */
+                sort?: "published_at" | "-published_at" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
                 /** @description Only posts by this user. */
                 author_id?: number;
             };
@@ -3276,6 +3333,7 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "title": "Hello",
+                     *           "excerpt": "My first post.",
                      *           "content": "My first post.",
                      *           "status": "published",
                      *           "published_at": "2026-01-31T12:00:00.000000Z",
@@ -3294,7 +3352,7 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["PostPage"];
+                    "application/json": components["schemas"]["ListedPostPage"];
                 };
             };
             /** @description The resource has not changed since the version in If-None-Match. */
@@ -3887,7 +3945,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Part of a name; for an administrator also of an email address. */
                 q?: string;
@@ -4503,7 +4561,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description 'draft' lists your own drafts. */
                 status?: "draft" | "published";
@@ -4511,8 +4569,18 @@ export interface operations {
                 created_after?: string;
                 /** @description Only posts created before this time. */
                 created_before?: string;
-                /** @description Sort key; '-' in front for descending. */
-                sort?: "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
+                /** @description Only posts published after this time. */
+                published_after?: string;
+                /** @description Only posts published before this time. */
+                published_before?: string;
+                /** @description Only posts last changed after this time. */
+                updated_after?: string;
+                /** @description Only posts last changed before this time. */
+                updated_before?: string;
+                /** @description 'content' adds the whole contents; `limit` is then at most 20. */
+                include?: "content";
+                /** @description Sort key; '-' in front for descending. By default '-published_at', for lists with drafts '-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of drafts, which have none, is in the order of their creation. */
+                sort?: "published_at" | "-published_at" | "created_at" | "-created_at" | "updated_at" | "-updated_at" | "title" | "-title";
             };
             header?: {
                 /** @description Entity tags of stored responses. If one of them is current, the response is 304 without a body. */
@@ -4546,6 +4614,7 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "title": "Hello",
+                     *           "excerpt": "My first post.",
                      *           "content": "My first post.",
                      *           "status": "published",
                      *           "published_at": "2026-01-31T12:00:00.000000Z",
@@ -4564,7 +4633,7 @@ export interface operations {
                      *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["PostPage"];
+                    "application/json": components["schemas"]["ListedPostPage"];
                 };
             };
             /** @description The resource has not changed since the version in If-None-Match. */
@@ -4616,7 +4685,7 @@ export interface operations {
                 limit?: number;
                 /** @description A next_cursor or prev_cursor of the same list. Not together with `page`. */
                 cursor?: string;
-                /** @description Page number from 1, up to row 10,000; costs a COUNT. Not together with `cursor`. */
+                /** @description Page number from 1, up to row 10,000. Not together with `cursor`. */
                 page?: number;
                 /** @description Sort key; '-' in front for descending. */
                 sort?: "created_at" | "-created_at";

@@ -8,6 +8,7 @@ import type { SessionManager, Tokens } from "./session.js";
 import type {
   Answer,
   CommonOptions,
+  ListedPost,
   NewPost,
   NewUser,
   OperationAt,
@@ -126,8 +127,11 @@ export class PostsResource {
     this.#client = client;
   }
 
-  /** List published posts, newest first, or the user's drafts with `query: { status: "draft" }`. */
-  list(options: Listing<QueryOf<OperationAt<"get", "/api/v1/posts">>> = {}): List<Post> {
+  /**
+   * List published posts, newest first, or the user's drafts with `query: { status: "draft" }`. The posts have excerpts;
+   * `query: { include: "content" }` adds the whole contents, with a `limit` of at most 20.
+   */
+  list(options: Listing<QueryOf<OperationAt<"get", "/api/v1/posts">>> = {}): List<ListedPost> {
     return this.#client.list("/api/v1/posts", options);
   }
 
@@ -214,7 +218,7 @@ export class UsersResource {
   posts(
     id: number,
     options: Listing<QueryOf<OperationAt<"get", "/api/v1/users/{user_id}/posts">>> = {},
-  ): List<Post> {
+  ): List<ListedPost> {
     return this.#client.list("/api/v1/users/{user_id}/posts", { ...options, params: { user_id: id } });
   }
 }

@@ -9,6 +9,8 @@ export type ProblemCode = Schemas["Problem"]["code"];
 export type FieldErrors = Schemas["FieldErrors"];
 
 export type Post = Schemas["Post"];
+/** A post in a list: `excerpt`, and `content` only with `include: "content"`. */
+export type ListedPost = Schemas["ListedPost"];
 export type NewPost = Schemas["NewPost"];
 export type PostChanges = Schemas["PostChanges"];
 export type User = Schemas["User"];

@@ -1,7 +1,7 @@
 // The methods of the client against the real service: requests and results.
 
 import { expect, expectTypeOf, test } from "vitest";
-import { fieldErrors, isProblem, List, NetworkError, UnexpectedAnswerError, type FieldErrors, type Post } from "../src/index.js";
+import { fieldErrors, isProblem, List, NetworkError, UnexpectedAnswerError, type FieldErrors, type ListedPost } from "../src/index.js";
 import { baseUrl, failure, newClient, newPerson, PASSWORD, problemResponse, signedUp, watchedFetch } from "./support.js";
 
 test("a user signs up, signs out and signs in", async () => {
@@ -101,7 +101,7 @@ test("a list is read page by page", async () => {
     await client.posts.create({ title: `Post ${number}`, content: "…", status: number % 2 ? "published" : "draft" });
   }
   const list = client.posts.list({ query: { author_id: account, limit: 3, sort: "created_at" } });
-  expectTypeOf(list).toEqualTypeOf<List<Post>>();
+  expectTypeOf(list).toEqualTypeOf<List<ListedPost>>();
   expect(to("/api/v1/posts").filter((call) => call.method === "GET")).toHaveLength(0);
   const titles: string[] = [];
   for await (const post of list) {
@@ -124,6 +124,21 @@ test("a list is read page by page", async () => {
   const second = await list.page(first.nextCursor ?? undefined);
   expect(second.items.map((post) => post.title)).toEqual(["Post 7"]);
   expect(second.prevCursor).not.toBeNull();
+});
+
+test("a list has excerpts, and whole contents on request", async () => {
+  const client = await signedUp();
+  const content = "😀".repeat(300);
+  const { data } = await client.posts.create({ title: "Long", content });
+  const query = { author_id: data.author.id };
+  const [listed] = await client.posts.list({ query }).toArray();
+  expect(listed).toMatchObject({ id: data.id, excerpt: "😀".repeat(280) });
+  expect(listed).not.toHaveProperty("content");
+  const [whole] = await client.posts.list({ query: { ...query, include: "content" } }).toArray();
+  expect(whole).toMatchObject({ id: data.id, content });
+  expectTypeOf(whole?.content).toEqualTypeOf<string | undefined>();
+  const refused = await failure(client.posts.list({ query: { include: "content", limit: 21 } }).page());
+  expect(Object.keys(fieldErrors(refused))).toEqual(["limit"]);
 });
 
 test("a profile is changed, and an account deleted", async () => {

@@ -1,6 +1,6 @@
 // A post in a list, and the form to write or edit one.
 
-import type { NewPost, Post } from "@gatepost/client";
+import type { ListedPost, NewPost, Post } from "@gatepost/client";
 import type { ReactNode } from "react";
 import { Field, Form } from "./form";
 
@@ -27,7 +27,7 @@ export function Time({ at }: { at: string }): ReactNode {
   );
 }
 
-export function Byline({ post }: { post: Post }): ReactNode {
+export function Byline({ post }: { post: Omit<Post, "content"> }): ReactNode {
   return (
     <p className="byline">
       <span className="author">{post.author.name}</span>
@@ -38,13 +38,13 @@ export function Byline({ post }: { post: Post }): ReactNode {
   );
 }
 
-export function PostCard({ post }: { post: Post }): ReactNode {
+export function PostCard({ post }: { post: ListedPost }): ReactNode {
   return (
     <article className="card">
       <h2>
         <a href={`#/posts/${post.id}`}>{post.title}</a>
       </h2>
-      <p className="excerpt">{post.content}</p>
+      <p className="excerpt">{post.excerpt}</p>
       <Byline post={post} />
     </article>
   );

@@ -1,11 +1,11 @@
 // The lists of posts, and new posts that the service has not confirmed yet.
 
-import { newIdempotencyKey, type List, type NewPost, type Post } from "@gatepost/client";
+import { newIdempotencyKey, type List, type ListedPost, type NewPost, type Post } from "@gatepost/client";
 import { api } from "./api";
 import { Store } from "./store";
 
 export interface PostList {
-  readonly items: readonly Post[];
+  readonly items: readonly ListedPost[];
   /** The cursor of the next page; null at the end, undefined before the first page. */
   readonly next: string | null | undefined;
   readonly state: "idle" | "loading" | "failed";
@@ -16,10 +16,10 @@ const EMPTY: PostList = { items: [], next: undefined, state: "idle" };
 /** A list that is loaded page by page. It is kept while the app shows another page. */
 export class Feed {
   readonly store = new Store<PostList>(EMPTY);
-  readonly #list: () => List<Post>;
+  readonly #list: () => List<ListedPost>;
   #loading: AbortController | null = null;
 
-  constructor(list: () => List<Post>) {
+  constructor(list: () => List<ListedPost>) {
     this.#list = list;
   }
 
@@ -60,12 +60,12 @@ export class Feed {
   }
 
   /** Replace a post in the list by its current version. */
-  replace(post: Post): void {
+  replace(post: ListedPost): void {
     this.store.update((before) => ({ ...before, items: before.items.map((item) => (item.id === post.id ? post : item)) }));
   }
 
   /** Add a post at the front. */
-  add(post: Post): void {
+  add(post: ListedPost): void {
     this.store.update((before) => ({ ...before, items: [post, ...before.items.filter((item) => item.id !== post.id)] }));
   }
 
@@ -82,22 +82,28 @@ export class Feed {
   }
 }
 
-function merged(items: readonly Post[], more: readonly Post[]): Post[] {
+function merged(items: readonly ListedPost[], more: readonly ListedPost[]): ListedPost[] {
   const known = new Set(items.map((item) => item.id));
   return [...items, ...more.filter((item) => !known.has(item.id))];
 }
 
 export const feed = new Feed(() => api.posts.list());
-export const drafts = new Feed(() => api.posts.list({ query: { status: "draft", sort: "-updated_at" } }));
+export const drafts = new Feed(() => api.posts.list({ query: { status: "draft" } }));
+
+/** Return what a list shows of a content: its first 280 code points. */
+export function excerptOf(content: string): string {
+  return [...content.slice(0, 560)].slice(0, 280).join("");
+}
 
 /** Move a post to the list for its status. */
 export function updateLists(post: Post): void {
+  const listed = { ...post, excerpt: excerptOf(post.content) };
   const [home, other] = post.status === "draft" ? [drafts, feed] : [feed, drafts];
   other.remove(post.id);
   if (home.store.get().items.some((item) => item.id === post.id)) {
-    home.replace(post);
+    home.replace(listed);
   } else if (home.store.get().next !== undefined) {
-    home.add(post);
+    home.add(listed);
   }
 }
 
