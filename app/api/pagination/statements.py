@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.database import precompiled
 
 # Of the rows that an index finds, at most so many are tested for filters that the index does not contain.
-MAX_TESTED = 20_000
+MAX_TESTED = 10_000
 # An expression is a Label with the name of the row's attribute that has its value.
 SortKey = InstrumentedAttribute[Any] | Label[Any]
 Conditions = tuple[ColumnElement[bool], ...]
@@ -49,7 +49,8 @@ def time_filters(key: str, column: ColumnElement[Any] | InstrumentedAttribute[An
 class Walk(NamedTuple):
     """A way to read a list: along one index, which contains the order and `conditions`, testing each row for `tests`.
 
-    `statement` is the unordered SELECT of the list.
+    `statement` is the unordered SELECT of the list. `gathered` selects the ids of all rows if they are found by the
+    index of another order.
     """
 
     statement: Select[*tuple[Any, ...]]
@@ -58,6 +59,7 @@ class Walk(NamedTuple):
     descending: bool
     conditions: Conditions
     tests: Conditions
+    gathered: Select[*tuple[Any, ...]] | None = None
 
 
 def find_walks(
@@ -123,7 +125,7 @@ def _gathered(walk: Walk, other: Walk) -> Walk:
     key = _element(walk.key)
     # Equal to the key, but no index has this expression: the database can only sort the rows.
     unindexed = func.coalesce(key, key, type_=key.type).label(walk.key.key)
-    return walk._replace(key=unindexed, conditions=(walk.id_column.in_(ids),), tests=())
+    return walk._replace(key=unindexed, conditions=(walk.id_column.in_(ids),), tests=(), gathered=ids)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -158,7 +160,9 @@ def numbered(walk: Walk, *, to_horizon: bool) -> Select[*tuple[Any, ...]]:
 @lru_cache(maxsize=_CACHED)
 def counted(walk: Walk, *, to_horizon: bool) -> Select[int]:
     """Return the statement that counts the rows of the bare table, at most `row_limit`."""
-    rows = _limited(_all_ids(walk, to_horizon=to_horizon))
+    rows = walk.gathered
+    if rows is None:
+        rows = _limited(_all_ids(walk, to_horizon=to_horizon))
     return precompiled(select(func.count()).select_from(rows.subquery()))
 
 

@@ -52,8 +52,8 @@ test("the packed archive can be installed, imported and type-checked", () => {
 
   writeFileSync(
     join(folder, "use.ts"),
-    `import { Gatepost, type Post } from "@gatepost/client";
-     export const posts: Promise<Post[]> = new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "title" } }).toArray();
+    `import { Gatepost, type ListedPost } from "@gatepost/client";
+     export const posts: Promise<ListedPost[]> = new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "title" } }).toArray();
      // @ts-expect-error The sort key does not exist.
      new Gatepost({ baseUrl: "" }).posts.list({ query: { sort: "colour" } });
     `,
