@@ -36,8 +36,8 @@ def _closed(properties: Json) -> Json:
 _CURSOR_MEMBERS: Json = {
     "next_cursor": _CURSOR
     | {
-        "description": "The `cursor` of the next page, or null on the last page. A page with fewer items than "
-        "`limit`, or none, can have a next page if its filters match few items."
+        "description": "The `cursor` of the next page, or null on the last page. A page with fewer items than `limit`, or "
+        "none, can have a next page if its filters match few items."
     },
     "prev_cursor": _CURSOR | {"description": "The `cursor` of the previous page, or null on the first page."},
 }
@@ -48,16 +48,18 @@ _PAGE_MEMBERS: Json = {
         "type": "integer",
         "minimum": 0,
         "maximum": MAX_OFFSET,
-        "description": "The number of items, counted up to 10,000.",
+        "description": "The number of items of all pages, counted up to 10,000.",
     },
 }
-_TOTAL_CAPPED: Json = {
-    "type": "boolean",
-    "enum": [True],
-    "description": "Present if there are more items than `total`. Read further with cursors.",
+_CAPPED: Json = {
+    "total_capped": {
+        "type": "boolean",
+        "enum": [True],
+        "description": "Present if there are more items than `total`. Read further with cursors.",
+    }
 }
 # One schema and not a union of two, because clients in typed languages would have to distinguish its cases before they
-# can read `next_cursor`. The last three keywords allow cursors or page numbers, not both; code generators ignore them.
+# can read `next_cursor`. The last three keywords allow exactly three sets of members; code generators ignore them.
 PAGINATION: Json = {
     "type": "object",
     "description": "The position of a page: two cursors or, if the request has `page`, three numbers.",
@@ -65,7 +67,7 @@ PAGINATION: Json = {
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
         **_CURSOR_MEMBERS,
         **_PAGE_MEMBERS,
-        "total_capped": _TOTAL_CAPPED,
+        **_CAPPED,
     },
     "required": ["limit"],
     "additionalProperties": False,
@@ -77,7 +79,7 @@ PAGINATION: Json = {
     }
     | {"total_capped": list(_PAGE_MEMBERS)},
     "minProperties": 1 + len(_CURSOR_MEMBERS),
-    "maxProperties": 2 + len(_PAGE_MEMBERS),
+    "maxProperties": 1 + len(_PAGE_MEMBERS) + len(_CAPPED),
 }
 
 

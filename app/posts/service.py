@@ -31,8 +31,10 @@ _NEW_POST = precompiled(insert(Post).returning(Post.id))
 # In lists the beginning of the content, cut by the database, or the whole content too.
 _EXCERPT = func.substr(Post.content, 1, EXCERPT_LENGTH).label("excerpt")
 _LISTED = select(*(c for c in Post.__table__.columns if c.name != "content"), _EXCERPT, User.name.label("author_name"))
-_EXCERPTS = _LISTED.join(User, User.id == Post.author_id)
-_CONTENTS = _POSTS.add_columns(_EXCERPT)
+# Not a condition of the join, because a list is counted without it.
+_IS_VISIBLE = Post.author_id.not_in(select(User.id).where(User.deleted_at.is_not(None)))
+_EXCERPTS = _LISTED.join(User, User.id == Post.author_id).where(_IS_VISIBLE)
+_CONTENTS = _EXCERPTS.add_columns(Post.content)
 KEYS: Mapping[str, SortKey] = {
     "published_at": Post.published_at,
     "created_at": Post.created_at,

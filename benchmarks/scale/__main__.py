@@ -1,8 +1,8 @@
 """Compare the last page of every list with its first, and many rows with few: `make bench-scale`.
 
-Then numbered pages and filters are compared with many rows and with few. Prints Markdown tables of median times. The
-requests run in one process without a network, so that the time of the database is a large part of the total. Fails if a
-page at or near the end of a list takes more than 1.3 times as long as the first page.
+Prints Markdown tables of median times. The requests run in one process without a network, so that the time of the
+database is a large part of the total. Fails if a page at or near the end of a list takes more than 1.3 times as long as
+the first page. Then compares numbered pages and filters with many rows and with few.
 """
 
 from __future__ import annotations

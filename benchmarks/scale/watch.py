@@ -25,7 +25,7 @@ API = "/api/v1"
 
 @dataclass(slots=True)
 class Cost:
-    """Times of one request in milliseconds (total, database cursor, Argon2) and the number of its statements."""
+    """Times of one request in ms: in total, in the cursor of the database, and in Argon2; the number of statements."""
 
     total: float = 0.0
     sql: float = 0.0

@@ -1066,7 +1066,7 @@ export interface components {
             page?: number;
             /** @description The number of pages. */
             pages?: number;
-            /** @description The number of items, counted up to 10,000. */
+            /** @description The number of items of all pages, counted up to 10,000. */
             total?: number;
             /**
              * @description Present if there are more items than `total`. Read further with cursors.
