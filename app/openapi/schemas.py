@@ -36,8 +36,8 @@ def _closed(properties: Json) -> Json:
 _CURSOR_MEMBERS: Json = {
     "next_cursor": _CURSOR
     | {
-        "description": "The `cursor` of the next page, or null on the last page. A page with fewer items than `limit`, or "
-        "none, can have a next page if its filters match few items."
+        "description": "The `cursor` of the next page, or null on the last page. A page with fewer items than "
+        "`limit`, or none, can have a next page if its filters match few items."
     },
     "prev_cursor": _CURSOR | {"description": "The `cursor` of the previous page, or null on the first page."},
 }
