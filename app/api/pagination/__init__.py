@@ -21,7 +21,17 @@ from app.api.pagination.cursors import MAX_CURSOR_LENGTH, NOT_A_CURSOR, Cursor, 
 from app.api.pagination.statements import NO_FILTERS, Filter, Filters, SortKey, Walk, find_walks, time_filters
 from app.database import fetch_all
 
-__all__ = ["Filter", "Filters", "ListQuery", "Page", "SortKey", "paginate", "sort_field", "time_filters"]
+__all__ = [
+    "MAX_CURSOR_LENGTH",
+    "Filter",
+    "Filters",
+    "ListQuery",
+    "Page",
+    "SortKey",
+    "paginate",
+    "sort_field",
+    "time_filters",
+]
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
