@@ -14,8 +14,8 @@ from app.api.errors import ValidationFailed
 from app.components import components
 from app.security.keyed_hashes import DIGEST_BYTES
 
-# Longer than that of any sort key of up to a thousand code points.
-MAX_CURSOR_LENGTH = 8192
+# Longer than that of any sort key of up to 700 code points. Servers accept a request line of 8,190 bytes.
+MAX_CURSOR_LENGTH = 4096
 NOT_A_CURSOR = "Not a cursor of this list with this sort and these filters."
 _PURPOSE = b"cursor"
 
