@@ -89,7 +89,7 @@ def get_problems() -> Response:
         EXPLAINED,
         others=(HTML,),
         cache="max-age=3600",
-        describes="JSON, or an HTML page if the Accept header prefers it.",
+        describes="An HTML page, or JSON if the Accept header prefers it.",
     ),
     problems=(NotFound,),
 )
@@ -99,10 +99,11 @@ def get_problem(name: str) -> Response:
     if problem is None or "_" in name:
         raise NotFound
     example = example_document(problem, REQUEST_ID, g.service_prefix)
-    if prefers_html():
-        text = orjson.dumps(example, option=orjson.OPT_INDENT_2).decode()
-        return html_page("problem.html", problem=problem, example=text)
-    return json_page(_listed(problem) | {"advice": problem.advice, "example": example}, EXPLAINED)
+    # Unlike the lists, HTML by default, because people follow the `type` of a problem.
+    if prefers(JSON, HTML):
+        return json_page(_listed(problem) | {"advice": problem.advice, "example": example}, EXPLAINED)
+    text = orjson.dumps(example, option=orjson.OPT_INDENT_2).decode()
+    return html_page("problem.html", problem=problem, example=text)
 
 
 def _listed(problem: type[Problem]) -> dict[str, Any]:

@@ -5499,7 +5499,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description JSON, or an HTML page if the Accept header prefers it. */
+            /** @description An HTML page, or JSON if the Accept header prefers it. */
             200: {
                 headers: {
                     "X-Request-ID": components["headers"]["X-Request-ID"];

@@ -10,10 +10,10 @@ from gatepost_client.api.auth import get_me, log_in
 from gatepost_client.api.posts import create_post, list_posts
 from gatepost_client.models import (
     InvalidCredentialsProblem,
+    ListedPostPage,
     Login,
     NewPost,
     Post,
-    PostPage,
     PrivateUser,
     TokenAnswer,
     UnauthorizedProblem,
@@ -30,7 +30,7 @@ def walk(client: AuthenticatedClient, author_id: int) -> tuple[list[str], int]:
     pages = 1
     page = list_posts.sync(client=client, author_id=author_id, limit=LIMIT)
     while True:
-        assert isinstance(page, PostPage)
+        assert isinstance(page, ListedPostPage)
         titles += [post.title for post in page.items]
         if not page.pagination.next_cursor:
             return titles, pages
