@@ -20,13 +20,6 @@ COPY app app
 RUN python -m compileall -q --invalidation-mode unchecked-hash . && chmod -R go+rX,go-w .
 
 FROM python:3.13-slim
-ARG VERSION=unknown
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="Gatepost" \
-      org.opencontainers.image.description="A back end to start with and keep: accounts, sessions, tokens and posts over HTTP." \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION"
 # A fixed number that no distribution assigns: for the owner of mounted files, and for Kubernetes' runAsNonRoot.
 RUN useradd --no-log-init --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin gatepost
@@ -48,3 +41,11 @@ HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-IS", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=9); c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
 # Becomes gunicorn, or granian with SERVER=granian.
 CMD ["python", "run.py"]
+# At the end, because the revision changes with each commit and would invalidate the cache of the steps above.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Gatepost" \
+      org.opencontainers.image.description="A back end to start with and keep: accounts, sessions, tokens and posts over HTTP." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"

@@ -101,15 +101,28 @@ clean: ## Remove the virtual environment and caches; keeps the secrets and the d
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The production stack of docker-compose.yml. ARGS are options of `docker compose up`, such as ARGS="--scale app=3".
-.PHONY: up upgrade down test-stack test-compose
+.PHONY: up upgrade password down test-stack test-compose
+# Labels of the image. "-dirty" marks a revision with changes that are not committed.
+up upgrade: export GATEPOST_VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+up upgrade: export GATEPOST_REVISION ?= $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null)
 
-up: ## Build and start the production stack on port 8080; writes .env with new secrets if there is none
+# A plain `docker compose up` would stop all replicas of a running stack before it starts new ones.
+up: ## Build and start the production stack on port 8080, or upgrade a running one; writes new secrets if there are none
 	@$(or $(PYTHON),python3) tools/production_env.py
-	docker compose up --detach --build --wait $(ARGS)
+	docker compose build
+	@if [ -z "$(ARGS)" ] && [ -n "$$(docker compose ps --quiet app)" ]; then \
+		sh ops/upgrade.sh; \
+	else \
+		docker compose up --detach --wait $(ARGS); \
+	fi
 
-upgrade: ## Replace the running application by this version without downtime; ARGS=2 for two replicas
+upgrade: ## Apply this version and the settings to the running stack without downtime; ARGS=2 for two replicas
+	@$(or $(PYTHON),python3) tools/production_env.py
 	docker compose build
 	sh ops/upgrade.sh $(ARGS)
+
+password: ## Change the password of the running stack's database without downtime
+	@$(or $(PYTHON),python3) tools/production_env.py --change-password
 
 down: ## Stop the production stack; keeps the data
 	docker compose down $(ARGS)

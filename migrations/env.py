@@ -119,7 +119,7 @@ def make_engine(settings: Settings) -> Engine:
         return engine
     arguments = postgres.connect_arguments(url, connect_seconds=CONNECT_SECONDS)
     engine = create_engine(url, poolclass=pool.NullPool, connect_args=arguments)
-    event.listen(engine, "do_connect", postgres.Connector())
+    event.listen(engine, "do_connect", postgres.Connector(settings.database_password_file))
     event.listen(engine, "connect", lambda connection, record: setattr(connection, "wait_seconds", math.inf))
     return engine
 

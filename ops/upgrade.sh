@@ -1,6 +1,7 @@
 #!/bin/sh
-# Replaces the running replicas of the application by new ones of the current image, without downtime: `make upgrade`.
-# There are as many new ones as old ones, or as many as the argument says.
+# Replaces the running replicas of the application by new ones of the current image and settings, without downtime:
+# `make upgrade`. There are as many new ones as old ones, or as many as the argument says. nginx, the database and Redis are
+# replaced only if their own settings have changed.
 #
 # Old and new replicas run side by side for a while, on the new schema. So a migration must be compatible with the old
 # code; docs/operations.md explains how to split one that is not.
@@ -15,6 +16,11 @@ leave_out() {
 old=$(docker compose ps --quiet app)
 if [ -z "$old" ]; then
     echo "The stack is not running. Start it with: make up" >&2
+    exit 1
+fi
+# Compose may replace nginx below, and nginx does not start with settings or a certificate that it does not accept.
+if ! docker compose run --rm --no-TTY --no-deps nginx test; then
+    echo "nginx would not start with these settings. Nothing was changed." >&2
     exit 1
 fi
 old_count=$(echo "$old" | wc -l)

@@ -1,9 +1,11 @@
-"""Prepares the production stack of docker-compose.yml: checks for Docker and writes .env with new secrets.
+"""Prepares the production stack of docker-compose.yml: checks for Docker, and writes new secrets where there are none.
 
-`python3 tools/production_env.py` keeps an existing .env; with --check it only checks for Docker. Uses only the
-standard library, because the machine that runs the stack needs no packages.
+`python3 tools/production_env.py` keeps existing secrets; with --check it only checks for Docker, and with
+--change-password it changes the database's password. Uses only the standard library, because the machine that runs the
+stack needs no packages.
 """
 
+import json
 import os
 import secrets
 import subprocess
@@ -14,12 +16,22 @@ ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = ROOT / ".env"
 # nginx reads the certificate from there. Docker would create the folder with root as its owner.
 TLS_FOLDER = ROOT / "var" / "tls"
+# Only its owner can enter it. The files in it must be readable for the users of the containers, which mount them.
+SECRETS_FOLDER = ROOT / "var" / "secrets"
 DOCKER_TIMEOUT_SECONDS = 30
+# Compose itself says what these variables are: they may be in the environment or, with quotes, in .env.
+VARIABLES = """
+services:
+  variables:
+    image: none
+    environment:
+      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:-}
+      DATABASE_PASSWORD_DIR: ${DATABASE_PASSWORD_DIR:-}
+"""
+PSQL = "docker compose exec -T db psql --username=gatepost --dbname=gatepost --quiet --set=ON_ERROR_STOP=1"
 TEMPLATE = """\
-# The settings that docker-compose.yml requires. They contain secrets: back this file up, and never commit it.
-
-# Used when the database is created. docs/operations.md explains how to change it later.
-POSTGRES_PASSWORD={postgres_password}
+# The settings that docker-compose.yml requires. They contain secrets: back this file up, and never commit it. The
+# database's password is in var/secrets/database.
 
 # Signs the tokens. A new key signs all users out, unless the old one is moved to JWT_PREVIOUS_SECRET_KEYS.
 JWT_SECRET_KEY={jwt_secret_key}
@@ -31,8 +43,8 @@ CORS_ORIGINS=http://localhost:3000,http://localhost:5173
 
 def fresh_environment() -> str:
     """Return the content of a .env with new random secrets."""
-    # These characters need no escaping in a URL and no quotes in the file.
-    return TEMPLATE.format(postgres_password=secrets.token_urlsafe(24), jwt_secret_key=secrets.token_urlsafe(48))
+    # These characters need no quotes in the file.
+    return TEMPLATE.format(jwt_secret_key=secrets.token_urlsafe(48))
 
 
 def write_once(path: Path) -> bool:
@@ -44,6 +56,55 @@ def write_once(path: Path) -> bool:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(fresh_environment())
     return True
+
+
+def read_variables() -> dict[str, str]:
+    """Return the VARIABLES as Compose reads them; "" for those that are not set."""
+    command = ["docker", "compose", "--file", "-", "config", "--format", "json"]
+    shown = subprocess.run(command, cwd=ROOT, input=VARIABLES, stdout=subprocess.PIPE, text=True, check=True).stdout
+    variables = json.loads(shown)["services"]["variables"]["environment"]
+    # Compose escapes dollar signs in what it shows.
+    return {name: (value or "").replace("$$", "$") for name, value in variables.items()}
+
+
+def find_password_file(folder: str) -> Path:
+    """Return the path of the file with the database's password; `folder` is the value of DATABASE_PASSWORD_DIR."""
+    return (ROOT / folder if folder else SECRETS_FOLDER / "database") / "password"
+
+
+def write_passwords(path: Path, passwords: list[str]) -> None:
+    """Replace the passwords in the file in one step."""
+    new = path.with_name("password.new")
+    new.write_text("".join(f"{password}\n" for password in passwords), encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)
+
+
+def prepare_password(path: Path, given: str) -> str:
+    """Write the file with the password that is given, or with a new one, unless there is one; return a message."""
+    if path.exists():
+        in_use = given in ("", *path.read_text(encoding="utf-8").splitlines())
+        return (
+            "" if in_use else f"POSTGRES_PASSWORD is not used, because {path} has the database's password: remove it."
+        )
+    SECRETS_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o755)
+    write_passwords(path, [given or secrets.token_urlsafe(24)])
+    return f"Wrote {path} with {'POSTGRES_PASSWORD, which can be removed' if given else 'a new password'}."
+
+
+def change_password(path: Path) -> None:
+    """Give the database a new password while the application serves.
+
+    Between the two writes the application tries both passwords. If this function fails in between, as with
+    CalledProcessError, it can be run again.
+    """
+    new = secrets.token_urlsafe(24)
+    write_passwords(path, [*path.read_text(encoding="utf-8").splitlines(), new])
+    # The password contains no quotes. As an argument it would be visible to other users of the machine.
+    subprocess.run(PSQL.split(), cwd=ROOT, input=f"ALTER ROLE gatepost PASSWORD '{new}'", text=True, check=True)
+    write_passwords(path, [new])
 
 
 def find_docker_problem() -> str:
@@ -78,9 +139,26 @@ def main() -> int:
         return 1
     if "--check" in sys.argv[1:]:
         return 0
+    try:
+        return prepare(is_change="--change-password" in sys.argv[1:])
+    except subprocess.CalledProcessError as error:
+        # The command has printed the reason.
+        print(f"This command failed: {' '.join(error.cmd)}", file=sys.stderr)
+        return 1
+
+
+def prepare(*, is_change: bool) -> int:
+    """Write the secrets that do not exist, or change the database's password; returns 0. Raises CalledProcessError."""
+    variables = read_variables()
+    password_file = find_password_file(variables["DATABASE_PASSWORD_DIR"])
+    if is_change:
+        change_password(password_file)
+        return 0
     TLS_FOLDER.mkdir(parents=True, exist_ok=True)
     if write_once(ENV_FILE):
         print(f"Wrote {ENV_FILE} with new secrets. Set CORS_ORIGINS in it to the origins of your front end.")
+    if message := prepare_password(password_file, variables["POSTGRES_PASSWORD"]):
+        print(message)
     return 0
 
 

@@ -45,7 +45,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         executor = components_of(app).executor = Executor(db.engine)
-        guard = None if settings.uses_sqlite else ConnectionGuard()
+        guard = None if settings.uses_sqlite else ConnectionGuard(settings.database_password_file)
         install_engine_events(db.engine, settings, guard)
         if guard:
             executor.on_error = guard.report

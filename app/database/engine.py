@@ -104,7 +104,7 @@ def install_engine_events(engine: Engine, settings: Settings, guard: postgres.Co
         if guard:
             guard.reject_suspect(connection)
 
-    event.listen(engine, "do_connect", guard.connect if guard else postgres.Connector())
+    event.listen(engine, "do_connect", guard.connect if guard else postgres.Connector(settings.database_password_file))
     event.listen(engine, "connect", prepare)
     event.listen(engine, "checkout", check)
     if guard:

@@ -36,7 +36,7 @@ _CONNECTION_FAILURES = ("connection to server ", "could not translate host name 
 
 
 class UnsuitableDatabase(psycopg2.OperationalError):
-    """The database cannot be used, because its encoding is not UTF-8."""
+    """The database cannot be used: its encoding is not UTF-8, or the file with its password cannot be read."""
 
 
 def is_unavailable(error: Exception) -> bool:

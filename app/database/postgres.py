@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -20,6 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 from app.database.circuit_breaker import CircuitBreaker
 from app.database.deadlines import DatabaseOutage, DeadlineExceeded, bounded_connection
 from app.database.errors import UnsuitableDatabase, is_refused_as_read_only
+from app.settings.environment import InvalidValue, read_passwords
 
 # Between two attempts to reach a database that does not respond. The attempts themselves take up to a second.
 PROBE_PAUSE_SECONDS = 0.05
@@ -67,22 +69,43 @@ class Connector:
 
     libpq tries several hosts one after the other, but within our one deadline it would never leave a host that does
     not answer. So after an exceeded deadline the next attempt begins with the next host.
+
+    The passwords in `password_file` are tried one after the other. While a password is being changed, the file has the
+    old and the new one, so that connections succeed before and after the change in the database.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, password_file: str | None = None) -> None:
         self._first_host = 0
+        self._password_file = password_file
 
     def __call__(self, dialect: Dialect, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
         """Return a new connection. Raises OperationalError, such as DeadlineExceeded or UnsuitableDatabase."""
         first = self._first_host
         try:
-            connection: Any = dialect.connect(*arguments, **_rotate_hosts(options, first))
+            connection: Any = self._connect(dialect, *arguments, **_rotate_hosts(options, first))
         except DeadlineExceeded:
             if first == self._first_host:  # otherwise another thread has changed it for the same reason
                 self._first_host += 1
             raise
         _require_utf8(connection)
         return connection
+
+    def _connect(self, dialect: Dialect, *arguments: Any, **options: Any) -> Any:
+        if self._password_file is None:
+            return dialect.connect(*arguments, **options)
+        try:
+            *others, last = read_passwords(Path(self._password_file))
+        except InvalidValue as error:
+            raise UnsuitableDatabase(f"DATABASE_PASSWORD_FILE: {error}") from error
+        for password in others:
+            try:
+                return dialect.connect(*arguments, **options, password=password)
+            except DeadlineExceeded:
+                raise
+            except psycopg2.OperationalError:
+                # The refusal of a password has no SQLSTATE in libpq, and its text depends on the server's language.
+                continue
+        return dialect.connect(*arguments, **options, password=last)
 
 
 def _rotate_hosts(options: dict[str, Any], first: int) -> dict[str, Any]:
@@ -116,8 +139,8 @@ class ConnectionGuard:
     An exceeded deadline opens a circuit breaker; any response of the server, even a refusal, closes it.
     """
 
-    def __init__(self) -> None:
-        self._connector = Connector()
+    def __init__(self, password_file: str | None = None) -> None:
+        self._connector = Connector(password_file)
         self._breaker = CircuitBreaker("database", self._probe, retry_seconds=PROBE_PAUSE_SECONDS)
         # The latest attempt to connect, which the circuit breaker's probe repeats.
         self._connect_again: Callable[[], Any]

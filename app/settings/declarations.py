@@ -86,6 +86,13 @@ class Settings:
         help="`postgresql://USER:PASSWORD@HOST:5432/NAME`, or `sqlite:///PATH`, relative to the project's folder. "
         "PostgreSQL's other forms, with several hosts or as `host=a,b dbname=NAME`, are accepted too.",
     )
+    database_password_file: str | None = setting(
+        DATABASE,
+        parsers.parse_password_file,
+        None,
+        help="A file with the password for PostgreSQL, instead of one in `DATABASE_URL`. It is read for each new "
+        "connection, so a change needs no restart. With several lines, each is tried in turn.",
+    )
     db_pool_size: int = setting(
         DATABASE,
         Integer(1, 512),

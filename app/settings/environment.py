@@ -45,6 +45,21 @@ def read_variable(name: str) -> str:
     return text.strip()
 
 
+def read_passwords(path: Path) -> list[str]:
+    """Return the passwords in a file: its lines, without empty ones.
+
+    White space around a password belongs to it. Raises InvalidValue if the file has none or cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise InvalidValue("Must name a readable text file.") from error
+    passwords = [line for line in lines if line]
+    if not passwords or any("\0" in password for password in passwords):
+        raise InvalidValue("Must name a file with a password, which cannot contain NUL characters.")
+    return passwords
+
+
 def read_development_files() -> None:
     """In development, add the variables of `.env` and of the generated secrets to the process environment.
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
 from app.settings import environment
-from app.settings.environment import InvalidValue
+from app.settings.environment import InvalidValue, read_passwords
 from app.settings.postgres_url import MAX_PORT, parse_postgres_url
 
 Parser = Callable[[str], object]
@@ -123,6 +123,13 @@ def parse_database_url(text: str) -> str:
     path = environment.ROOT / url.database
     _require_writable(path, next((folder for folder in path.parents if os.access(folder, os.F_OK)), path))
     return f"sqlite:///{path}"
+
+
+def parse_password_file(text: str) -> str:
+    """Return the path of a file with the passwords of the database."""
+    path = environment.ROOT / text
+    read_passwords(path)
+    return str(path)
 
 
 def parse_log_file(text: str) -> str:

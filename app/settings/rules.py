@@ -6,12 +6,14 @@ import math
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.engine import make_url
 
 from app.security.key_files import InvalidKeyFile, find_rotation_files, read_key_file
+from app.settings.environment import read_passwords
 
 # The first version with RETURNING.
 MIN_SQLITE = (3, 35)
@@ -42,6 +44,11 @@ def find_problems(values: Mapping[str, Any], invalid: Collection[str]) -> Iterat
         yield "TRUSTED_PROXIES", "Must be at least 1 if BIND is a socket: only the proxy knows the clients' addresses."
     if values.get("database_url", "").startswith("sqlite") and sqlite3.sqlite_version_info < MIN_SQLITE:
         yield "DATABASE_URL", f"Requires SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}."
+    if values.get("database_password_file") and (url := values.get("database_url")):
+        if url.startswith("sqlite"):
+            yield "DATABASE_PASSWORD_FILE", "Needs a PostgreSQL database in DATABASE_URL."
+        elif make_url(url).password:
+            yield "DATABASE_PASSWORD_FILE", "Cannot be set if DATABASE_URL contains a password."
     if values.get("cookie_samesite") == "none" and values.get("cookie_secure") is False:
         yield "COOKIE_SAMESITE", "Cannot be none with COOKIE_SECURE=false: browsers refuse such a cookie."
     if values.get("app_env") == "production":
@@ -92,7 +99,9 @@ def _find_weak_secrets(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _find_other_secrets(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the other secrets that this process knows, each with its place."""
     database, redis = values.get("database_url"), values.get("redis_url")
-    found = {
+    file = values.get("database_password_file")
+    found: dict[str | None, str] = {
+        **dict.fromkeys(read_passwords(Path(file)) if file else [], "a password in DATABASE_PASSWORD_FILE"),
         os.environ.get("SECRET_KEY"): "the value of SECRET_KEY",
         make_url(database).password if database else None: "the password in DATABASE_URL",
         unquote(urlsplit(redis).password or "") if redis else None: "the password in REDIS_URL",

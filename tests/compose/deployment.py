@@ -7,19 +7,22 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import API, PASSWORD
 from tests.stack.wire import Answer, call
 from tests.support.services import free_port
-from tools.production_env import fresh_environment
+from tools.production_env import find_password_file, fresh_environment, prepare_password
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 600
 PATIENCE_SECONDS = 120
 ORIGIN = "https://app.example.com"
+VERSION, REVISION = "1.2.3", "0123abc-dirty"
+SPECIAL_PASSWORD = """@:/?#%& '"$\\é"""
 
 
 class CommandFailed(Exception):
@@ -72,12 +75,18 @@ class Deployment:
         self.stop_seconds = 35
         self._env_file = folder / "env"
         # The tests must not use a certificate of the developer's own stack.
-        (folder / "tls").mkdir()
+        self.tls_folder = folder / "tls"
+        self.tls_folder.mkdir()
+        self.password_file = find_password_file(str(folder / "password"))
+        prepare_password(self.password_file, SPECIAL_PASSWORD)
         settings = {
             "GATEPOST_IMAGE": self.image,
+            "GATEPOST_VERSION": VERSION,
+            "GATEPOST_REVISION": REVISION,
             "HTTP_PORT": str(self.port),
             "HTTPS_PORT": str(self.tls_port),
-            "TLS_DIR": str(folder / "tls"),
+            "TLS_DIR": str(self.tls_folder),
+            "DATABASE_PASSWORD_DIR": str(self.password_file.parent),
             "CORS_ORIGINS": ORIGIN,
             "SERVER": self.server,
             "APP_STOP_SECONDS": str(self.stop_seconds),
@@ -100,8 +109,22 @@ class Deployment:
 
     def upgrade(self, *arguments: str) -> None:
         """Run ops/upgrade.sh, as `make upgrade` does after it has built the image."""
+        self.run("sh", "ops/upgrade.sh", *arguments)
+
+    def run(self, *command: str) -> str:
+        """Run a command of the guide for this stack and return its output. Raises CommandFailed."""
         names = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ENV_FILES": str(self._env_file)}
-        run(["sh", "ops/upgrade.sh", *arguments], {**os.environ, **names})
+        return run([*command], {**os.environ, **names})
+
+    @contextmanager
+    def changed(self, **settings: str) -> Iterator[None]:
+        """Change settings in the file of the environment until the end of the block."""
+        before = self._env_file.read_text()
+        self._env_file.write_text(before + "".join(f"{name}={value}\n" for name, value in settings.items()))
+        try:
+            yield
+        finally:
+            self._env_file.write_text(before)
 
     def build(self) -> None:
         """Build the image, unless GATEPOST_IMAGE names one."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
-from tests.compose.deployment import CommandFailed, Deployment, docker
+from tests.compose.deployment import REVISION, VERSION, CommandFailed, Deployment, docker
 
 BASE = "python:3.13-slim"
 MAX_MEGABYTES_ABOVE_BASE = 200
@@ -36,6 +37,9 @@ def test_it_has_labels_a_user_and_a_health_check(image: dict[str, Any]) -> None:
     assert config["User"] == "10001:10001"
     assert config["Labels"]["org.opencontainers.image.title"] == "Gatepost"
     assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
+    if "GATEPOST_IMAGE" not in os.environ:
+        assert config["Labels"]["org.opencontainers.image.version"] == VERSION
+        assert config["Labels"]["org.opencontainers.image.revision"] == REVISION
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "python"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,15 @@ from tests.support.services.postgres import PostgresServer, find_binaries
 from tests.support.services.process import bare_environment
 
 COMMAND_SECONDS = 60
+PRIVATE = 0o600
 IN_CONTAINER = "docker compose exec -T db "
 ADD_USER = """INSERT INTO users (email, email_key, name, name_key, password_hash, created_at, updated_at)
     VALUES ('{0}', '{0}', 'Somebody', 'somebody', '-', '{1}', '{1}')"""
 NOW = "2026-01-01 00:00:00"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def commands(title: str) -> list[str]:
@@ -134,6 +140,7 @@ def operator(server: Server, tmp_path: Path) -> Operator:
 def test_postgresql_comes_back_as_it_was_dumped(server: Server, operator: Operator) -> None:
     backup, _, restore, _ = commands("PostgreSQL")
     operator.run(backup)
+    assert mode(operator.folder / "gatepost.dump") == PRIVATE
     server.add("after@example.com")
     server.drop()
     server.administer("CREATE DATABASE gatepost TEMPLATE template0 ENCODING 'UTF8'")
@@ -150,6 +157,7 @@ def test_postgresql_comes_back_in_a_container(server: Server, operator: Operator
     assert restore.count(IN_CONTAINER) == 3
     # What runs in the container runs here.
     operator.run(backup.replace(IN_CONTAINER, ""))
+    assert mode(operator.folder / "gatepost.dump") == PRIVATE
     server.add("after@example.com")
     operator.run(restore.replace(IN_CONTAINER, ""))
     assert server.emails() == ["before@example.com"]
@@ -197,6 +205,7 @@ def test_sqlite_comes_back_as_it_was_copied(tmp_path: Path) -> None:
     service.execute(ADD_USER.format("unfinished@example.com", NOW))
     assert database.with_name("gatepost.db-wal").stat().st_size > 0
     operator.run(backup, database=database)
+    assert mode(tmp_path / "backups" / "gatepost.db") == PRIVATE
     service.execute("COMMIT")
     assert emails_in(tmp_path / "backups" / "gatepost.db") == ["before@example.com"]
     assert emails_in(database) == ["before@example.com", "unfinished@example.com"]

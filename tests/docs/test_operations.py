@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import click
+import pytest
 from flask.cli import FlaskGroup, ScriptInfo
 from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import Metric
@@ -19,6 +20,8 @@ from tests.conftest import ROOT, settings_for
 GUIDE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 START_NGINX = (ROOT / "ops/nginx/start.sh").read_text(encoding="utf-8")
+METRICS_OF_NGINX = set(re.findall(r"# TYPE (\w+) ", START_NGINX))
+PRODUCTION_ENV = (ROOT / "tools/production_env.py").read_text(encoding="utf-8")
 # Variables that libpq, Flask and prometheus_client read.
 FOREIGN = {"PGOPTIONS", "FLASK_APP", "PROMETHEUS_MULTIPROC_DIR"}
 
@@ -58,6 +61,7 @@ def exposed(metric: Metric) -> str:
 def test_every_metric_is_described_and_no_other_is() -> None:
     metrics = {exposed(metric) for metric in REGISTRY.collect() if metric.name.startswith("gatepost_")}
     assert metrics
+    metrics |= METRICS_OF_NGINX
     assert rows("Metrics").keys() == metrics
     # No network, and no path of this name.
     named = set(re.findall(r"\bgatepost_[a-z_]+", GUIDE)) - {"gatepost_front"}
@@ -67,14 +71,17 @@ def test_every_metric_is_described_and_no_other_is() -> None:
 def test_every_setting_of_nginx_has_its_default() -> None:
     defaults = dict(re.findall(r'^: "\$\{(NGINX_\w+):=(.*)\}"$', START_NGINX, re.MULTILINE))
     described = {name: cells[0].strip("`") for name, cells in rows("Settings").items() if name.startswith("NGINX_")}
-    # For the health check in the container alone.
-    del defaults["NGINX_STATUS_LISTEN"]
     assert described == defaults
 
 
 def test_no_setting_is_named_that_is_not_there() -> None:
     known = {name.upper() for name in Settings.__dataclass_fields__} | FOREIGN
-    for text in (COMPOSE, START_NGINX, (ROOT / "app/observability/tracing.py").read_text(encoding="utf-8")):
+    for text in (
+        COMPOSE,
+        START_NGINX,
+        PRODUCTION_ENV,
+        (ROOT / "app/observability/tracing.py").read_text(encoding="utf-8"),
+    ):
         known |= set(re.findall(r"[A-Z][A-Z_]*[A-Z]", text))
     # Capitals that are a variable: alone in backticks, assigned, or of a family.
     named = set(re.findall(r"`([A-Z]+_[A-Z_]+)(?:=[^`]*)?`", GUIDE))
@@ -164,6 +171,44 @@ def test_what_nginx_could_not_have_answered_is_found_in_its_log(tmp_path: Path) 
     environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     answer = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout == "2\n"
+
+
+@pytest.mark.parametrize("prefix", ["", "nginx-1  | "])
+def test_one_request_is_found_in_the_logs_of_all_services(tmp_path: Path, prefix: str) -> None:
+    """The commands, with a docker that shows the logs of the services that are asked for."""
+    logs = {
+        "nginx": ['{"event":"request","request_id":"abc","path":"/x"}', '{"event":"request","request_id":"abcd"}'],
+        "app": ['{"event":"request","request_id":"abc","route":"/x"}', '{"event":"request","request_id":"other"}'],
+        "db": ["LOG:  checkpoint", "ERROR:  canceling", "STATEMENT:  SELECT 1", "\tFROM x /* request_id=abc */"],
+    }
+    for service, lines in logs.items():
+        (tmp_path / service).write_text("".join(f"{prefix}{line}\n" for line in lines))
+    script = 'for service; do [ ! -e "$LOGS/$service" ] || cat "$LOGS/$service"; done'
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "docker").chmod(0o755)
+    (command,) = (block for block in blocks("sh") if "PASTE-IT-HERE" in block)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "LOGS": str(tmp_path)}
+    command = command.replace("PASTE-IT-HERE", "abc")
+    answer = subprocess.run(["sh", "-euc", command], env=environment, capture_output=True, text=True, check=True)
+    expected = [logs["nginx"][0], logs["app"][0], *logs["db"]]
+    assert answer.stdout.splitlines() == [prefix + line for line in expected]
+
+
+def test_both_passwords_are_in_the_file_while_the_database_s_is_changed(tmp_path: Path) -> None:
+    """The commands without compose, with a psql that shows the file."""
+    file = tmp_path / "password"
+    file.write_text("old\n")
+    file.chmod(0o640)
+    (tmp_path / "psql").write_text(f"#!/bin/sh\ncat {file}; cat\n")
+    (tmp_path / "psql").chmod(0o755)
+    (command,) = (block for block in blocks("sh") if "FILE.new" in block)
+    command = command.replace("/etc/gatepost/database/password", str(file))
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "ADMIN_URL": "postgresql://"}
+    answer = subprocess.run(["sh", "-euc", command], env=environment, capture_output=True, text=True, check=True)
+    (new,) = file.read_text().splitlines()
+    assert len(new) > 30
+    assert answer.stdout.splitlines() == ["old", new, f"ALTER ROLE gatepost PASSWORD '{new}'"]
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_packages_for_traces_can_get_into_the_image() -> None:

@@ -51,6 +51,7 @@ def test_old_replicas_are_removed_from_nginx_before_they_are_stopped(
     assert (done.returncode, done.stderr) == (0, "")
     assert asked(docker) == [
         "ps app",
+        "run nginx test",
         "run migrate",
         "rm migrate",
         f"up app={2 + count} app",
@@ -78,4 +79,13 @@ def test_new_replicas_that_are_not_used_are_removed(docker: Path, failing: str) 
 def test_a_migration_that_fails_replaces_nothing(docker: Path) -> None:
     write(docker, "*migrate*) exit 1 ;;")
     assert upgrade(docker).returncode == 1
-    assert asked(docker) == ["ps app", "run migrate"]
+    assert asked(docker) == ["ps app", "run nginx test", "run migrate"]
+
+
+def test_settings_that_nginx_does_not_accept_change_nothing(docker: Path) -> None:
+    write(docker, '*nginx*test*) echo \'{"reason":"NGINX_RATE: invalid"}\'; exit 1 ;;')
+    done = upgrade(docker)
+    assert done.returncode == 1
+    assert "NGINX_RATE: invalid" in done.stdout
+    assert "Nothing was changed" in done.stderr
+    assert asked(docker) == ["ps app", "run nginx test"]

@@ -234,6 +234,39 @@ def test_an_unreadable_file_is_reported_with_the_other_problems(tmp_path: Path, 
     assert found.keys() == {"JWT_SECRET_KEY", "BIND"}
 
 
+def test_the_password_of_the_database_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("@:/?#%& '\"$\n")
+    assert load(DATABASE_URL="postgresql://u@h/d", DATABASE_PASSWORD_FILE="password").database_password_file == str(
+        tmp_path / "password"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "url"),
+    [
+        (None, "postgresql://u@h/d"),
+        ("", "postgresql://u@h/d"),
+        ("\n\n", "postgresql://u@h/d"),
+        ("a\0b", "postgresql://u@h/d"),
+        ("secret", "postgresql://u:other@h/d"),
+        ("secret", "host=a,b user=u password=other dbname=d"),
+        ("secret", "sqlite:///some.db"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used_is_reported(tmp_path: Path, content: str | None, url: str) -> None:
+    if content is not None:
+        (tmp_path / "password").write_text(content)
+    found = problems(DATABASE_URL=url, DATABASE_PASSWORD_FILE=str(tmp_path / "password"))
+    assert found.keys() == {"DATABASE_PASSWORD_FILE"}
+    assert "secret" not in found["DATABASE_PASSWORD_FILE"][0]
+
+
+def test_production_refuses_a_key_that_is_also_the_password_of_the_database(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"other\n{KEY}\n")
+    found = production(DATABASE_URL="postgresql://u@h/d", DATABASE_PASSWORD_FILE=str(tmp_path / "password"))
+    assert found == {"JWT_SECRET_KEY": ["Is also a password in DATABASE_PASSWORD_FILE."]}
+
+
 # Development
 
 

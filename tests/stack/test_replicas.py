@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import signal
-import ssl
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 
-from app.api.middleware.headers import SECURITY_HEADERS
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import TIMEOUT_SECONDS, Application, Seen, call, eventually, plain
 from tests.support.crowd import CLIENTS, Crowd
@@ -206,97 +201,6 @@ class TestWatcher:
         nginx.stop()
         assert not nginx.is_healthy()
         eventually(lambda: not any(map(is_alive, watchers)))
-
-
-class TestCertificate:
-    @pytest.fixture
-    def nginx(self, front: Front, application: Application) -> NginxServer:
-        """An nginx without a certificate."""
-        return front(application.address)
-
-    def give_certificate(self, nginx: NginxServer, name: str) -> None:
-        for part in ("fullchain", "privkey"):
-            (nginx.tls_folder / f"{part}.new").touch()
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-                *("-days", "2", "-subj", f"/O={name}/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-                *("-out", "fullchain.new", "-keyout", "privkey.new"),
-            ],
-            cwd=nginx.tls_folder,
-            check=True,
-            capture_output=True,
-        )
-        for part in ("privkey", "fullchain"):
-            file = nginx.tls_folder / f"{part}.new"
-            # nginx runs as an unprivileged user.
-            file.chmod(0o644)
-            file.rename(nginx.tls_folder / f"{part}.pem")
-
-    def organization(self, nginx: NginxServer) -> str:
-        """Return the organization in nginx's certificate, or "" if it differs from the certificate in the folder."""
-        trusting = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
-        connection = http.client.HTTPSConnection("localhost", nginx.tls_port, timeout=TIMEOUT_SECONDS, context=trusting)
-        try:
-            connection.connect()
-            certificate: Any = connection.sock.getpeercert()
-        except (ssl.SSLError, ConnectionError):
-            return ""
-        finally:
-            connection.close()
-        return str(dict(pair[0] for pair in certificate["subject"])["organizationName"])
-
-    def test_a_certificate_turns_tls_on_and_its_renewal_is_noticed(
-        self, nginx: NginxServer, application: Application
-    ) -> None:
-        plain = call(nginx.port, "GET", "/x")
-        assert (plain.status, plain.headers.get_all("Strict-Transport-Security")) == (200, None)
-        self.give_certificate(nginx, "First")
-        eventually(lambda: self.organization(nginx) == "First")
-        trusting = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
-        for target, status in {"/x": 200, "/metrics": 404}.items():
-            answer = call(nginx.tls_port, "GET", target, tls=trusting)
-            assert (answer.status, answer.only("Strict-Transport-Security")) == (status, "max-age=31536000")
-        assert application.seen[-1].all("X-Forwarded-Proto") == ["https"]
-        self.give_certificate(nginx, "Second")
-        eventually(lambda: self.organization(nginx) == "Second")
-
-    def test_plain_http_is_then_redirected_to_tls(self, nginx: NginxServer, application: Application) -> None:
-        self.give_certificate(nginx, "First")
-        eventually(lambda: self.organization(nginx) == "First")
-        # Workers without the certificate may still accept some connections.
-        eventually(lambda: call(nginx.port, "GET", "/").status == 308)
-        application.seen.clear()
-        answer = call(nginx.port, "POST", "/x?a=b", body=b"{}", headers={"Host": "localhost"})
-        assert answer.status == 308
-        assert answer.only("Location") == f"https://localhost:{nginx.tls_port}/x?a=b"
-        for name, value in SECURITY_HEADERS.items():
-            assert answer.only(name) == value
-        assert application.seen == []
-        assert call(nginx.port, "GET", "/health").status == 200
-
-    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_old_versions_of_tls_are_refused(self, nginx: NginxServer) -> None:
-        self.give_certificate(nginx, "First")
-        eventually(lambda: self.organization(nginx) == "First")
-
-        def answers(version: ssl.TLSVersion) -> bool:
-            context = ssl.create_default_context(cafile=str(nginx.tls_folder / "fullchain.pem"))
-            context.set_ciphers("ALL:@SECLEVEL=0")
-            context.minimum_version = context.maximum_version = version
-            try:
-                return call(nginx.tls_port, "GET", "/x", tls=context).status == 200
-            except ssl.SSLError:
-                return False
-
-        versions = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-        assert [answers(version) for version in versions] == [False, False, True, True]
-
-    def test_an_invalid_certificate_changes_nothing(self, nginx: NginxServer) -> None:
-        for part in ("fullchain", "privkey"):
-            (nginx.tls_folder / f"{part}.pem").write_text("nonsense")
-        eventually(lambda: "emerg" in nginx.log_text())
-        assert call(nginx.port, "GET", "/x").status == 200
 
 
 class Load(Crowd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import stat
@@ -45,7 +46,7 @@ def test_every_setting_reaches_the_application() -> None:
 def test_nginx_gets_every_variable_that_it_reads() -> None:
     given = names(block("  nginx:\n", "\nnetworks:"))
     # These are for nginx without a container.
-    places = {"APP_SERVERS", "NGINX_DIR", "NGINX_LISTEN", "NGINX_STATUS_LISTEN", "NGINX_TLS_DIR", "NGINX_TLS_LISTEN"}
+    places = {"APP_SERVERS", "NGINX_DIR", "NGINX_LISTEN", "NGINX_TLS_DIR", "NGINX_TLS_LISTEN"}
     assert set(re.findall(r'^: "\$\{([A-Z_]+):=', START, re.MULTILINE)) == given | places | {"NGINX_WATCH_SECONDS"}
 
 
@@ -60,9 +61,10 @@ class TestFile:
         assert production_env.write_once(tmp_path / ".env")
         values = dotenv_values(tmp_path / ".env")
         assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) == set(values)
-        password = values.pop("POSTGRES_PASSWORD")
+        production_env.prepare_password(tmp_path / "database" / "password", "")
         monkeypatch.setenv("APP_ENV", "production")
-        monkeypatch.setenv("DATABASE_URL", f"postgresql://gatepost:{password}@db:5432/gatepost")
+        monkeypatch.setenv("DATABASE_URL", "postgresql://gatepost@db:5432/gatepost")
+        monkeypatch.setenv("DATABASE_PASSWORD_FILE", str(tmp_path / "database" / "password"))
         for name, value in values.items():
             monkeypatch.setenv(name, value or "")
         assert load_settings().jwt_secret_key == values["JWT_SECRET_KEY"]
@@ -74,12 +76,88 @@ class TestFile:
     def test_the_secrets_are_different_each_time(self) -> None:
         secrets = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
         others = re.findall(r"(?:PASSWORD|KEY)=(\S+)", production_env.fresh_environment())
-        assert len({*secrets, *others}) == 4
+        assert len({*secrets, *others}) == 2
 
     def test_an_existing_file_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("MINE=1\n")
         assert not production_env.write_once(tmp_path / ".env")
         assert (tmp_path / ".env").read_text() == "MINE=1\n"
+
+
+# Answers as `docker compose config` does to the project's question, with the environment in place of .env.
+COMPOSE_CONFIG = (
+    f"#!{sys.executable} -IS"
+    """
+import json, os, sys
+with open(os.environ["RECORD"], "a") as record:
+    record.write(json.dumps([sys.argv[1:], sys.stdin.read()]) + "\\n")
+if "config" in sys.argv:
+    names = ("POSTGRES_PASSWORD", "DATABASE_PASSWORD_DIR")
+    values = {name: os.environ.get(name, "").replace("$", "$$") for name in names}
+    print(json.dumps({"services": {"variables": {"environment": values}}}))
+elif "psql" in sys.argv:
+    sys.exit(int(os.environ.get("PSQL_STATUS", "0")))
+"""
+)
+
+
+class TestPassword:
+    @pytest.fixture(autouse=True)
+    def docker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Use this docker, and this folder in place of the project's."""
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "docker").write_text(COMPOSE_CONFIG)
+        (tmp_path / "bin" / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+        monkeypatch.setattr(sys, "argv", ["production_env.py"])
+        for name in ("ROOT", "ENV_FILE", "TLS_FOLDER", "SECRETS_FOLDER"):
+            place = tmp_path / getattr(production_env, name).relative_to(ROOT)
+            monkeypatch.setattr(production_env, name, place)
+
+    def test_containers_can_read_the_file_and_other_users_of_the_machine_cannot(self, tmp_path: Path) -> None:
+        assert production_env.main() == 0
+        modes = {name: stat.S_IMODE((tmp_path / "var" / name).stat().st_mode) for name in FILES}
+        assert modes == FILES
+        first = (tmp_path / "var/secrets/database/password").read_text()
+        assert len(first) > 30
+        assert production_env.main() == 0
+        assert (tmp_path / "var/secrets/database/password").read_text() == first
+
+    def test_a_password_that_is_set_is_taken_over_whatever_its_characters(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("POSTGRES_PASSWORD", """@:/?#%& '"$\\é""")
+        monkeypatch.setenv("DATABASE_PASSWORD_DIR", "elsewhere")
+        assert production_env.main() == 0
+        assert (tmp_path / "elsewhere/password").read_text() == """@:/?#%& '"$\\é\n"""
+        assert "POSTGRES_PASSWORD, which can be removed" in capsys.readouterr().out
+        monkeypatch.setenv("POSTGRES_PASSWORD", "another")
+        assert production_env.main() == 0
+        assert "POSTGRES_PASSWORD is not used" in capsys.readouterr().out
+
+    def test_a_change_keeps_the_old_password_until_the_database_has_the_new_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        production_env.main()
+        file = tmp_path / "var/secrets/database/password"
+        old = file.read_text()
+        monkeypatch.setattr(sys, "argv", ["production_env.py", "--change-password"])
+        monkeypatch.setenv("PSQL_STATUS", "1")
+        assert production_env.main() == 1
+        assert file.read_text().startswith(old)
+        assert len(file.read_text().splitlines()) == 2
+        monkeypatch.delenv("PSQL_STATUS")
+        assert production_env.main() == 0
+        (new,) = file.read_text().splitlines()
+        assert new not in old
+        arguments, statement = json.loads((tmp_path / "record").read_text().splitlines()[-1])
+        assert "psql" in arguments
+        assert statement == f"ALTER ROLE gatepost PASSWORD '{new}'"
+        assert new not in " ".join(arguments)
+
+
+FILES = {"secrets": 0o700, "secrets/database": 0o755, "secrets/database/password": 0o644}
 
 
 DOCKERS = {

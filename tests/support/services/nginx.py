@@ -31,7 +31,10 @@ grep -qxF "$2" names ||
     echo "{LOOPBACK} STREAM $2"
 """
 # The programs that start.sh calls; BusyBox provides all of them in the container.
-APPLETS = ("awk", "cat", "date", "dirname", "grep", "mkdir", "mv", "sh", "sha256sum", "sleep", "sort", "tr", "wget")
+APPLETS = (
+    *("awk", "base64", "cat", "date", "dirname", "grep", "head", "mkdir", "mktemp", "mv", "od", "rm", "sed", "sh"),
+    *("sha256sum", "sleep", "sort", "tr", "wget"),
+)
 COMES_AND_GOES = "comes and goes"
 
 
@@ -122,24 +125,33 @@ class NginxServer:
         mine = [child for child in psutil.Process(self._process.pid).children() if child.pid not in workers]
         return [[child, *children_of(child)] for child in mine]
 
+    def test(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Return the result of the script's test of these settings and of the certificate."""
+        return self.run_script("test", env=settings)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of nginx by name."""
+        connection = http.client.HTTPConnection(LOOPBACK, self._status_port, timeout=START_SECONDS)
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Content-Type")) == (200, "text/plain; version=0.0.4")
+        lines = response.read().decode().splitlines()
+        connection.close()
+        return {name: float(value) for name, value in (line.split() for line in lines if not line.startswith("#"))}
+
     def is_healthy(self) -> bool:
         """Return whether the container's health check succeeds."""
-        return self._run_script("health").returncode == 0
+        return self.run_script("health").returncode == 0
 
     def leave_out(self, *addresses: str) -> subprocess.CompletedProcess[str]:
         """Remove these replicas (HOST:PORT) from nginx, add all others again, and return the script's result."""
-        return self._run_script("leave-out", *addresses)
+        return self.run_script("leave-out", *addresses)
 
-    def _run_script(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_script(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the script to its end, with these changes of its environment."""
         command = [self._shell, str(self._folder / "start.sh"), *arguments]
-        options: dict[str, Any] = {"cwd": self._folder, "env": self._env, **self._account.options}
+        options: dict[str, Any] = {"cwd": self._folder, "env": {**self._env, **(env or {})}, **self._account.options}
         return subprocess.run(command, check=False, capture_output=True, text=True, **options)
-
-    def start_with(self, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run the script with variables that it must refuse, and return its result."""
-        command = [self._shell, str(self._folder / "start.sh")]
-        options: dict[str, Any] = {"env": {**self._env, **env}, "timeout": START_SECONDS, **self._account.options}
-        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=self._folder, **options)
 
     def age_last_round(self, seconds: int) -> None:
         """Make the last round of looking for replicas seem to be longer ago."""
