@@ -48,7 +48,11 @@ create_app().test_cli_runner().invoke(args=["users", "purge"])
 @pytest.fixture
 def app(app: Flask) -> Iterator[Flask]:
     """The application with long timeouts, for a machine that is busy with other things."""
-    patient = {"db_lock_timeout_ms": 60_000, "db_statement_timeout_ms": 60_000, "db_pool_timeout_seconds": 60}
+    patient: dict[str, Any] = {
+        "db_lock_timeout_ms": 60_000,
+        "db_statement_timeout_ms": 60_000,
+        "db_pool_timeout_seconds": 60,
+    }
     with application(replace(components_of(app).settings, **patient)) as made:
         yield made
         with made.app_context():
