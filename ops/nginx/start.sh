@@ -206,9 +206,9 @@ is_accepted() {
         -e 's/.*\[emerg\] ([0-9]+#[0-9]+: )?//p' | head -n 1)
     # Add the variables in that line of the template; in place of computed ones, those on which they depend.
     line=$(printf '%s\n' "$reason" | sed -n 's/.* in [^ ]*test\.conf:\([0-9]*\)$/\1/p')
-    names=$([ -z "$line" ] || sed -n "${line}p" "$template" | grep -o '\${[A-Z_]*}' | sed -e 's/[${}]//g' -e 's/$/: /' \
-        -e 's/^APP_SERVER_LINES/NGINX_APP_CONNECTIONS/' -e 's/^PROBE_SERVER_LINES/APP_SERVERS/' \
-        -e 's/^LISTEN/NGINX_LISTEN or NGINX_TLS_LISTEN/')
+    names=$([ -z "$line" ] || sed -n "${line}p" "$template" | grep -o '\${[A-Z_]*}' | sed -E -e 's/[${}]//g' -e 's/$/: /' \
+        -e 's/^(APP|ONCE)_SERVER_LINES/NGINX_APP_CONNECTIONS/' -e 's/^PROBE_SERVER_LINES/APP_SERVERS/' \
+        -e 's/^(REAL_IP|BALANCER)_LINES/NGINX_TRUSTED_BALANCER/' -e 's/^LISTEN/NGINX_LISTEN or NGINX_TLS_LISTEN/')
     problem=$names${reason:-$problem}
     return 1
 }
