@@ -40,7 +40,7 @@ WHERE users.id = :author_id
 PURGE_SLOWLY = """
 from app import create_app
 from app.users import deletion
-deletion.BATCH = 50
+deletion.BATCH = 10
 create_app().test_cli_runner().invoke(args=["users", "purge"])
 """
 
@@ -235,7 +235,7 @@ def test_two_requests_and_two_commands_at_once_delete_it_once(
 def test_a_killed_command_can_be_run_again(app: Flask, hidden: Person, database_url: str) -> None:
     variables = {"APP_ENV": "testing", "DATABASE_URL": database_url, "JWT_SECRET_KEY": "k" * 40, "PATH": "/usr/bin"}
     process = subprocess.Popen([sys.executable, "-c", PURGE_SLOWLY], cwd=ROOT, env=variables)
-    before, deadline = count_rows(app, Post), time.monotonic() + 60
+    before, deadline = count_rows(app, Post), time.monotonic() + 120
     while (left := count_rows(app, Post)) == before and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
