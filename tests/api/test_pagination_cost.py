@@ -55,6 +55,7 @@ def test_the_count_reads_the_bare_table_and_the_page_joins_its_own_rows_only(
         client.get(f"{POSTS}?page=1")
     count, page = [statement.lower() for statement in seen]
     assert "count(" in count
+    assert "from posts" in count
     assert "join" not in count
     assert "limit" in count
     assert "offset" in page[page.index("in (select") :]
