@@ -140,12 +140,12 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
     }
     if answer.status == 204:
         return response
-    texts: Json = {media_type: {"schema": {"type": "string"}} for media_type in answer.others}
-    if not answer.schemas:
-        response["content"] = {answer.media_type: {"schema": {"type": "string"}}} | texts
-        return response
-    shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
-    response["content"] = {answer.media_type: {"schema": shown, "example": schemas.example(shown)}} | texts
+    # In this order: some code generators support only the first media type, which therefore is the default.
+    content: Json = {media_type: {"schema": {"type": "string"}} for media_type in (answer.media_type, *answer.others)}
+    if answer.schemas:
+        shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
+        content[JSON] = {"schema": shown, "example": schemas.example(shown)}
+    response["content"] = content
     return response
 
 

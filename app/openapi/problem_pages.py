@@ -87,7 +87,8 @@ def get_problems() -> Response:
     arguments={"name": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "examples": ["not-found"]}},
     answer=written(
         EXPLAINED,
-        others=(HTML,),
+        media_type=HTML,
+        others=(JSON,),
         cache="max-age=3600",
         describes="An HTML page, or JSON if the Accept header prefers it.",
     ),

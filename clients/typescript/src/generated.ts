@@ -5511,6 +5511,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "text/html": string;
                     /**
                      * @example {
                      *       "type": "/problems/not-found",
@@ -5530,7 +5531,6 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ProblemExplained"];
-                    "text/html": string;
                 };
             };
             400: components["responses"]["MalformedRequest"];
