@@ -323,6 +323,11 @@ def test_each_kind_of_problem_has_a_schema_with_its_status_and_codes(document: D
     [
         ({"next_cursor": "a", "prev_cursor": None}, True),
         ({"page": 1, "pages": 1, "total": 1}, True),
+        ({"page": 1, "pages": 500, "total": 10_000, "total_capped": True}, True),
+        ({"page": 1, "pages": 500, "total": 10_000, "total_capped": False}, False),
+        ({"page": 1, "pages": 501, "total": 10_001, "total_capped": True}, False),
+        ({"next_cursor": "a", "prev_cursor": None, "total_capped": True}, False),
+        ({"total_capped": True, "next_cursor": "a"}, False),
         ({}, False),
         ({"next_cursor": "a"}, False),
         ({"page": 1, "pages": 1}, False),
