@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.api import pagination
 from app.api.pagination import statements
+from app.database import fetch_all
 from tests.api.test_pagination import POSTS, Fill, fill, flat, ids, links, walk
 from tests.conftest import API, Person, problem
 from tests.support.statements import counted
@@ -59,6 +62,23 @@ def test_the_count_reads_the_bare_table_and_the_page_joins_its_own_rows_only(
     assert "join" not in count
     assert "limit" in count
     assert "offset" in page[page.index("in (select") :]
+
+
+def test_the_count_stops_one_row_after_the_last_that_pages_reach(
+    client: FlaskClient, fill: Fill, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(12)
+    results = []
+
+    def note(statement: Any, **parameters: Any) -> Any:
+        rows = fetch_all(statement, **parameters)
+        results.append(rows)
+        return rows
+
+    monkeypatch.setattr(pagination, "fetch_all", note)
+    client.get(f"{POSTS}?page=1&limit=2")
+    [[(count,)], page] = results
+    assert (count, len(page)) == (7, 2)
 
 
 @pytest.mark.parametrize("path", ["/users", "/users/{id}/posts", "/audit", "/auth/events", "/auth/sessions", "/posts"])
