@@ -11,10 +11,10 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Register the routes and commands, and make the access policies authenticate callers by their sessions."""
     from app.api.routing import API_PATH
     from app.auth import commands, cookies, extension, sessions, tokens
-    from app.auth.key_views import key_set
     from app.auth.user_views import user_sessions
     from app.auth.views import auth
     from app.components import components_of
+    from app.security.key_views import key_set
     from app.users.events import exporters, user_disabled
 
     tokens.init_app(app, settings)

@@ -195,7 +195,7 @@ def _read_part(token: str, number: int) -> Mapping[str, Any]:
 
 
 def _validate_times(claims: Mapping[str, Any]) -> None:
-    """Raise TokenInvalid for a time that is no integer, or that lies before 1970 or after the year 9999."""
+    """Raise TokenInvalid for a time that is not an integer, is before 1970, or is after the year 9999."""
     if not all(_is_count(claims.get(name), MAX_TIME) for name in _TIMES):
         raise TokenInvalid
 

@@ -188,7 +188,7 @@ def test_a_sqlite_file_that_cannot_be_written_is_not_ready(tmp_path: Path, monke
     migrate(url)
     with application(url) as app:
         assert ready(app) == (200, "ok", "ok")
-        # Permissions do not stop root, who may run the tests.
+        # Permissions do not stop root, and the tests may run as root.
         monkeypatch.setattr("app.observability.health.os.access", lambda path, mode: path != tmp_path)
         assert ready(app) == (503, "read_only", "ok")
 

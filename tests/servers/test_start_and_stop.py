@@ -144,8 +144,9 @@ def test_sigterm_under_load_answers_every_request_that_was_begun(sqlite_server: 
     assert len(load.answered) > answered
     entries = [json.loads(line) for line in sqlite_server.log_text()[before:].splitlines()]
     begun = {entry["request_id"] for entry in entries if entry.get("route") == f"{API}/posts"}
-    # The line is written when the response has left. granian can end before the last lines.
     assert begun <= load.answered
+    # The line is written when the response has left, and granian can end before the last lines.
+    assert begun == load.answered or sqlite_server.server == "granian"
     rows = arena.rows("SELECT title FROM posts WHERE author_id = :id", id=member.id)
     assert {row.title for row in rows} == load.answered
 

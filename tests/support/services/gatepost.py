@@ -47,7 +47,7 @@ class GatepostServer:
         measured: bool = False,
     ) -> None:
         self._application = application
-        self._server = server
+        self.server = server
         self._options = options
         self._folder = private_folder("app")
         self._port = free_port()
@@ -115,7 +115,7 @@ class GatepostServer:
         )
 
     def _command(self) -> list[str]:
-        if self._server == "granian":
+        if self.server == "granian":
             return [sys.executable, "run.py"]
         return [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *self._options, self._application]
 
