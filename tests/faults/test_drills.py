@@ -50,7 +50,7 @@ UNREADY = (postgres.killed, postgres.frozen, postgres.refused, postgres.swallowe
 NOT_UNREADY = (postgres.locked, postgres.pool_exhausted, *surroundings.DRILLS, application.reloaded)
 REDIS = (surroundings.redis_stopped, surroundings.redis_frozen, surroundings.redis_full)
 OWN_DEATH = (application.workers_killed, application.sqlite_killed, application.terminated)
-# Restarts may be over before any writer notices; the others must be felt, or they were no drills.
+# A restart may be over before a writer notices it. Every other drill must fail a request, or it has tested nothing.
 FELT = (
     *(*UNREADY, postgres.terminated, postgres.locked, postgres.pool_exhausted, postgres.commit_answer_lost),
     *(surroundings.sqlite_disk_full, surroundings.postgres_disk_full),
