@@ -39,8 +39,7 @@ def tester(lasting_front: Front) -> NginxServer:
 def renewed(front: Front, application: Application, request: pytest.FixtureRequest) -> NginxServer:
     """An nginx with a certificate, with the system's shell and tools or with those of the image."""
     nginx = front(application.address, busybox=request.param == "BusyBox")
-    give_certificate(nginx, "First")
-    eventually(lambda: organization(nginx) == "First")
+    renew_certificate(nginx, "First")
     return nginx
 
 
@@ -49,6 +48,14 @@ def give_certificate(nginx: NginxServer, name: str, *, days: int = 2) -> None:
     make_certificate(nginx.tls_folder, name, days=days)
     for part in ("privkey", "fullchain"):
         (nginx.tls_folder / f"{part}.new").replace(nginx.tls_folder / f"{part}.pem")
+
+
+def renew_certificate(nginx: NginxServer, name: str) -> None:
+    """Give nginx a new certificate, and wait until no worker with the old one accepts connections any longer."""
+    workers = nginx.worker_pids()
+    give_certificate(nginx, name)
+    eventually(lambda: organization(nginx) == name)
+    eventually(lambda: workers.isdisjoint(nginx.worker_pids()))
 
 
 def make_certificate(folder: Path, name: str, *, days: int = 2) -> None:
@@ -197,8 +204,7 @@ def test_nginx_keeps_its_certificate_and_reports_files_that_it_does_not_accept(r
             assert tested.returncode == 1
             assert reason in json.loads(tested.stdout)["reason"], fault
         renewed.tls_folder.chmod(0o755)
-        give_certificate(renewed, f"Correction {number}")
-        eventually(lambda: organization(renewed) == f"Correction {number}")  # noqa: B023
+        renew_certificate(renewed, f"Correction {number}")
         assert renewed.test().returncode == 0
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import TIMEOUT_SECONDS, Application, Seen, call, eventually, plain
-from tests.support.crowd import CLIENTS, Crowd
+from tests.support.crowd import BROKEN_OFF, CLIENTS, Crowd
 from tests.support.services import LOOPBACK
 from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import COMES_AND_GOES, NginxServer
@@ -216,13 +216,19 @@ class Load(Crowd):
         assert sorted(self.titles()) == sorted(self.written)
 
     def check_that_reads_succeeded_and_writes_are_single(self, unknown: int) -> None:
-        """Check that all reads succeeded, and all writes except those with the status `unknown`, and none twice."""
-        assert {status for method, status in self.statuses if method == "GET"} == {200}, self.statuses
-        assert {status for method, status in self.statuses if method == "POST"} <= {201, unknown}, self.statuses
+        """Check that all reads succeeded, and all writes except those with the status `unknown`, and none twice.
+
+        A replica that stops between the head and the body of a response breaks it off: nginx has passed on the head by
+        then and cannot repeat the request. Each client can meet that once.
+        """
+        statuses = Counter(self.statuses)
+        assert sum(statuses.pop((method, BROKEN_OFF), 0) for method in ("GET", "POST")) <= CLIENTS, self.statuses
+        assert {status for method, status in statuses if method == "GET"} == {200}, self.statuses
+        assert {status for method, status in statuses if method == "POST"} <= {201, unknown}, self.statuses
         found = Counter(self.titles())
         assert max(found.values()) == 1
         assert found.keys() >= set(self.written)
-        assert len(found) <= len(self.written) + self.statuses["POST", unknown]
+        assert len(found) <= len(self.written) + self.statuses["POST", unknown] + self.statuses["POST", BROKEN_OFF]
 
     def titles(self) -> list[str]:
         """Return the titles of all posts of the clients that exist."""

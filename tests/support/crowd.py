@@ -15,8 +15,8 @@ from tests.support.services import LOOPBACK
 API = "/api/v1"
 CLIENTS = 4
 TIMEOUT_SECONDS = 60
-# In place of a status: the connection ended without a response.
-FAILED = 0
+# In place of a status: there was no response, or it broke off after its head.
+FAILED, BROKEN_OFF = 0, -1
 
 
 class Crowd:
@@ -73,7 +73,7 @@ class Crowd:
                 self.written.append(title)
 
     def _ask(self, connection: http.client.HTTPConnection, method: str, path: str, payload: Any = None) -> int:
-        """Send a request and return its status, or FAILED.
+        """Send a request and return its status, FAILED or BROKEN_OFF.
 
         A server may close a kept connection while a request is on its way (RFC 9112 section 9.5); nginx does when it is
         reloaded. So a client checks the connection before it sends, and repeats a request without a response on a new
@@ -96,6 +96,8 @@ class Crowd:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            if isinstance(error, http.client.IncompleteRead):
+                return BROKEN_OFF
             if not was_kept or not isinstance(error, ConnectionError):
                 return FAILED
             with self._lock:
