@@ -346,7 +346,7 @@ def shared_server(backend: str, kept: Kept, new_database: NewDatabase) -> Gatepo
         url = new_database()
         migrate(url)
         environment = {"DATABASE_URL": url, "RATELIMIT_ENABLED": "false", "REFRESH_GRACE_SECONDS": str(GRACE_SECONDS)}
-        return GatepostServer({**environment, **PATIENT}, measured=True)
+        return GatepostServer({**environment, **PATIENT})
 
     return kept.get(f"server on {backend}", start)
 

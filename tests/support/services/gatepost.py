@@ -23,15 +23,12 @@ START_SECONDS = 120
 PROBE_SECONDS = 10
 # Longer than the server's own GRACEFUL_TIMEOUT_SECONDS, which `env` may change.
 STOP_SECONDS = 120
-# Without these variables a process of Python does not measure the coverage of its code.
+# For processes whose coverage is not measured: it doubles their time, and tests without a server measure the same code.
 NO_COVERAGE = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 
 
 class GatepostServer:
     """A running Gatepost. A context manager. Its environment is `env` and some defaults; it reads no `.env`.
-
-    Its code coverage is measured only if `measured`: that takes twice the time of the processor, and most of what the
-    servers execute is measured in tests without a server.
 
     With `server` "gunicorn", `options` are further options of gunicorn, which take precedence over its file. With
     "granian" the application is always run:app.
@@ -44,7 +41,6 @@ class GatepostServer:
         *,
         server: str = "gunicorn",
         options: Sequence[str] = (),
-        measured: bool = False,
     ) -> None:
         self._application = application
         self.server = server
@@ -53,7 +49,8 @@ class GatepostServer:
         self._port = free_port()
         self._process = ServerProcess("Gatepost", self._folder / "log", signal.SIGTERM)
         self._env = {
-            **(bare_environment() if measured else bare_environment() | NO_COVERAGE),
+            **bare_environment(),
+            **NO_COVERAGE,
             "APP_ENV": "testing",
             "DATABASE_URL": f"sqlite:///{self._folder / 'gatepost.db'}",
             "JWT_SECRET_KEY": secrets.token_urlsafe(48),
