@@ -430,7 +430,7 @@ def test_the_time_for_unreachable_replicas_is_shorter_than_the_queue_time(
     statuses = [call(nginx.port, method, f"{API}/nowhere").status for method in ("GET", "POST") * 3]
     assert statuses == [404] * 6
     # Some of them were sent to the unreachable ones first.
-    assert '"app_status":"504, ' in nginx.log_text()
+    eventually(lambda: '"app_status":"504, ' in nginx.log_text())
 
 
 # A shorter timeout than the default, and no limit on retries that a test could reach.
@@ -555,7 +555,7 @@ class TestWholeStack:
         answer = stack.call("GET", "/auth/sessions", token=token, headers=headers)
         assert [session["ip"] for session in answer.json()["items"]] == [LOOPBACK]
         assert answer.only("X-Request-ID") == "the-whole-way"
-        assert any("the-whole-way" in replica.log_text() for replica in stack.replicas)
+        eventually(lambda: any("the-whole-way" in replica.log_text() for replica in stack.replicas))
 
     def test_a_post_is_created_read_listed_and_edited_with_its_etag(self, stack: Stack) -> None:
         token = stack.register()
