@@ -110,11 +110,13 @@ clean: ## Remove the virtual environment and caches; keeps the secrets and the d
 up upgrade: export GATEPOST_VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 up upgrade: export GATEPOST_REVISION ?= $(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null)
 
-# A plain `docker compose up` would stop all replicas of a running stack before it starts new ones.
+# A plain `docker compose up` would stop all replicas of a running stack before it starts new ones. Without a running nginx
+# there is nothing to keep in service, and the upgrade could not change its replicas.
 up: ## Build and start the production stack on port 8080, or upgrade a running one; writes new secrets if there are none
 	@$(or $(PYTHON),python3) tools/production_env.py
 	docker compose build
-	@if [ -z "$(ARGS)" ] && [ -n "$$(docker compose ps --quiet app)" ]; then \
+	@if [ -z "$(ARGS)" ] && [ -n "$$(docker compose ps --quiet app)" ] && \
+		[ -n "$$(docker compose ps --quiet --status running nginx)" ]; then \
 		sh ops/upgrade.sh; \
 	else \
 		docker compose up --detach --wait $(ARGS); \

@@ -154,7 +154,10 @@ def prepare(*, is_change: bool) -> int:
     if is_change:
         change_password(password_file)
         return 0
-    TLS_FOLDER.mkdir(parents=True, exist_ok=True)
+    if not TLS_FOLDER.exists():
+        TLS_FOLDER.mkdir(parents=True)
+        # nginx runs as another user and must be able to look into the folder, whatever the umask is.
+        TLS_FOLDER.chmod(0o755)
     if write_once(ENV_FILE):
         print(f"Wrote {ENV_FILE} with new secrets. Set CORS_ORIGINS in it to the origins of your front end.")
     if message := prepare_password(password_file, variables["POSTGRES_PASSWORD"]):

@@ -133,13 +133,12 @@ def _verify_caller(caller: Caller, password: str, client: Client, *, new_passwor
 
     Returns the reason of a failure, for the audit event, or None. Raises RateLimited, Overloaded.
     """
-    credentials = fetch_one(_CREDENTIALS, email_key=email_key(caller.email))
+    credentials = fetch_one(_CREDENTIALS_OF_ID, user_id=caller.id)
     failure = _verify_credentials(credentials, caller.email, password, client)
     if credentials is None or failure is not None:
         return failure
     new_hash = None if new_password is None else hash_password(new_password)
-    # The address of an account that was deleted meanwhile may be another's.
-    if credentials.id != caller.id or _lock_unchanged(credentials) is None:
+    if _lock_unchanged(credentials) is None:
         return "account_changed"
     if new_hash is not None:
         replace_password(caller.id, new_hash, except_session_id=caller.session_id)
@@ -153,9 +152,9 @@ def replace_password(user_id: int, password_hash: str, *, except_session_id: int
     sessions.end_sessions(user_id, "password_changed", except_id=except_session_id)
 
 
-_CREDENTIALS = precompiled(
-    select(User.id, User.password_hash, User.is_active).where(User.email_key == bindparam("email_key"))
-)
+_SELECT_CREDENTIALS = select(User.id, User.password_hash, User.is_active)
+_CREDENTIALS = precompiled(_SELECT_CREDENTIALS.where(User.email_key == bindparam("email_key")))
+_CREDENTIALS_OF_ID = precompiled(_SELECT_CREDENTIALS.where(User.id == bindparam("user_id")))
 # FOR NO KEY UPDATE, which does not block inserts that reference the user, such as a new post.
 _LOCK = precompiled(
     select(*VISIBLE_COLUMNS)

@@ -29,13 +29,14 @@ log = logging.getLogger("gatepost.health")
 _MAINTENANCE = text("SELECT maintenance FROM service_context")
 _STATE = {
     "sqlite": text("SELECT version_num, false AS is_read_only, NULL AS forbidden FROM alembic_version"),
-    # A standby is read-only too. `forbidden` names the tables that the role may not read or insert into, and the
-    # sequences of their ids that it may not use. Tables that do not exist yet do not count.
+    # A standby is read-only too. `forbidden` names the tables that the role may not read or change, and the sequences
+    # of their ids that it may not use. Tables that do not exist yet do not count.
     "postgresql": text("""
         WITH wanted AS (SELECT name, to_regclass(name) AS id FROM unnest(CAST(:tables AS text[])) AS name),
         forbidden AS (
             SELECT name FROM wanted
-            WHERE NOT (has_any_column_privilege(id, 'SELECT') AND has_any_column_privilege(id, 'INSERT'))
+            WHERE NOT (has_any_column_privilege(id, 'SELECT') AND has_any_column_privilege(id, 'INSERT')
+                AND has_any_column_privilege(id, 'UPDATE') AND has_table_privilege(id, 'DELETE'))
             UNION ALL
             SELECT sequence.relname FROM wanted
             JOIN pg_depend ON refclassid = to_regclass('pg_class') AND refobjid = id AND deptype = 'a'
@@ -117,7 +118,7 @@ def _read_state(connection: Connection) -> tuple[str, str | None, set[str]]:
         return "read_only", f"{FAULTS[READ_ONLY]}.", applied
     forbidden = rows[0].forbidden if rows else None
     if forbidden:
-        return "misconfigured", f"The role of DATABASE_URL lacks the right to read or insert: {forbidden}.", applied
+        return "misconfigured", f"The role of DATABASE_URL lacks the right to read or change: {forbidden}.", applied
     return "ok", None, applied
 
 

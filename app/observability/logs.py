@@ -72,7 +72,7 @@ def capture_unlogged(settings: Settings) -> None:
 
 
 def _log_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    if issubclass(kind, KeyboardInterrupt):
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     found = error or kind()
     logging.getLogger("gatepost.errors").error("unhandled exception", exc_info=(kind, found, trace))

@@ -47,7 +47,7 @@ def find_problems(values: Mapping[str, Any], invalid: Collection[str]) -> Iterat
     if values.get("database_password_file") and (url := values.get("database_url")):
         if url.startswith("sqlite"):
             yield "DATABASE_PASSWORD_FILE", "Needs a PostgreSQL database in DATABASE_URL."
-        elif make_url(url).password:
+        elif make_url(url).password or "password" in make_url(url).query:
             yield "DATABASE_PASSWORD_FILE", "Cannot be set if DATABASE_URL contains a password."
     if values.get("cookie_samesite") == "none" and values.get("cookie_secure") is False:
         yield "COOKIE_SAMESITE", "Cannot be none with COOKIE_SECURE=false: browsers refuse such a cookie."

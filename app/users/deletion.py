@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Table, delete, literal, select
+from sqlalchemy import Column, ColumnElement, ForeignKey, Table, delete, literal, select, tuple_
 
 from app.clock import utc_now
 from app.database import Base, db, fetch_all, fetch_one, write
@@ -43,7 +43,8 @@ def delete_some(user_id: int, limit: int) -> int:
     for column in _references():
         key, rows = _primary_key(column.table), select(literal(1)).where(column == user_id)
         if fetch_one(rows.limit(1).offset(limit - 1)):
-            write(delete(column.table).where(key.in_(select(key).where(column == user_id).limit(limit))))
+            chosen = select(*column.table.primary_key).where(column == user_id).limit(limit)
+            write(delete(column.table).where(key.in_(chosen)))
             return limit
     # The foreign keys delete the rest.
     write(delete(User).where(User.id == user_id))
@@ -73,6 +74,6 @@ def _cascades(key: ForeignKey) -> bool:
     return key.column is User.__table__.c.id and key.ondelete == "CASCADE"
 
 
-def _primary_key(table: Table) -> Column[Any]:
-    (key,) = table.primary_key
-    return key
+def _primary_key(table: Table) -> ColumnElement[Any]:
+    columns = list(table.primary_key)
+    return columns[0] if len(columns) == 1 else tuple_(*columns)

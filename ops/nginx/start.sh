@@ -285,7 +285,7 @@ print_metrics() {
 # validity is a sequence of two times, UTCTime until 2049 and GeneralizedTime later (RFC 5280, section 4.1.2.5).
 read_expiry() {
     time='(170d(3[0-9]){12}|180f(3[0-9]){14})5a'
-    digits=$(sed '/-----END/q' "$1" | grep -v -e '-----' | base64 -d | od -An -v -tx1 | tr -d ' \n' |
+    digits=$(sed -n '/-----BEGIN .*CERTIFICATE/,/-----END/p; /-----END .*CERTIFICATE/q' "$1" | grep -v -e '-----' | base64 -d | od -An -v -tx1 | tr -d ' \n' |
         grep -oE "30(1e|20|22)$time$time" | head -n 1 | sed -E -e 's/.*(170d|180f)//' -e 's/5a$//' -e 's/3(.)/\1/g')
     case ${#digits} in
         12) digits=20$digits ;;

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.api.middleware.accept import parse_accept
 from app.components import components_of
 from tests.conftest import API, Person, problem
 from tests.support.applications import clients
@@ -163,6 +165,16 @@ def test_a_client_that_accepts_json_gets_it(client: FlaskClient, accept: str | N
 def test_a_client_that_accepts_no_json_gets_a_406(client: FlaskClient, accept: str, path: str) -> None:
     response = client.get(API + path, headers={"Accept": accept})
     assert problem(response) == (406, "not_acceptable")
+
+
+@pytest.mark.parametrize("parameter", ["; ", ";\t; ", ";q", ";a= ", " ", "; q=1", ";;", "*", ", "])
+@pytest.mark.parametrize("end", ["@", ";q=@", ""])
+def test_a_long_accept_header_takes_no_time(parameter: str, end: str) -> None:
+    """Backtracking over 3,000 ambiguous parameters would not end within the test's time limit."""
+    header = "a/b" + parameter * 3000 + end
+    started = time.process_time()
+    parse_accept.__wrapped__(header)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("path", ["/health", "/problems/not-found"])

@@ -139,3 +139,7 @@ def test_a_search_tests_a_bounded_number_of_users(carol: Person, alice: Person, 
     assert found == ["Dora", "Zora"]
     # Page 2 would need the other half of the table.
     assert problem(alice.get("/users?q=ora&sort=name&page=2&limit=1")) == (422, "validation_error")
+    # The first page exists, even if no tested row is found.
+    first = alice.get("/users?q=zzzz&sort=name&page=1&limit=1").get_json()
+    assert first["items"] == []
+    assert {"page": 1, "pages": 0, "total": 0, "total_capped": True}.items() <= first["pagination"].items()

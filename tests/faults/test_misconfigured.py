@@ -141,7 +141,13 @@ def test_a_missing_right_is_a_fault_of_the_configuration(postgres: PostgresServe
         owned(postgres, url, f"REVOKE INSERT ON posts FROM {role}")
         with logged() as log:
             assert ready(app) == (503, "misconfigured", "ok")
-        assert "lacks the right to read or insert: posts." in log.getvalue()
+        assert "lacks the right to read or change: posts." in log.getvalue()
+        owned(postgres, url, f"GRANT INSERT ON posts TO {role}")
+        for right in ("UPDATE", "DELETE"):
+            owned(postgres, url, f"REVOKE {right} ON sessions FROM {role}")
+            assert ready(app) == (503, "misconfigured", "ok"), right
+            owned(postgres, url, f"GRANT {right} ON sessions TO {role}")
+        assert ready(app) == (200, "ok", "ok")
     owned(postgres, url, f"DROP OWNED BY {role}")
 
 

@@ -258,6 +258,15 @@ def test_the_expiry_of_the_certificate_is_a_metric(renewed: NginxServer, days: i
     eventually(lambda: organization(renewed) == "Long")
     expected = time.time() + days * DAY_SECONDS
     eventually(lambda: abs(renewed.metrics()[EXPIRY] - expected) < 10 * TIMEOUT_SECONDS)
+    # Tools such as `openssl pkcs12` and `openssl x509 -text` write text before the certificate.
+    chain = renewed.tls_folder / "fullchain.pem"
+    text = "Bag Attributes\n    localKeyID: 01 02\n"
+    (renewed.tls_folder / "fullchain.new").write_text(text + chain.read_text())
+    (renewed.tls_folder / "fullchain.new").chmod(0o644)
+    reloads = renewed.reloads()
+    (renewed.tls_folder / "fullchain.new").replace(chain)
+    eventually(lambda: renewed.reloads() > reloads)
+    assert abs(renewed.metrics()[EXPIRY] - expected) < 10 * TIMEOUT_SECONDS
 
 
 @pytest.mark.parametrize(

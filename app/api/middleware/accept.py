@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from flask import request
 
+_BLANKS = " \t"
 _WORD = r"[!#$%&'+\-.^_`|~0-9a-z]+"
-# Beyond the standard: `*` for `*/*`, empty parameters, and white space around `=`. Quoted values are not understood.
-_PARAMETER = rf"[ \t]*;[ \t]*(?:{_WORD}(?:[ \t]*=[ \t]*{_WORD})?)?"
-_RANGE = re.compile(rf"(\*|\*/\*|{_WORD}/(?:\*|{_WORD}))((?:{_PARAMETER})*)")
-_WEIGHT = re.compile(r";[ \t]*q\b(?:[ \t]*=[ \t]*)?([^ \t;]*)")
+# Beyond the standard: `*` for `*/*`. Quoted values of parameters are not understood.
+_RANGE = re.compile(rf"\*|\*/\*|{_WORD}/(?:\*|{_WORD})")
+_WORD_ALONE = re.compile(_WORD)
 # Beyond the standard: `.2`, `1.`, and any number of digits.
 _QUALITY = re.compile(r"(?=\.?[0-9])[0-9]*\.?[0-9]*")
 
@@ -26,23 +26,34 @@ def parse_accept(header: str) -> tuple[Mapping[str, float], bool]:
     ranges: dict[str, float] = {}
     is_understood = True
     for text in header.lower().split(","):
-        element = text.strip(" \t")
-        if not element:
+        if not text.strip(_BLANKS):
             # RFC 9110 section 5.6.1 allows empty elements.
             continue
-        match = _RANGE.fullmatch(element)
-        quality = _parse_quality(match[2]) if match else None
-        if match is None or quality is None:
+        # Split before any pattern is applied, so that the time is linear in the length of the header.
+        name, *parameters = (part.strip(_BLANKS) for part in text.split(";"))
+        quality = _parse_quality(parameters) if _RANGE.fullmatch(name) else None
+        if quality is None:
             is_understood = False
             continue
-        name = "*/*" if match[1] == "*" else match[1]
+        name = "*/*" if name == "*" else name
         ranges[name] = max(quality, ranges.get(name, 0.0))
     return ranges, is_understood
 
 
-def _parse_quality(parameters: str) -> float | None:
-    """Return the weight among the parameters of a range, 1 if there is none, or None if it is not understood."""
-    weights = _WEIGHT.findall(parameters) or ["1"]
+def _parse_quality(parameters: Sequence[str]) -> float | None:
+    """Return the weight among the parameters of a range, 1 if there is none, or None if they are not understood.
+
+    Beyond the standard, a parameter may be empty or lack a value, and white space may surround the "=".
+    """
+    weights = []
+    for parameter in filter(None, parameters):
+        name, equals, value = (part.strip(_BLANKS) for part in parameter.partition("="))
+        if not _WORD_ALONE.fullmatch(name) or (equals and not _WORD_ALONE.fullmatch(value)):
+            return None
+        if name == "q":
+            weights.append(value)
+    if not weights:
+        return 1.0
     if len(weights) > 1 or not _QUALITY.fullmatch(weights[0]):
         return None
     quality = float(weights[0])

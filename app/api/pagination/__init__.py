@@ -150,7 +150,7 @@ def _read_numbered(query: Mapping[str, Any], walk: Walk, values: dict[str, Any],
     """Read and count a page. Up to a horizon, only the pages that have rows are known; any other is refused."""
     page, limit, is_partial = query["page"], query["limit"], horizon is not None
     [(count,)] = yield statements.counted(walk, to_horizon=is_partial), values | {"row_limit": MAX_OFFSET + 1}
-    if is_partial and (page - 1) * limit >= count:
+    if is_partial and page > 1 and (page - 1) * limit >= count:
         raise ValidationFailed({"page": [USE_CURSORS]})
     place = {"row_limit": limit, "row_offset": (page - 1) * limit}
     rows = yield statements.numbered(walk, to_horizon=is_partial), values | place
