@@ -13,7 +13,6 @@ from flask import Response, after_this_request, request
 from app.api.routing import API_PATH
 from app.auth.tokens import TokenSession
 from app.components import components
-from app.security.keyed_hashes import KeyedHasher
 from app.settings import Settings
 
 AUTH_PATH = API_PATH + "/auth"
@@ -21,7 +20,6 @@ AUTH_PATH = API_PATH + "/auth"
 # would keep sibling hosts from setting it too, but it requires Path=/, and then every request would carry the token.
 SECURE_PREFIX = "__Secure-"
 CSRF_HEADER = "X-CSRF-TOKEN"
-_CSRF_KEY = "HTTP_X_CSRF_TOKEN"
 _PURPOSE = b"csrf token"
 # Servers join two Cookie lines with a comma, although RFC 9113 section 8.2.3 requires a semicolon. A token has neither.
 _SEPARATOR = re.compile("[;,]")
@@ -34,7 +32,7 @@ def cookie_path(settings: Settings) -> str:
 
 def cookie_name() -> str:
     """Return the cookie's name for the current request; browsers refuse the prefix over plain HTTP, even locally."""
-    settings = _settings()
+    settings = components().settings
     has_prefix = request.scheme == "https" and settings.cookie_secure
     return SECURE_PREFIX + settings.cookie_name if has_prefix else settings.cookie_name
 
@@ -53,49 +51,39 @@ def refresh_cookies() -> list[str]:
 
 def set_refresh_cookie(token: str, *, lifetime: timedelta) -> None:
     """Set the cookie in the response of this request, unless it fails: its session is then rolled back."""
-
-    def add(response: Response) -> Response:
-        if response.status_code < 400:
-            _set(response, token, round(lifetime.total_seconds()))
-        return response
-
-    after_this_request(add)
+    _set_unless(400, token, round(lifetime.total_seconds()))
 
 
 def delete_refresh_cookie() -> None:
     """Delete the cookie with the response of this request, unless that is a 5xx: its session may then still be live."""
+    _set_unless(500, "", 0)
+
+
+def _set_unless(failed_status: int, value: str, max_age_seconds: int) -> None:
+    """Set the cookie in the response of this request if its status is less than `failed_status`."""
 
     def add(response: Response) -> Response:
-        if response.status_code < 500:
-            _set(response, "", 0)
+        if response.status_code < failed_status:
+            settings = components().settings
+            # Without Domain, so that subdomains do not receive it. A browser deletes a cookie only if name and path are
+            # equal.
+            response.set_cookie(
+                cookie_name(),
+                value,
+                max_age=max_age_seconds,
+                path=cookie_path(settings),
+                secure=settings.cookie_secure,
+                httponly=True,
+                samesite=settings.cookie_samesite.title(),
+            )
         return response
 
     after_this_request(add)
 
 
-def _set(response: Response, value: str, max_age_seconds: int) -> None:
-    # Without Domain, so that subdomains do not receive it. A browser deletes a cookie only if name and path are equal.
-    settings = _settings()
-    response.set_cookie(
-        cookie_name(),
-        value,
-        max_age=max_age_seconds,
-        path=cookie_path(settings),
-        secure=settings.cookie_secure,
-        httponly=True,
-        samesite=settings.cookie_samesite.title(),
-    )
-
-
 def make_csrf_token(session: TokenSession) -> str:
     """Return the CSRF token of a session: constant for its lifetime, so that tabs need not exchange new ones."""
-    return _hasher().sign(_PURPOSE, _csrf_data(session)).hex()
-
-
-def find_csrf_token() -> str | None:
-    """Return the CSRF token in the header of this request, or None."""
-    token: str | None = request.environ.get(_CSRF_KEY)
-    return token
+    return components().keyed_hasher.sign(_PURPOSE, _csrf_data(session)).hex()
 
 
 def is_valid_csrf_token(token: str, session: TokenSession) -> bool:
@@ -104,16 +92,8 @@ def is_valid_csrf_token(token: str, session: TokenSession) -> bool:
         signature = bytes.fromhex(token)
     except ValueError:
         return False
-    return _hasher().verify(_PURPOSE, _csrf_data(session), signature)
+    return components().keyed_hasher.verify(_PURPOSE, _csrf_data(session), signature)
 
 
 def _csrf_data(session: TokenSession) -> bytes:
     return f"{session.user_id}:{session.session_id}:{session.nonce}".encode()
-
-
-def _hasher() -> KeyedHasher:
-    return components().keyed_hasher
-
-
-def _settings() -> Settings:
-    return components().settings

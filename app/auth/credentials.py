@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flask import request
+
 from app.api.access import bearer_token
 from app.api.errors import AuthenticationRequired, MalformedAuthorization, Problem, TokenExpired, TokenInvalid
 from app.auth import cookies
@@ -26,7 +28,7 @@ def read_credential(body: Mapping[str, Any], *types: TokenType) -> Credential:
     Raises AuthenticationRequired for none, MalformedAuthorization for several, TokenExpired and TokenInvalid.
     """
     sent = [str(token) for token in (bearer_token(), body.get("refresh_token")) if token is not None]
-    found, csrf_token = cookies.refresh_cookies(), cookies.find_csrf_token()
+    found, csrf_token = cookies.refresh_cookies(), request.headers.get(cookies.CSRF_HEADER)
     # Browsers send cookies with requests of any site, and that of another service on this host with ours.
     has_cookie = bool(found) and csrf_token is not None
     if len(sent) + has_cookie > 1:
