@@ -40,7 +40,6 @@ from app.components import components
 from app.database import db, fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.executor import precompiled
 from app.observability import metrics
-from app.settings import Settings
 from app.users.models import VISIBLE_COLUMNS, User
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,27 +60,7 @@ def is_live(now: Any) -> ColumnElement[bool]:
 
 _AT: BindParameter[datetime] = bindparam("at", type_=Session.created_at.type)
 _IDLE: BindParameter[datetime] = bindparam("idle", type_=Session.created_at.type)
-_INSERT = precompiled(
-    insert(Session)
-    .values(
-        user_id=bindparam("new_user_id"),
-        nonce=bindparam("new_nonce"),
-        generation=1,
-        # The first generation has no predecessor that its confirmation could end.
-        confirmed_generation=1,
-        grace_floor=1,
-        grace_times="",
-        created_at=_AT,
-        rotated_at=_AT,
-        last_used_at=_AT,
-        expires_at=bindparam("new_expires_at"),
-        idle_expires_at=bindparam("new_idle_expires_at"),
-        grace_uses=0,
-        user_agent=bindparam("new_user_agent"),
-        ip=bindparam("new_ip"),
-    )
-    .returning(Session.id)
-)
+_INSERT = precompiled(insert(Session).returning(Session.id))
 _SURPLUS = (
     select(Session.id)
     .where(Session.user_id == bindparam("owner"), is_live(_AT))
@@ -226,7 +205,7 @@ def open_session(user_id: int, client: Client) -> Grant:
 
     The row of the user must be locked or new, so that concurrent logins can't exceed the maximum.
     """
-    now, settings = utc_now(), _settings()
+    now, settings = utc_now(), components().settings
     expires_at = now + timedelta(days=settings.refresh_absolute_days)
     idle_expires_at = min(now + timedelta(days=settings.refresh_idle_days), expires_at)
     if ended := write(_REVOKE_SURPLUS, owner=user_id, at=now, kept=settings.max_sessions_per_user - 1):
@@ -234,13 +213,18 @@ def open_session(user_id: int, client: Client) -> Grant:
     nonce = secrets.token_urlsafe(NONCE_LENGTH * 3 // 4)
     new = write(
         _INSERT,
-        new_user_id=user_id,
-        new_nonce=nonce,
-        at=now,
-        new_expires_at=expires_at,
-        new_idle_expires_at=idle_expires_at,
-        new_user_agent=client.user_agent,
-        new_ip=client.ip,
+        user_id=user_id,
+        nonce=nonce,
+        generation=1,
+        # The first generation has no predecessor that its confirmation could end.
+        confirmed_generation=1,
+        created_at=now,
+        rotated_at=now,
+        last_used_at=now,
+        expires_at=expires_at,
+        idle_expires_at=idle_expires_at,
+        user_agent=client.user_agent,
+        ip=client.ip,
     )
     return Grant(user_id, new[0].id, nonce, 1, idle_expires_at, is_fresh=True)
 
@@ -250,7 +234,7 @@ def rotate(claims: Claims) -> Grant | Refusal:
 
     A refusal is returned and not raised, because a replay has then revoked the session.
     """
-    now, settings = utc_now(), _settings()
+    now, settings = utc_now(), components().settings
     row = write_one(
         _ROTATE,
         **_key(claims),
@@ -346,7 +330,7 @@ def _is_session_of(claims: Claims) -> ColumnElement[bool]:
 
 
 def _grace_start(now: datetime) -> datetime:
-    return now - timedelta(seconds=_settings().refresh_grace_seconds)
+    return now - timedelta(seconds=components().settings.refresh_grace_seconds)
 
 
 def _execute(statement: Any) -> Any:
@@ -428,7 +412,3 @@ def prune(limit: int = 1000) -> int:
     before = utc_now() - PRUNED_AFTER
     ended = or_(Session.revoked_at < before, Session.expires_at < before, Session.idle_expires_at < before)
     return int(_execute(delete(Session).where(Session.id.in_(select(Session.id).where(ended).limit(limit)))).rowcount)
-
-
-def _settings() -> Settings:
-    return components().settings
