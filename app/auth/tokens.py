@@ -5,7 +5,6 @@ It does not query the database: app/auth/sessions.py checks whether the session 
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from app.api.errors import MalformedRequest, TokenExpired, TokenInvalid
 from app.api.json_parser import parse_json
 from app.components import components, components_of
 from app.database import MAX_ID
-from app.security import signing_keys as keys
-from app.security.signing_keys import get_verification_key, keyring
+from app.security.signing_keys import get_verification_key, keyring, load_keyring
 from app.settings import Settings
 
 LEEWAY_SECONDS = 30
@@ -68,10 +66,10 @@ class Claims(TokenSession):
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Load the keys, and configure Flask-JWT-Extended to create our tokens."""
-    keys.init_app(app, settings)
+    # At start, so that no request reads a key file.
+    ring = components_of(app).keyring = load_keyring(settings)
     # A client sends an access token many times, and verifying it takes as long as a simple request.
     components_of(app).verify_access_token = lru_cache(maxsize=4096)(lambda token: _verify(token, ("access",)))
-    ring = components_of(app).keyring
     app.config.update(
         # The extension reads the first for HS256 and the second for other algorithms.
         JWT_SECRET_KEY=ring.signing.signer,
@@ -92,34 +90,21 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def make_access_token(session: TokenSession, *, fresh: bool) -> str:
     """Return a signed access token; `fresh` if the user has just entered the password."""
-    return str(
-        create_access_token(
-            str(session.user_id),
-            fresh=fresh,
-            additional_claims=_session_claims(session),
-            additional_headers=_headers("access"),
-        )
-    )
+    return str(create_access_token(fresh=fresh, **_arguments(session, "access")))
 
 
 def make_refresh_token(session: TokenSession, *, lifetime: timedelta) -> str:
     """Return a signed refresh token, valid for `lifetime`."""
-    return str(
-        create_refresh_token(
-            str(session.user_id),
-            expires_delta=lifetime,
-            additional_claims=_session_claims(session),
-            additional_headers=_headers("refresh"),
-        )
-    )
+    return str(create_refresh_token(expires_delta=lifetime, **_arguments(session, "refresh")))
 
 
-def _session_claims(session: TokenSession) -> dict[str, Any]:
-    return {"sid": session.session_id, "nonce": session.nonce, "gen": session.generation}
-
-
-def _headers(token_type: TokenType) -> dict[str, str]:
-    return {"typ": TYP[token_type], "kid": keyring().signing.kid}
+def _arguments(session: TokenSession, token_type: TokenType) -> dict[str, Any]:
+    """Return the arguments for the extension that both types of token have."""
+    return {
+        "identity": str(session.user_id),
+        "additional_claims": {"sid": session.session_id, "nonce": session.nonce, "gen": session.generation},
+        "additional_headers": {"typ": TYP[token_type], "kid": keyring().signing.kid},
+    }
 
 
 def access_token_seconds() -> int:
@@ -187,8 +172,7 @@ def _read_part(token: str, number: int) -> Mapping[str, Any]:
     """
     if not _COMPACT.fullmatch(token):
         raise TokenInvalid
-    text = token.split(".")[number]
-    part = parse_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    part = parse_json(base64url_decode(token.split(".")[number]))
     if not isinstance(part, dict):
         raise TokenInvalid
     return part

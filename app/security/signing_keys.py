@@ -12,11 +12,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
-from flask import Flask
 
 from app.api.conditional import etag_of
 from app.api.errors import TokenInvalid
-from app.components import components, components_of
+from app.components import components
 from app.security.key_files import FileKey, PrivateKey, PublicKey, read_key_file
 from app.settings import Settings
 
@@ -106,8 +105,3 @@ def get_verification_key(header: Mapping[str, Any]) -> Key:
     if key is None or header.get("alg") != key.algorithm:
         raise TokenInvalid
     return key
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Load the keyring at start, so that no request reads a key file."""
-    components_of(app).keyring = load_keyring(settings)
