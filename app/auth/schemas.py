@@ -14,10 +14,10 @@ from app.security.passwords import is_same_password
 from app.users.schemas import EmailAddress, NewAccount, Password, PrivateUser, password_field
 
 
-def cookie_field(example: bool = False) -> Flag:
+def cookie_field() -> Flag:
     """Return the field that selects the cookie or the body for the refresh token."""
     about = "Whether to set the refresh token as an HttpOnly cookie instead of returning it in the body."
-    return Flag(load_default=False, metadata={"description": about, "example": example})
+    return Flag(load_default=False, metadata={"description": about, "example": False})
 
 
 class Registration(NewAccount):

@@ -22,7 +22,7 @@ from app.database.executor import precompiled
 from app.maintenance.service import require_service
 from app.observability import metrics
 from app.security.passwords import find_weakness, hash_password, needs_rehash, verify_password
-from app.security.rate_limits import LimitName, RateLimits
+from app.security.rate_limits import LimitName
 from app.security.rate_limits.addresses import address_key
 from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import email_key
@@ -43,7 +43,7 @@ def register(email: str, name: str, password: str, client: Client) -> SignIn:
 
     A taken email counts as a failed login of the client's address, which limits how many emails a client can probe.
     """
-    limits, address = _limits(), address_key(client.ip)
+    limits, address = components().rate_limits, address_key(client.ip)
     limits.check_all({LimitName.REGISTER: (address,), LimitName.LOGIN_ADDRESS: (address,)})
     if is_email_taken(email):
         limits.hit(LimitName.LOGIN_ADDRESS, address)
@@ -174,7 +174,7 @@ def _verify_credentials(credentials: Row[Any] | None, email: str, password: str,
     more than the limit allows can succeed, while right passwords are never counted. An attempt that a limit refuses
     is not recorded, or guesses could fill the disk.
     """
-    limits, address = _limits(), address_key(client.ip)
+    limits, address = components().rate_limits, address_key(client.ip)
     account = (email_key(email), address)
     keys = {LimitName.LOGIN_ACCOUNT: account, LimitName.LOGIN_ADDRESS: (address,)}
     limits.check_all(keys)
@@ -198,7 +198,3 @@ def _lock_unchanged(credentials: Row[Any]) -> Row[Any] | None:
     """
     found = write(_LOCK, id=credentials.id, password_hash=credentials.password_hash)
     return found[0] if found else None
-
-
-def _limits() -> RateLimits:
-    return components().rate_limits
