@@ -27,16 +27,14 @@ def etag_of(body: bytes, *, weak: bool = False) -> str:
 
 
 def is_not_modified(etag: str) -> bool:
-    """Return whether the response to a read is 304: If-None-Match has this tag, which may be weak.
+    """Return whether If-None-Match has this tag, which may be weak: the response to a read is then 304.
 
-    If-Match is evaluated first (RFC 9110 section 13.2.2), and a weak tag never matches it. Raises PreconditionFailed.
+    If-Match is evaluated first (RFC 9110 section 13.2.2). Raises PreconditionFailed if it does not have this tag, which
+    must not be weak there, and is not `*`.
     """
-    require_if_match(etag)
-    return is_unchanged(etag)
-
-
-def is_unchanged(etag: str) -> bool:
-    """Return whether If-None-Match has this tag: the client's copy is current (weak comparison)."""
+    if_match = request.environ.get("HTTP_IF_MATCH")
+    if if_match is not None and not _matches(if_match, etag, weak=False):
+        raise PreconditionFailed
     header = request.environ.get("HTTP_IF_NONE_MATCH")
     return header is not None and _matches(header, etag.removeprefix("W/"), weak=True)
 
@@ -54,23 +52,6 @@ def respond_with_tag(
     return Response(content, headers=tagged, mimetype=media_type)
 
 
-def require_match(etag: str) -> None:
-    """Raise PreconditionFailed if If-Match or If-None-Match does not hold for the resource that is to be changed.
-
-    `etag` is that of the response the caller would get by reading the resource in this transaction.
-    """
-    require_if_match(etag)
-    if is_unchanged(etag):
-        raise PreconditionFailed
-
-
-def require_if_match(etag: str) -> None:
-    """Raise PreconditionFailed if If-Match does not have this tag (strong comparison) and is not `*`."""
-    if_match = request.environ.get("HTTP_IF_MATCH")
-    if if_match is not None and not _matches(if_match, etag, weak=False):
-        raise PreconditionFailed
-
-
 def _matches(header: str, etag: str, *, weak: bool) -> bool:
     if header.strip() == "*":
         return True
@@ -84,8 +65,9 @@ def require_unchanged(value: Any, schema: Schema) -> None:
     `value` and `schema` give the response that the caller would get by reading the resource now.
     """
     # Without a precondition the resource need not be serialized.
-    if "HTTP_IF_MATCH" in request.environ or "HTTP_IF_NONE_MATCH" in request.environ:
-        require_match(etag_of(dump_bytes(value, schema)))
+    has_condition = "HTTP_IF_MATCH" in request.environ or "HTTP_IF_NONE_MATCH" in request.environ
+    if has_condition and is_not_modified(etag_of(dump_bytes(value, schema))):
+        raise PreconditionFailed
 
 
 def require_untagged() -> None:

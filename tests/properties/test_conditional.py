@@ -8,7 +8,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.conditional import etag_of, is_unchanged, require_match
+from app.api.conditional import etag_of, is_not_modified
 from app.api.errors import PreconditionFailed
 from tests.conftest import Person, problem
 from tests.properties.examples import examples
@@ -25,10 +25,10 @@ COMMAS = st.sampled_from([",", ", ", " ,", ",\t", ", ,", ",,"])
 def holds(header: str, etag: str) -> tuple[bool, bool]:
     """Return whether If-None-Match with this text matches the tag, and whether If-Match does."""
     with PLAIN.test_request_context(environ_overrides={"HTTP_IF_NONE_MATCH": header}):
-        weakly = is_unchanged(etag)
+        weakly = is_not_modified(etag)
     with PLAIN.test_request_context(environ_overrides={"HTTP_IF_MATCH": header}):
         try:
-            require_match(etag)
+            is_not_modified(etag)
         except PreconditionFailed:
             return weakly, False
     return weakly, True
