@@ -91,13 +91,7 @@ class Endpoint:
             return _replay(reservation)
         outcome = self._outcome(self.view(**arguments), caller)
         if isinstance(outcome, Response) and outcome.status_code < 400:
-            idempotency.keep(
-                reservation,
-                status=outcome.status_code,
-                location=outcome.headers.get("Location", ""),
-                etag=outcome.headers.get("ETag", ""),
-                body=outcome.get_data(),
-            )
+            idempotency.keep(reservation, outcome)
         return outcome
 
     def _outcome(self, result: Any, caller: Caller | None) -> Response | Problem:

@@ -22,7 +22,7 @@ from app.audit.models import EVENTS, AuthEvent
 from app.audit.schemas import OWN_EVENT
 from app.clock import utc_now
 from app.components import components
-from app.database import db, fetch_all, precompiled, write
+from app.database import fetch_all, precompiled, write
 
 EXPORT_BATCH = 100
 # At most 16 bytes, the limit of BLAKE2's person parameter.
@@ -169,6 +169,4 @@ def export(user_id: int) -> Iterator[dict[str, Any]]:
 def prune(before: datetime, limit: int) -> int:
     """Delete up to `limit` events that are older than `before`, the oldest first; return their number."""
     old = select(AuthEvent.id).where(AuthEvent.created_at < before).order_by(AuthEvent.created_at, AuthEvent.id)
-    some = delete(AuthEvent).where(AuthEvent.id.in_(old.limit(limit)))
-    result = db.session.execute(some, execution_options={"synchronize_session": False})
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    return len(write(delete(AuthEvent).where(AuthEvent.id.in_(old.limit(limit))).returning(AuthEvent.id)))

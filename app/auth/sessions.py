@@ -37,7 +37,7 @@ from app.auth.models import GRACE_TIMES, NONCE_LENGTH, TIME_DIGITS, Session
 from app.auth.tokens import Claims, TokenSession, read_token
 from app.clock import utc_now
 from app.components import components
-from app.database import db, fetch_all, fetch_one, write, write_one, write_or_skip
+from app.database import fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.executor import precompiled
 from app.observability import metrics
 from app.users.models import VISIBLE_COLUMNS, User
@@ -333,11 +333,6 @@ def _grace_start(now: datetime) -> datetime:
     return now - timedelta(seconds=components().settings.refresh_grace_seconds)
 
 
-def _execute(statement: Any) -> Any:
-    # No Session object is ever loaded, so there is none to synchronize.
-    return db.session.execute(statement, execution_options={"synchronize_session": False})
-
-
 def _grant(claims: Claims, row: Any) -> Grant:
     key = (claims.user_id, claims.session_id, claims.nonce)
     return Grant(*key, row.generation, row.idle_expires_at, is_fresh=False)
@@ -369,7 +364,7 @@ def _revoke(condition: ColumnElement[bool], reason: str) -> int:
         .where(condition, Session.revoked_at.is_(None))
         .values(revoked_at=utc_now(), revoked_reason=reason)
     )
-    ended = _execute(statement.returning(Session.id, Session.user_id)).all()
+    ended = write(statement.returning(Session.id, Session.user_id))
     if ended:
         _record_end([row.id for row in ended], ended[0].user_id, reason)
     return len(ended)
@@ -407,8 +402,9 @@ def export(user_id: int) -> list[dict[str, Any]]:
     return [{k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in r._mapping.items()} for r in rows]
 
 
-def prune(limit: int = 1000) -> int:
+def prune(limit: int) -> int:
     """Delete up to `limit` sessions that ended or expired at least a week ago; returns how many."""
     before = utc_now() - PRUNED_AFTER
     ended = or_(Session.revoked_at < before, Session.expires_at < before, Session.idle_expires_at < before)
-    return int(_execute(delete(Session).where(Session.id.in_(select(Session.id).where(ended).limit(limit)))).rowcount)
+    some = select(Session.id).where(ended).limit(limit)
+    return len(write(delete(Session).where(Session.id.in_(some)).returning(Session.id)))

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.api.errors import Maintenance
 from app.clock import utc_now
 from app.components import components, components_of
-from app.database import UtcDateTime, db, fetch_one
+from app.database import UtcDateTime, db, fetch_one, write
 from app.database.errors import is_table_missing
 from app.database.executor import precompiled
 from app.maintenance.models import DEFAULT_RETRY_AFTER_SECONDS, ServiceContext
@@ -72,9 +72,7 @@ def change_state(changes: Mapping[str, Any]) -> State:
     """Change the given members of the state and return the new state. The caller must have called lock_state()."""
     if not changes:
         return read_state()
-    db.session.execute(
-        update(ServiceContext).where(ServiceContext.id == ONLY_ROW).values(**changes, updated_at=utc_now())
-    )
+    write(update(ServiceContext).where(ServiceContext.id == ONLY_ROW).values(**changes, updated_at=utc_now()))
     return read_state()
 
 

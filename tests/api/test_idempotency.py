@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from marshmallow import Schema, fields
 from sqlalchemy import select, text
@@ -303,7 +303,7 @@ def test_a_caller_deleted_in_the_meantime_is_refused(
 
 def test_a_response_for_an_unknown_user_is_not_stored(app: Flask) -> None:
     with app.test_request_context(), pytest.raises(TokenRevoked), transaction():
-        idempotency.keep(Reservation(999, "key", b""), status=201, location="", etag="", body=b"")
+        idempotency.keep(Reservation(999, "key", b""), Response(status=201))
     assert count_rows(app, KeptAnswer) == 0
 
 

@@ -14,7 +14,7 @@ from itertools import repeat
 from typing import Any
 
 import orjson
-from flask import request
+from flask import Response, request
 from marshmallow import Schema, fields
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -25,7 +25,7 @@ from app.api.fields import format_timestamp
 from app.api.idempotency.models import KeptAnswer
 from app.clock import utc_now
 from app.components import components
-from app.database import db, fetch_all, violates
+from app.database import db, fetch_all, violates, write
 
 KEPT_FOR = timedelta(hours=24)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
@@ -71,7 +71,7 @@ def reserve(caller: Caller, key: str, schema: Schema | None, body: Mapping[str, 
     return kept
 
 
-def keep(reservation: Reservation, *, status: int, location: str, etag: str, body: bytes) -> None:
+def keep(reservation: Reservation, response: Response) -> None:
     """Store the response under the reserved key, and delete the user's expired ones.
 
     Raises TokenRevoked if the caller has been deleted in the meantime, IdempotencyInProgress if another transaction has
@@ -82,10 +82,10 @@ def keep(reservation: Reservation, *, status: int, location: str, etag: str, bod
         key=reservation.key,
         # With a secret key, so that guesses of a private text can't be checked against the hash alone.
         fingerprint=components().keyed_hasher.sign(_PURPOSE, reservation.request_bytes),
-        status=status,
-        location=location,
-        etag=etag,
-        body=body,
+        status=response.status_code,
+        location=response.headers.get("Location", ""),
+        etag=response.headers.get("ETag", ""),
+        body=response.get_data(),
         created_at=utc_now(),
     )
     db.session.add(answer)
@@ -97,12 +97,8 @@ def keep(reservation: Reservation, *, status: int, location: str, etag: str, bod
         if violates(error, "uq_idempotency_keys_user_id_key"):
             raise IdempotencyInProgress from error
         raise
-    _delete_expired(reservation.user_id)
-
-
-def _delete_expired(user_id: int) -> None:
-    expired = delete(KeptAnswer).where(KeptAnswer.user_id == user_id, KeptAnswer.created_at <= utc_now() - KEPT_FOR)
-    db.session.execute(expired, execution_options={"synchronize_session": False})
+    is_expired = KeptAnswer.created_at <= utc_now() - KEPT_FOR
+    write(delete(KeptAnswer).where(KeptAnswer.user_id == reservation.user_id, is_expired))
 
 
 def export(user_id: int) -> list[dict[str, Any]]:
@@ -112,12 +108,10 @@ def export(user_id: int) -> list[dict[str, Any]]:
     return [{**row._mapping, "created_at": format_timestamp(row.created_at)} for row in rows]
 
 
-def prune(limit: int = 1000) -> int:
+def prune(limit: int) -> int:
     """Delete up to `limit` expired responses of all users; return how many were deleted."""
     expired = select(KeptAnswer.id).where(KeptAnswer.created_at <= utc_now() - KEPT_FOR).limit(limit)
-    some = delete(KeptAnswer).where(KeptAnswer.id.in_(expired))
-    result = db.session.execute(some, execution_options={"synchronize_session": False})
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    return len(write(delete(KeptAnswer).where(KeptAnswer.id.in_(expired)).returning(KeptAnswer.id)))
 
 
 def _lock(reservation: Reservation) -> None:
