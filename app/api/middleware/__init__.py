@@ -111,7 +111,8 @@ def init_app(app: Flask, settings: Settings, *, steps: Sequence[Step]) -> None:
             if max_queue_ms:
                 require_short_queue_time(max_queue_ms)
             g.window = limits.hit(LimitName.DEFAULT, address_key(request.remote_addr or ""))
-            _require_json_accepted()
+            if must_accept_json(request.path) and excludes_json(request.environ.get("HTTP_ACCEPT", "")):
+                raise NotAcceptable
         for step in steps:
             step()
         return None
@@ -127,13 +128,6 @@ def refuse_double_slash() -> None:
     if request.environ.get("PATH_INFO", "").startswith("//"):
         request.url_rule = None
         request.routing_exception = WerkzeugNotFound()
-
-
-def _require_json_accepted() -> None:
-    """Raise NotAcceptable if the Accept header excludes JSON."""
-    accept = request.environ.get("HTTP_ACCEPT", "")
-    if must_accept_json(request.path) and excludes_json(accept):
-        raise NotAcceptable
 
 
 def is_limited(path: str) -> bool:
