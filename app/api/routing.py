@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, Unpack
 
@@ -57,8 +56,3 @@ class Api(Blueprint):
             return view
 
         return register
-
-
-def summary(endpoint: Endpoint) -> str:
-    """Return the docstring of the view, which describes the route in the OpenAPI document."""
-    return inspect.getdoc(endpoint.view) or ""

@@ -13,6 +13,8 @@ from app.openapi.document import make_document
 from app.settings import ROOT
 
 FILE = ROOT / "docs" / "openapi.json"
+# With one value per line, so that a diff shows each change.
+FORMAT = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 openapi = OperatorGroup("openapi", help="Write the OpenAPI document.")
 
@@ -22,12 +24,7 @@ openapi = OperatorGroup("openapi", help="Write the OpenAPI document.")
 def write(path: Path) -> None:
     """Write the document to PATH, by default docs/openapi.json."""
     try:
-        path.write_bytes(to_json(make_document(current_app)))
+        path.write_bytes(orjson.dumps(make_document(current_app), option=FORMAT))
     except OSError as error:
         raise click.ClickException(f"{path} can't be written: {error.strerror}.") from error
     click.echo(f"Wrote {path}.")
-
-
-def to_json(document: object) -> bytes:
-    """Return the document as JSON with one value per line, so that a diff shows each change."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

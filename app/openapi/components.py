@@ -58,34 +58,37 @@ HEADERS: dict[str, Json] = {
     "Accept": _header("The media type of request bodies.", {"type": "string", "enum": ["application/json"]}),
 }
 
-IF_NONE_MATCH: Json = {
-    "name": "If-None-Match",
-    "description": "Entity tags of stored responses. If one of them is current, the response is 304 without a body.",
-    "schema": {"type": "string", "examples": ['"1f0b6c1d2e3f4a5b6c7d8e9fa0b1c2"']},
-}
-IF_MATCH: Json = {
-    "name": "If-Match",
-    "description": "The entity tag of the version to change. If the resource has another one, the response is 412.",
-    "schema": {"type": "string", "examples": ['"1f0b6c1d2e3f4a5b6c7d8e9fa0b1c2"']},
-}
-IDEMPOTENCY_KEY: Json = {
-    "name": "Idempotency-Key",
-    "description": "Visible ASCII. For 24 hours, a request with the same key, caller and body gets the same response.",
-    "schema": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": "^[!-~]+$",
-        "examples": ["3f2b8c6e-1d4a-4f7b-9c0e-5a6b7c8d9e0f"],
+HEADER_PARAMETERS: tuple[Json, ...] = (
+    {
+        "name": "If-Match",
+        "description": "The entity tag of the version to change. If the resource has another one, the response is 412.",
+        "schema": {"type": "string", "examples": ['"1f0b6c1d2e3f4a5b6c7d8e9fa0b1c2"']},
     },
-}
-
-CSRF_TOKEN: Json = {
-    "name": "X-CSRF-TOKEN",
-    "description": "The `csrf_token` of the response that set the cookie. Without it the cookie is ignored.",
-    # No pattern, because any value is accepted if no cookie is sent.
-    "schema": {"type": "string", "examples": ["5d41402abc4b2a76b9719d911017c592"]},
-}
+    {
+        "name": "If-None-Match",
+        "description": "Entity tags of stored responses. If one of them is current, the response is 304 without a "
+        "body.",
+        "schema": {"type": "string", "examples": ['"1f0b6c1d2e3f4a5b6c7d8e9fa0b1c2"']},
+    },
+    {
+        "name": "Idempotency-Key",
+        "description": "Visible ASCII. For 24 hours, a request with the same key, caller and body gets the same "
+        "response.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": "^[!-~]+$",
+            "examples": ["3f2b8c6e-1d4a-4f7b-9c0e-5a6b7c8d9e0f"],
+        },
+    },
+    {
+        "name": "X-CSRF-TOKEN",
+        "description": "The `csrf_token` of the response that set the cookie. Without it the cookie is ignored.",
+        # No pattern, because any value is accepted if no cookie is sent.
+        "schema": {"type": "string", "examples": ["5d41402abc4b2a76b9719d911017c592"]},
+    },
+)
 
 SECURITY_SCHEMES: dict[str, Json] = {
     "accessToken": {

@@ -14,15 +14,7 @@ from werkzeug.routing import Rule
 
 from app.api.endpoint import Endpoint
 from app.components import components_of
-from app.openapi.components import (
-    CSRF_TOKEN,
-    HEADERS,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    SECURITY_SCHEMES,
-    refresh_cookie_scheme,
-)
+from app.openapi.components import HEADER_PARAMETERS, HEADERS, SECURITY_SCHEMES, refresh_cookie_scheme
 from app.openapi.operations import Operation, make_operation
 from app.openapi.problems import FIELD_ERRORS, problem_schema
 from app.openapi.schemas import Schemas, SchemasPlugin
@@ -60,7 +52,7 @@ def make_document(app: Flask) -> dict[str, Any]:
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
-        path = _template(rule.rule).removeprefix(settings.service_prefix) or "/"
+        path = _ARGUMENT.sub(r"{\g<name>}", rule.rule).removeprefix(settings.service_prefix) or "/"
         tag, about = _tag_of(app, rule)
         tags[tag] = about
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
@@ -89,15 +81,11 @@ def _add_components(spec: APISpec, endpoints: list[Endpoint], cookie_name: str) 
     spec.components.schema("FieldErrors", FIELD_ERRORS)
     for name, header in HEADERS.items():
         spec.components.header(name, header)
-    for parameter in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, CSRF_TOKEN):
+    for parameter in HEADER_PARAMETERS:
         spec.components.parameter(parameter["name"], "header", parameter)
     cookie = {"refreshCookie": refresh_cookie_scheme(cookie_name)}
     for name, scheme in (SECURITY_SCHEMES | cookie).items():
         spec.components.security_scheme(name, scheme)
-
-
-def _template(rule: str) -> str:
-    return _ARGUMENT.sub(r"{\g<name>}", rule)
 
 
 def _path_parameters(app: Flask, rule: Rule, endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 from apispec import APISpec
@@ -9,28 +10,19 @@ from marshmallow import Schema, ValidationError
 
 from app.api.access import AccessPolicy
 from app.api.endpoint import Endpoint
-from app.api.errors import PreconditionFailed
+from app.api.errors import PreconditionFailed, ValidationFailed, problem_document
 from app.api.fields import InputSchema
 from app.api.middleware import is_limited
 from app.api.request_body import JSON
 from app.api.responses import NO_STORE, Answer
-from app.api.routing import summary
-from app.openapi.components import (
-    CSRF_TOKEN,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    Json,
-    cache_control,
-    header_refs,
-)
+from app.openapi.components import Json, cache_control, header_refs
 from app.openapi.problems import (
     RATE_LIMIT_HEADERS,
+    REQUEST_ID,
     add_examples,
     problem_codes,
     problem_responses,
     share_responses,
-    validation_example,
 )
 from app.openapi.schemas import Schemas
 
@@ -62,7 +54,7 @@ class Operation:
 def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Json:
     """Return the operation object of an endpoint."""
     endpoint = operation.endpoint
-    about = summary(endpoint)
+    about = inspect.getdoc(endpoint.view) or ""
     described: Json = {
         "operationId": endpoint.view.__name__,
         "summary": about.partition(". ")[0].removesuffix("."),
@@ -94,13 +86,13 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
     if endpoint.query is not None:
         parameters += schemas.parameters(endpoint.query)
     if operation.can_be_not_modified:
-        parameters.append(IF_NONE_MATCH["name"])
+        parameters.append("If-None-Match")
     if PreconditionFailed in endpoint.problems:
-        parameters.append(IF_MATCH["name"])
+        parameters.append("If-Match")
     if endpoint.idempotent:
-        parameters.append(IDEMPOTENCY_KEY["name"])
+        parameters.append("Idempotency-Key")
     if endpoint.access.takes_cookie:
-        parameters.append(CSRF_TOKEN["name"])
+        parameters.append("X-CSRF-TOKEN")
     return parameters
 
 
@@ -114,7 +106,8 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
     endpoint = operation.endpoint
     codes = problem_codes(endpoint, operation.method, operation.path)
     add_examples(spec, codes, operation.prefix)
-    errors = validation_example(_validation_errors(endpoint.body or endpoint.query), operation.prefix)
+    errors = ValidationFailed(_validation_errors(endpoint.body or endpoint.query))
+    example = problem_document(errors, REQUEST_ID, operation.prefix)
     responses = {str(endpoint.answer.status): _success(operation, schemas)}
     if operation.can_be_not_modified:
         responses["304"] = {
@@ -123,7 +116,7 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
         }
     if endpoint.answer.unfinished is not None:
         responses["202"] = _unfinished(operation, endpoint.answer.unfinished, schemas)
-    problems = problem_responses(spec, codes, errors, is_limited=operation.is_limited)
+    problems = problem_responses(spec, codes, example, is_limited=operation.is_limited)
     for status in map(str, endpoint.answer.also):
         responses[status] = _success(operation, schemas)
         # The same status can also be that of a problem, such as 503 overloaded.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from apispec import APISpec
 
@@ -34,7 +33,6 @@ from app.api.errors import (
     ValidationFailed,
     example_document,
     list_problems,
-    problem_document,
 )
 from app.api.errors.handlers import PROBLEM_JSON
 from app.api.middleware import is_limited, must_accept_json
@@ -229,8 +227,3 @@ def _narrowed(codes: list[str]) -> Json:
     if codes == [VALIDATION]:
         narrowed["errors"] = {"$ref": "#/components/schemas/FieldErrors"}
     return _object(" ".join(problem.detail for problem in problems), codes, narrowed)
-
-
-def validation_example(errors: Mapping[str, Any], prefix: str) -> Json:
-    """Return a problem document with these field errors."""
-    return problem_document(ValidationFailed(errors), REQUEST_ID, prefix)

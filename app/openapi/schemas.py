@@ -24,15 +24,6 @@ _WORD = re.compile(r"[A-Z][^A-Z]*")
 _CURSOR: Json = {"type": ["string", "null"]}
 
 
-def _closed(properties: Json) -> Json:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
 _CURSOR_MEMBERS: Json = {
     "next_cursor": _CURSOR
     | {
@@ -147,7 +138,10 @@ class Schemas:
 
     def one(self, schemas: Sequence[Schema]) -> Json:
         """Return a reference to a schema or, of several, to a schema that allows each of them."""
-        refs = [self._resolve(schema) for schema in schemas]
+        refs: list[Json] = [
+            self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
+            for schema in schemas
+        ]
         if len(refs) == 1:
             return dict(refs[0])
         members = self._spec.components.schemas
@@ -163,8 +157,9 @@ class Schemas:
     def page(self, schemas: Sequence[Schema]) -> Json:
         """Return a reference to the list envelope with items of these schemas."""
         items = {"type": "array", "items": self.one(schemas), "maxItems": MAX_LIMIT}
-        pagination = self._add("Pagination", PAGINATION)
-        return self._add(_common_name(schemas) + "Page", _closed({"items": items, "pagination": pagination}))
+        members = {"items": items, "pagination": self._add("Pagination", PAGINATION)}
+        closed = {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
+        return self._add(_common_name(schemas) + "Page", closed)
 
     def parameters(self, schema: Schema) -> list[Json]:
         """Return the query parameters of a schema."""
@@ -189,10 +184,6 @@ class Schemas:
         if "properties" in schema:
             return {name: self.example(member) for name, member in schema["properties"].items()}
         return _EXAMPLES.get(schema.get("type", "object"), {})
-
-    def _resolve(self, schema: Schema) -> Json:
-        reference: Json = self._converter.resolve_nested_schema(schema)  # type: ignore[no-untyped-call]
-        return reference
 
     def _add(self, name: str, schema: Json) -> Json:
         if name not in self._spec.components.schemas:
