@@ -37,7 +37,6 @@ KNOW_ALL = {
 LONG_FILES = {
     "app/auth/sessions.py": "the statements on the sessions table beside the functions that run them",
     "app/settings/declarations.py": "one declaration for each setting",
-    "app/settings/parsers.py": "one parser for each kind of setting",
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 

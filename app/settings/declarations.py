@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from app.security.key_files import find_rotation_files
 from app.settings import parsers
 from app.settings.metadata import DECLARATION, Declaration, Sum, mask_all, mask_url, setting
-from app.settings.parsers import Boolean, Choice, Decimal, Integer, Text, parse_rate_limit
+from app.settings.parsers import Boolean, Choice, Decimal, Integer, comma_separated, parse_rate_limit, parse_text
 
 GENERAL = "General"
 SERVER = "Server"
@@ -128,7 +128,7 @@ class Settings:
     )
     jwt_previous_secret_keys: tuple[str, ...] = setting(
         TOKENS,
-        parsers.parse_secrets,
+        comma_separated(parsers.parse_secret),
         (),
         mask=mask_all,
         help="Comma-separated keys that only verify tokens, so that users stay signed in when the key is changed.",
@@ -143,15 +143,15 @@ class Settings:
     )
     jwt_verification_key_files: tuple[str, ...] = setting(
         TOKENS,
-        parsers.parse_key_files,
+        comma_separated(parsers.parse_key_file),
         (),
         help="Comma-separated PEM files of other keys, private or public, that verify tokens and are published.",
     )
     jwt_issuer: str = setting(
-        TOKENS, Text(200), "gatepost", help="The claim `iss` of every token; tokens with another one are refused."
+        TOKENS, parse_text, "gatepost", help="The claim `iss` of every token; tokens with another one are refused."
     )
     jwt_audience: str = setting(
-        TOKENS, Text(200), "gatepost", help="The claim `aud` of every token; tokens with another one are refused."
+        TOKENS, parse_text, "gatepost", help="The claim `aud` of every token; tokens with another one are refused."
     )
     access_token_minutes: int = setting(TOKENS, Integer(1, 1440), 15, help="Lifetime of an access token.")
     refresh_idle_days: int = setting(
@@ -174,7 +174,7 @@ class Settings:
     )
     cors_origins: tuple[str, ...] = setting(
         BROWSERS,
-        parsers.parse_origins,
+        comma_separated(parsers.parse_origin),
         (),
         is_required=True,
         help="Comma-separated origins whose pages may call the API. In development all origins on this machine may "
@@ -182,7 +182,7 @@ class Settings:
     )
     cors_allow_headers: tuple[str, ...] = setting(
         BROWSERS,
-        parsers.parse_header_names,
+        comma_separated(parsers.parse_header_name),
         (),
         help="Comma-separated names of further request headers that these pages may send, such as `X-Client-Version`.",
     )

@@ -28,20 +28,23 @@ MIN_SECRET_BYTES = 32
 # Counters are stored in 32-bit integers.
 MAX_LIMIT_AMOUNT = 1_000_000_000
 MAX_LIMIT_SECONDS = 31 * 24 * 3600
+MAX_TEXT_LENGTH = 200
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
-class Integer:
-    """Parses a whole number from `minimum` to `maximum`, both included."""
-
-    minimum: int
-    maximum: int
+class _Range:
+    minimum: float
+    maximum: float
 
     @property
     def accepted(self) -> str:
         """The accepted values, for documentation."""
         return f"{self.minimum} to {self.maximum}"
+
+
+class Integer(_Range):
+    """Parses a whole number from `minimum` to `maximum`, both included."""
 
     def __call__(self, text: str) -> int:
         # int() also accepts underscores and digits of other scripts.
@@ -50,17 +53,8 @@ class Integer:
         raise InvalidValue(f"Must be a whole number from {self.accepted}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Decimal:
+class Decimal(_Range):
     """Parses a number from `minimum` to `maximum`, both included, that may have decimals."""
-
-    minimum: float
-    maximum: float
-
-    @property
-    def accepted(self) -> str:
-        """The accepted values, for documentation."""
-        return f"{self.minimum:g} to {self.maximum:g}"
 
     def __call__(self, text: str) -> float:
         if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text) and self.minimum <= float(text) <= self.maximum:
@@ -96,16 +90,16 @@ class Boolean:
         return text.lower() in TRUE
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Parses text of at most `max_length` characters."""
+def comma_separated(parser: Callable[[str], str]) -> Parser:
+    """Return the parser of a comma-separated list of values that `parser` accepts."""
+    return lambda text: tuple(parser(part.strip()) for part in text.split(",") if part.strip())
 
-    max_length: int
 
-    def __call__(self, text: str) -> str:
-        if len(text) > self.max_length:
-            raise InvalidValue(f"Must have at most {self.max_length} characters.")
-        return text
+def parse_text(text: str) -> str:
+    """Return a text of at most MAX_TEXT_LENGTH characters."""
+    if len(text) > MAX_TEXT_LENGTH:
+        raise InvalidValue(f"Must have at most {MAX_TEXT_LENGTH} characters.")
+    return text
 
 
 def parse_database_url(text: str) -> str:
@@ -161,25 +155,16 @@ def parse_secret(text: str) -> str:
     return text
 
 
-def parse_secrets(text: str) -> tuple[str, ...]:
-    """Return the keys of a comma-separated list."""
-    return tuple(map(parse_secret, _split(text)))
-
-
 def parse_signing_key_file(text: str) -> str:
     """Return the path of a private key's file; checks the files of its next and previous key too."""
-    path = _parse_key_file(text, needs_private=True)
+    path = parse_key_file(text, needs_private=True)
     for beside in find_rotation_files(path):
-        _parse_key_file(beside, needs_private=True)
+        parse_key_file(beside, needs_private=True)
     return path
 
 
-def parse_key_files(text: str) -> tuple[str, ...]:
-    """Return the paths of a comma-separated list of key files, private or public."""
-    return tuple(_parse_key_file(part, needs_private=False) for part in _split(text))
-
-
-def _parse_key_file(text: str, *, needs_private: bool) -> str:
+def parse_key_file(text: str, *, needs_private: bool = False) -> str:
+    """Return the path of a key file, private or public."""
     path = str(environment.ROOT / text)
     try:
         read_key_file(path, needs_private=needs_private)
@@ -188,13 +173,11 @@ def _parse_key_file(text: str, *, needs_private: bool) -> str:
     return path
 
 
-def parse_origins(text: str) -> tuple[str, ...]:
-    """Return the origins of a comma-separated list, without the scheme's default port."""
-    return tuple(map(_parse_origin, _split(text)))
+def parse_origin(text: str) -> str:
+    """Return an origin without the scheme's default port.
 
-
-def _parse_origin(text: str) -> str:
-    """Check an origin as browsers serialise it: scheme, host and port, in lower case (RFC 6454, section 6.2)."""
+    It must be as browsers serialise it: scheme, host and port, in lower case (RFC 6454, section 6.2).
+    """
     if text == "*":
         return text
     match = re.fullmatch(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", text)
@@ -204,12 +187,11 @@ def _parse_origin(text: str) -> str:
     return text.removesuffix(default_port) if match[1] else text
 
 
-def parse_header_names(text: str) -> tuple[str, ...]:
-    """Return the names of a comma-separated list of request headers; `*` is none."""
-    for name in _split(text):
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
-            raise InvalidValue(f"{name!r} is not the name of a header, such as X-Client-Version.")
-    return tuple(_split(text))
+def parse_header_name(text: str) -> str:
+    """Return the name of a request header; `*` is none."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text):
+        raise InvalidValue(f"{text!r} is not the name of a header, such as X-Client-Version.")
+    return text
 
 
 def parse_cookie_name(text: str) -> str:
@@ -259,7 +241,3 @@ def parse_bind(text: str) -> str:
     if not match or (match[1] and not 1 <= int(match[1]) <= MAX_PORT):
         raise InvalidValue(f"Must be HOST:PORT, with a port from 1 to {MAX_PORT}, or unix:PATH.")
     return text
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
