@@ -6,8 +6,7 @@ The features' commands import this module, so it must not import a feature.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -27,8 +26,18 @@ class OperatorCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        with _report_errors():
+        # Other errors keep their traceback: an operator cannot resolve them.
+        try:
             return super().invoke(ctx)
+        except ValidationFailed as error:
+            raise click.ClickException(_list_invalid_values(error)) from error
+        except Problem as error:
+            raise click.ClickException(error.detail) from error
+        except SQLAlchemyError as error:
+            message = _explain(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from error
 
 
 class OperatorGroup(AppGroup):
@@ -66,22 +75,6 @@ def _width(text: str) -> int:
     """Return the number of terminal columns that `text` occupies (Unicode Standard Annex 11)."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
-
-
-@contextmanager
-def _report_errors() -> Iterator[None]:
-    """Convert errors that an operator can resolve into a message; others keep their traceback."""
-    try:
-        yield
-    except ValidationFailed as error:
-        raise click.ClickException(_list_invalid_values(error)) from error
-    except Problem as error:
-        raise click.ClickException(error.detail) from error
-    except SQLAlchemyError as error:
-        message = _explain(error)
-        if message is None:
-            raise
-        raise click.ClickException(message) from error
 
 
 def _list_invalid_values(error: ValidationFailed) -> str:
