@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.components import components, components_of
@@ -56,10 +56,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     The check has its own connections. If it used the application's pool, a replica whose pool is busy would be
     reported as not ready, and its load would move to the other replicas.
     """
-    components_of(app).probe_engine = _probe_engine(settings)
-
-
-def _probe_engine(settings: Settings) -> Engine:
     # Unlimited overflow: concurrent checks never wait for each other's connection, which would add up their times.
     options = engine_options(settings) | {"pool_size": 1, "max_overflow": -1}
     milliseconds = int(PROBE_SECONDS * 1000)
@@ -70,7 +66,7 @@ def _probe_engine(settings: Settings) -> Engine:
     )
     engine = create_engine(settings.database_url, **options)
     install_engine_events(engine, settings)
-    return autocommit_view(engine)
+    components_of(app).probe_engine = autocommit_view(engine)
 
 
 def check_readiness() -> dict[str, Any]:

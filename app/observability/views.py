@@ -1,4 +1,4 @@
-"""The routes /health, /health/ready and /metrics."""
+"""The routes /health, /health/ready and /metrics, with the schemas of their responses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,42 @@ from typing import Any
 
 import orjson
 from flask import Response
+from marshmallow import Schema, fields
 
 from app.api.access import ANYONE
+from app.api.fields import OPTIONAL, Choice, OutputSchema
 from app.api.responses import written
 from app.api.routing import Api
 from app.observability import health as checks
 from app.observability import instrumentation, metrics
-from app.observability.schemas import HEALTH, READINESS
 
 health = Api("health", __name__)
+
+
+class Health(OutputSchema):
+    """The process is running and answers requests."""
+
+    status = Choice("healthy")
+
+
+class Readiness(OutputSchema):
+    """Whether this replica can serve requests, and the result of each check."""
+
+    status = Choice("ready", "unready")
+    database = Choice("ok", "unavailable", "read_only", "misconfigured")
+    migrations = Choice("ok", "ahead", "pending", "unknown")
+    maintenance = fields.Boolean(
+        metadata={"description": "Whether maintenance mode is on. It does not affect `status`."}
+    )
+    redis = Choice(
+        "ok",
+        "unavailable",
+        metadata={OPTIONAL: True, "description": "Present if REDIS_URL is set. It does not affect `status`."},
+    )
+
+
+HEALTH: Schema = Health()
+READINESS: Schema = Readiness()
 
 
 @health.operation("GET", "/health", access=ANYONE, answer=written(HEALTH))
