@@ -15,6 +15,9 @@ UNKNOWN_ADDRESS = "unknown"
 USER_AGENT_LENGTH = 255
 # RFC 6052: a NAT64 gateway puts the client's IPv4 address into the last 32 bits.
 NAT64_PREFIX = ipaddress.IPv6Network("64:ff9b::/96")
+# RFC 8215: NAT64 within a network, whose operator chooses where in the address the client's IPv4 address is. No client
+# outside of that network can have such an address.
+LOCAL_NAT64_PREFIX = ipaddress.IPv6Network("64:ff9b:1::/48")
 # Some gateways append the client's port in X-Forwarded-For, which differs for each connection.
 _WITH_PORT = re.compile(r"\[(.+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -47,6 +50,21 @@ def _parse(text: str) -> Address | None:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     # Without the zone, which names an interface of the proxy.
     return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
+
+
+def address_key(ip: str) -> str:
+    """Return the key for the rate limits of an address.
+
+    It is the IPv4 address, or the /64 network of an IPv6 address, because a customer usually gets a whole /64. An
+    address that contains one of IPv4 is counted by itself. All text that is not an IP address shares one key, so that
+    invalid values do not give a client new windows.
+    """
+    address = parse_address(ip)
+    if address is None:
+        return UNKNOWN_ADDRESS
+    if isinstance(address, ipaddress.IPv4Address) or address in LOCAL_NAT64_PREFIX:
+        return str(address)
+    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 def client_user_agent() -> str:

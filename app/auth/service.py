@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, select, update
 
 from app.api.access import Caller
+from app.api.client_info import address_key
 from app.api.errors import EmailTaken, InvalidCredentials, Overloaded, Problem, ValidationFailed
 from app.audit.service import record
 from app.auth import sessions
@@ -23,7 +24,6 @@ from app.maintenance.service import require_service
 from app.observability import metrics
 from app.security.passwords import find_weakness, hash_password, needs_rehash, verify_password
 from app.security.rate_limits import LimitName
-from app.security.rate_limits.addresses import address_key
 from app.users.models import VISIBLE_COLUMNS, User
 from app.users.schemas import email_key
 from app.users.service import create_user, is_email_taken

@@ -12,11 +12,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from app.api.client_info import address_key
 from app.api.errors import RateLimited
 from app.database import fetch_all
 from app.security.keyed_hashes import KeyedHasher
 from app.security.rate_limits import LimitName, RateLimits, Window
-from app.security.rate_limits.addresses import address_key
 from app.security.rate_limits.models import RateLimit
 from app.settings import Settings
 from tests.conftest import Clock

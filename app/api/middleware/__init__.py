@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
-from app.api.client_info import client_address
+from app.api.client_info import address_key, client_address
 from app.api.errors import NotAcceptable
 from app.api.middleware.accept import excludes_json
 from app.api.middleware.exchange import Exchange
@@ -18,7 +18,6 @@ from app.api.responses import empty
 from app.components import components_of
 from app.observability.instrumentation import RespondedRequest
 from app.security.rate_limits import LimitName, Window
-from app.security.rate_limits.addresses import address_key
 from app.settings import Settings
 
 if TYPE_CHECKING:
