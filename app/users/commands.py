@@ -80,34 +80,6 @@ def list_users(limit: int, after: int, as_json: bool) -> None:
         click.echo(f"There are more accounts. Continue with --after {next_after}.", err=True)
 
 
-@users.command("disable")
-@click.argument("email")
-def disable(email: str) -> None:
-    """Disable an account and end its sessions."""
-    _change(email, {"is_active": False}, "disabled and has no sessions")
-
-
-@users.command("enable")
-@click.argument("email")
-def enable(email: str) -> None:
-    """Enable a disabled account."""
-    _change(email, {"is_active": True}, "enabled")
-
-
-@users.command("promote")
-@click.argument("email")
-def promote(email: str) -> None:
-    """Give an account the role of administrator."""
-    _change(email, {"role": "admin"}, "an administrator")
-
-
-@users.command("demote")
-@click.argument("email")
-def demote(email: str) -> None:
-    """Give an administrator the role of user."""
-    _change(email, {"role": "user"}, "an ordinary user")
-
-
 @users.command("purge")
 def purge() -> None:
     """Finish the deletion of large accounts.
@@ -122,14 +94,24 @@ def purge() -> None:
     click.echo(f"{count} deleted accounts purged.")
 
 
-def _change(email: str, changes: Mapping[str, Any], state: str) -> None:
-    """Change the account with this address and print the result; `state` describes the account afterwards."""
-    address = read_address(email)
-    with transaction():
-        user = find_account(address)
-        is_new = any(getattr(user, name) != value for name, value in changes.items())
-        service.update_user(user, changes)
-    click.echo(f"{user.email} is now {state}." if is_new else f"{user.email} was already {state}.")
+def _add_change(name: str, help_text: str, changes: Mapping[str, Any], state: str) -> None:
+    """Add a command that makes `changes` to an account and prints the result; `state` describes it afterwards."""
+
+    @users.command(name, help=help_text)
+    @click.argument("email")
+    def change(email: str) -> None:
+        address = read_address(email)
+        with transaction():
+            user = find_account(address)
+            is_new = any(getattr(user, member) != value for member, value in changes.items())
+            service.update_user(user, changes)
+        click.echo(f"{user.email} is now {state}." if is_new else f"{user.email} was already {state}.")
+
+
+_add_change("disable", "Disable an account and end its sessions.", {"is_active": False}, "disabled and has no sessions")
+_add_change("enable", "Enable a disabled account.", {"is_active": True}, "enabled")
+_add_change("promote", "Give an account the role of administrator.", {"role": "admin"}, "an administrator")
+_add_change("demote", "Give an administrator the role of user.", {"role": "user"}, "an ordinary user")
 
 
 def read_address(email: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, delete, select, tuple_
+from sqlalchemy import Column, delete, select, tuple_
 
 from app.clock import utc_now
 from app.database import Base, db, fetch_all, fetch_one, write
@@ -67,9 +67,5 @@ def _references() -> Iterator[Column[Any]]:
     """Yield every column, of any feature, whose rows the database deletes together with their user."""
     for table in Base.metadata.tables.values():
         for key in table.foreign_keys:
-            if _cascades(key):
+            if key.column is User.__table__.c.id and key.ondelete == "CASCADE":
                 yield key.parent
-
-
-def _cascades(key: ForeignKey) -> bool:
-    return key.column is User.__table__.c.id and key.ondelete == "CASCADE"
