@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
+from jwt.utils import base64url_decode, base64url_encode
 
 from app.api.errors import ValidationFailed
 from app.components import components
@@ -38,23 +37,21 @@ class Cursor:
     def write(self, binding: bytes) -> str:
         """Return the text of the cursor, signed together with `binding`, what it is valid for."""
         data = orjson.dumps([self.value, self.id, self.backward])
-        return _encode(components().keyed_hasher.sign(_PURPOSE, data + binding) + data)
+        return base64url_encode(components().keyed_hasher.sign(_PURPOSE, data + binding) + data).decode()
 
 
 def read_cursor(text: str, binding: bytes, key_type: type) -> Cursor:
     """Return the cursor of a text. Raises ValidationFailed unless this service wrote it with the same binding."""
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = base64url_decode(text)
+    except ValueError:
         raw = b""
     signature, data = raw[:DIGEST_BYTES], raw[DIGEST_BYTES:]
     # Base64 has several encodings of the same bytes; only the canonical one is accepted.
-    if _encode(raw) != text or not components().keyed_hasher.verify(_PURPOSE, data + binding, signature):
+    if base64url_encode(raw).decode() != text or not components().keyed_hasher.verify(
+        _PURPOSE, data + binding, signature
+    ):
         raise ValidationFailed({"cursor": [NOT_A_CURSOR]})
     value, row_id, backward = orjson.loads(data)
     is_time = key_type is datetime and value is not None
     return Cursor(datetime.fromisoformat(value) if is_time else value, row_id, backward)
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
