@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from flask import Flask
 
-if TYPE_CHECKING:
-    from flask import Flask
-
-    from app.settings import Settings
+from app.settings import Settings
 
 
 def init_app(app: Flask, settings: Settings) -> None:
