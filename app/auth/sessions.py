@@ -30,7 +30,6 @@ from sqlalchemy import (
 
 from app.api.access import Caller
 from app.api.errors import Problem, RateLimited, TokenRevoked
-from app.api.fields import format_timestamp
 from app.api.pagination import Page, paginate
 from app.audit.service import record_each
 from app.auth.models import GRACE_TIMES, NONCE_LENGTH, TIME_DIGITS, Session
@@ -398,8 +397,8 @@ def list_sessions(caller: Caller, user_id: int, query: Mapping[str, Any]) -> Pag
 def export(user_id: int) -> list[dict[str, Any]]:
     """Return everything stored about a user's sessions, including ended ones."""
     columns = [c for c in Session.__table__.columns if c.name not in ("user_id", "nonce")]
-    rows = fetch_all(select(*columns).where(Session.user_id == user_id).order_by(Session.id))
-    return [{k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in r._mapping.items()} for r in rows]
+    statement = select(*columns).where(Session.user_id == user_id).order_by(Session.id)
+    return [row._asdict() for row in fetch_all(statement)]
 
 
 def prune(limit: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
-from app.api.fields import format_timestamp
 from app.api.pagination import Page, paginate
 from app.api.pagination.statements import Filter, Filters, SortKey, time_filters
 from app.clock import utc_now
@@ -170,5 +168,4 @@ def export(user_id: int) -> Iterator[dict[str, Any]]:
     last_id = 0
     while rows := fetch_all(statement.where(Post.id > last_id)):
         last_id = rows[-1].id
-        for row in rows:
-            yield {k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in row._mapping.items()}
+        yield from (row._asdict() for row in rows)

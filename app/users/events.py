@@ -11,5 +11,6 @@ from blinker import Signal
 user_disabled = Signal("gatepost.user-disabled")
 
 Exporter = Callable[[int], Iterable[Mapping[str, Any]]]
-# By member of the export document, a function that yields its objects for a user id.
+# By member of the export document, a function that yields its objects for a user id. Their values are those of JSON, or
+# aware times.
 exporters: dict[str, Exporter] = {}

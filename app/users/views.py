@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from flask import Response, stream_with_context, url_for
 from app.api.access import ADMIN, FRESH, OPTIONAL, SIGNED_IN, Caller
 from app.api.conditional import require_unchanged
 from app.api.errors import EmailTaken, Forbidden, FreshTokenRequired, LastAdmin, NotFound, PreconditionFailed
+from app.api.fields import format_timestamp
 from app.api.pagination import Page
 from app.api.request_body import JSON
 from app.api.responses import Created, Shaped, created, listing, no_content, ok, written
@@ -162,7 +164,8 @@ def _export(caller: Caller) -> Iterator[bytes]:
     for name, export in exporters.items():
         yield f',"{name}":['.encode()
         for number, item in enumerate(export(caller.id)):
-            yield (b"," if number else b"") + orjson.dumps(dict(item))
+            members = {k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in item.items()}
+            yield (b"," if number else b"") + orjson.dumps(members)
         yield b"]"
     yield b"}"
 

@@ -21,7 +21,6 @@ from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import IdempotencyInProgress, IdempotencyKeyReused, TokenRevoked, ValidationFailed
-from app.api.fields import format_timestamp
 from app.api.idempotency.models import KeptAnswer
 from app.clock import utc_now
 from app.components import components
@@ -104,8 +103,8 @@ def keep(reservation: Reservation, response: Response) -> None:
 def export(user_id: int) -> list[dict[str, Any]]:
     """Return a user's keys for the export of their data. The stored responses show posts, which are exported too."""
     columns = (KeptAnswer.id, KeptAnswer.key, KeptAnswer.status, KeptAnswer.location, KeptAnswer.created_at)
-    rows = fetch_all(select(*columns).where(KeptAnswer.user_id == user_id).order_by(KeptAnswer.id))
-    return [{**row._mapping, "created_at": format_timestamp(row.created_at)} for row in rows]
+    statement = select(*columns).where(KeptAnswer.user_id == user_id).order_by(KeptAnswer.id)
+    return [row._asdict() for row in fetch_all(statement)]
 
 
 def prune(limit: int) -> int:
