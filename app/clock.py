@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-
-def _system_time() -> datetime:
-    return datetime.now(UTC)
-
-
-source: Callable[[], datetime] = _system_time
+source: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 def utc_now() -> datetime:

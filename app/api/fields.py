@@ -50,7 +50,6 @@ class InputSchema(Schema):
 
     class Meta:
         unknown = RAISE
-        ordered = False
 
     error_messages = {"type": "Must be a JSON object.", "unknown": "Unknown field."}
 

@@ -68,7 +68,8 @@ def pass_bearer_token() -> None:
     """Pass the request's bearer token to the extension, unless the view is one of our endpoints."""
     environ = request.environ
     environ.pop(_HEADER_KEY, None)
-    if "HTTP_AUTHORIZATION" not in environ or isinstance(_view(), Endpoint):
+    view = current_app.view_functions.get(request.endpoint or "")
+    if "HTTP_AUTHORIZATION" not in environ or isinstance(view, Endpoint):
         return
     try:
         token = bearer_token()
@@ -76,10 +77,6 @@ def pass_bearer_token() -> None:
         token = _INVALID
     if token is not None:
         environ[_HEADER_KEY] = token
-
-
-def _view() -> object:
-    return current_app.view_functions.get(request.endpoint or "")
 
 
 def _find_caller(header: Mapping[str, Any], decoded: Mapping[str, Any]) -> Caller:

@@ -107,15 +107,12 @@ class MaintenanceCache:
         try:
             self._state = self._read()
         except SQLAlchemyError as error:
-            if not (is_table_missing(error) or _is_table_locked(error)):
+            # The table is locked by a migration, in a database that otherwise answers.
+            is_locked = getattr(getattr(error, "orig", None), "pgcode", None) == LOCK_NOT_AVAILABLE
+            if not (is_locked or is_table_missing(error)):
                 raise
         finally:
             self._read_at = self._clock()
-
-
-def _is_table_locked(error: SQLAlchemyError) -> bool:
-    """Return whether the table is locked, by a migration, in a database that otherwise answers."""
-    return getattr(getattr(error, "orig", None), "pgcode", None) == LOCK_NOT_AVAILABLE
 
 
 # Routes that are served during maintenance: health checks, metrics, documents and the service context. Login is served

@@ -65,7 +65,8 @@ def make_operation(operation: Operation, spec: APISpec, schemas: Schemas) -> Jso
         "responses": _responses(operation, spec, schemas),
     }
     if endpoint.body is not None:
-        described["requestBody"] = _body(endpoint.body, schemas, required=endpoint.body_required)
+        content = _json_content(schemas.one([endpoint.body]), schemas)
+        described["requestBody"] = {"required": endpoint.body_required, "content": content}
     return described
 
 
@@ -96,10 +97,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
     return parameters
 
 
-def _body(schema: Schema, schemas: Schemas, *, required: bool) -> Json:
-    reference = schemas.one([schema])
-    content = {"schema": reference, "example": schemas.example(reference)}
-    return {"required": required, "content": {JSON: content}}
+def _json_content(schema: Json, schemas: Schemas) -> Json:
+    return {JSON: {"schema": schema, "example": schemas.example(schema)}}
 
 
 def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[str, Json | str]:
@@ -137,17 +136,16 @@ def _success(operation: Operation, schemas: Schemas) -> Json:
     content: Json = {media_type: {"schema": {"type": "string"}} for media_type in (answer.media_type, *answer.others)}
     if answer.schemas:
         shown = schemas.page(answer.schemas) if answer.is_list else schemas.one(answer.schemas)
-        content[JSON] = {"schema": shown, "example": schemas.example(shown)}
+        content |= _json_content(shown, schemas)
     response["content"] = content
     return response
 
 
 def _unfinished(operation: Operation, schema: Schema, schemas: Schemas) -> Json:
-    shown = schemas.one([schema])
     return {
         "description": "The request has taken effect, but some of its work is left. Repeating it continues the work.",
         "headers": _success_headers(operation) | header_refs("Retry-After"),
-        "content": {JSON: {"schema": shown, "example": schemas.example(shown)}},
+        "content": _json_content(schemas.one([schema]), schemas),
     }
 
 

@@ -8,7 +8,7 @@ import logging
 import orjson
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from app.api.errors import (
     DatabaseUnavailable,
@@ -28,7 +28,6 @@ from app.database.errors import describe_fault, is_unavailable
 log = logging.getLogger("gatepost.errors")
 PROBLEM_JSON = "application/problem+json"
 _BY_STATUS: dict[int, type[Problem]] = {
-    400: MalformedRequest,
     404: NotFound,
     406: NotAcceptable,
     413: PayloadTooLarge,
@@ -64,14 +63,10 @@ def _dump(document: dict[str, object]) -> bytes:
 
 def _respond_to_werkzeug(error: HTTPException) -> Response:
     status = error.code or 500
-    if isinstance(error, RequestEntityTooLarge):
-        return respond(PayloadTooLarge())
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or [])
         return respond(MethodNotAllowed(", ".join(allowed)))
-    if status in _BY_STATUS:
-        return respond(_BY_STATUS[status]())
-    return respond(MalformedRequest()) if status < 500 else respond(InternalError())
+    return respond(_BY_STATUS.get(status, MalformedRequest if status < 500 else InternalError)())
 
 
 def _respond_to_database(error: SQLAlchemyError) -> Response:
