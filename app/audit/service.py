@@ -17,8 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.api.access import Caller
 from app.api.client_info import client_address, client_user_agent
-from app.api.pagination import Page, paginate
-from app.api.pagination.statements import Filter, Filters, time_filters
+from app.api.pagination import Filter, Filters, Page, paginate, time_filters
 from app.audit.models import EVENTS, AuthEvent
 from app.audit.schemas import OWN_EVENT
 from app.clock import utc_now

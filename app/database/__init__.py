@@ -17,6 +17,26 @@ from app.database.queries import execute_autocommit, fetch_all, fetch_one, write
 from app.database.transactions import in_batches, in_transaction, transaction
 from app.settings import Settings
 
+__all__ = [
+    "MAX_ID",
+    "Base",
+    "Id",
+    "UtcDateTime",
+    "db",
+    "execute_autocommit",
+    "fetch_all",
+    "fetch_one",
+    "in_batches",
+    "in_transaction",
+    "ordered_string",
+    "precompiled",
+    "transaction",
+    "violates",
+    "write",
+    "write_one",
+    "write_or_skip",
+]
+
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Configure the engine of the application. Opens no connection, because the server forks afterwards."""

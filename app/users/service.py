@@ -12,8 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.api.access import Caller
 from app.api.errors import EmailTaken, Forbidden, LastAdmin, NotFound
-from app.api.pagination import Page, paginate
-from app.api.pagination.statements import Filter, Filters
+from app.api.pagination import Filter, Filters, Page, paginate
 from app.audit.service import record
 from app.clock import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates

@@ -18,8 +18,20 @@ from app.api.errors import ValidationFailed
 from app.api.fields import Choice, InputSchema, QueryInteger
 from app.api.pagination import statements
 from app.api.pagination.cursors import MAX_CURSOR_LENGTH, NOT_A_CURSOR, Cursor, read_cursor
-from app.api.pagination.statements import NO_FILTERS, Filters, SortKey, Walk, find_walks
+from app.api.pagination.statements import NO_FILTERS, Filter, Filters, SortKey, Walk, find_walks, time_filters
 from app.database import fetch_all
+
+__all__ = [
+    "MAX_CURSOR_LENGTH",
+    "Filter",
+    "Filters",
+    "ListQuery",
+    "Page",
+    "SortKey",
+    "paginate",
+    "sort_field",
+    "time_filters",
+]
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
