@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from flask import g, has_request_context
-from sqlalchemy import ColumnElement, and_, bindparam, case, delete, insert, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, case, insert, not_, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.api.access import Caller
@@ -22,7 +22,7 @@ from app.audit.models import EVENTS, AuthEvent
 from app.audit.schemas import OWN_EVENT
 from app.clock import utc_now
 from app.components import components
-from app.database import fetch_all, precompiled, write
+from app.database import delete_rows, fetch_all, precompiled, write
 
 EXPORT_BATCH = 100
 # At most 16 bytes, the limit of BLAKE2's person parameter.
@@ -168,5 +168,5 @@ def export(user_id: int) -> Iterator[dict[str, Any]]:
 
 def prune(before: datetime, limit: int) -> int:
     """Delete up to `limit` events that are older than `before`, the oldest first; return their number."""
-    old = select(AuthEvent.id).where(AuthEvent.created_at < before).order_by(AuthEvent.created_at, AuthEvent.id)
-    return len(write(delete(AuthEvent).where(AuthEvent.id.in_(old.limit(limit))).returning(AuthEvent.id)))
+    is_old = AuthEvent.created_at < before
+    return delete_rows(AuthEvent.__table__, is_old, limit, AuthEvent.created_at, AuthEvent.id)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     func,
     insert,
     or_,
@@ -36,7 +35,7 @@ from app.auth.models import GRACE_TIMES, NONCE_LENGTH, TIME_DIGITS, Session
 from app.auth.tokens import Claims, TokenSession, read_token
 from app.clock import utc_now
 from app.components import components
-from app.database import fetch_all, fetch_one, write, write_one, write_or_skip
+from app.database import delete_rows, fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.executor import precompiled
 from app.observability import metrics
 from app.users.models import VISIBLE_COLUMNS, User
@@ -405,5 +404,4 @@ def prune(limit: int) -> int:
     """Delete up to `limit` sessions that ended or expired at least a week ago; returns how many."""
     before = utc_now() - PRUNED_AFTER
     ended = or_(Session.revoked_at < before, Session.expires_at < before, Session.idle_expires_at < before)
-    some = select(Session.id).where(ended).limit(limit)
-    return len(write(delete(Session).where(Session.id.in_(some)).returning(Session.id)))
+    return delete_rows(Session.__table__, ended, limit)

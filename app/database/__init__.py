@@ -13,7 +13,7 @@ from app.database.errors import violates
 from app.database.executor import Executor, precompiled
 from app.database.models import MAX_ID, Base, Id, UtcDateTime, db, ordered_string
 from app.database.postgres import ConnectionGuard
-from app.database.queries import execute_autocommit, fetch_all, fetch_one, write, write_one, write_or_skip
+from app.database.queries import delete_rows, execute_autocommit, fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.transactions import in_batches, in_transaction, transaction
 from app.settings import Settings
 
@@ -23,6 +23,7 @@ __all__ = [
     "Id",
     "UtcDateTime",
     "db",
+    "delete_rows",
     "execute_autocommit",
     "fetch_all",
     "fetch_one",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, FromClause, Row, Table, delete, select, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import Executable
@@ -51,6 +51,21 @@ def write(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
     """
     db.session.flush()
     return components().executor.execute(statement, parameters, db.session.connection())
+
+
+def delete_rows(table: FromClause, condition: ColumnElement[bool], limit: int, *order: Any) -> int:
+    """Delete up to `limit` rows of `table`, the first in this order, in the transaction; return how many.
+
+    The keys are read first: with a subquery in their place, and statistics of a time when the table was nearly empty,
+    PostgreSQL reads the whole table for each row of the subquery. Raises DBAPIError.
+    """
+    key = tuple(table.primary_key)
+    rows = fetch_all(select(*key).where(condition).order_by(*order).limit(limit))
+    if not rows:
+        return 0
+    chosen = tuple_(*key).in_([tuple(row) for row in rows])
+    # SQLAlchemy's type of a model's table is wider than what it is.
+    return len(write(delete(cast("Table", table)).where(chosen).returning(*key)))
 
 
 def write_one(statement: Executable, **parameters: Any) -> Any:

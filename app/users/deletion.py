@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, delete, select, tuple_
+from sqlalchemy import Column, delete, select
 
 from app.clock import utc_now
-from app.database import Base, db, fetch_all, fetch_one, write
+from app.database import Base, db, delete_rows, fetch_all, fetch_one, write
 from app.users.models import User
 
 # Small enough for the statement timeout, and for other writers to run between two batches.
@@ -41,11 +41,7 @@ def delete_some(user_id: int, limit: int) -> int:
     if not write(select(User.id).where(User.id == user_id).with_for_update(key_share=True)):
         return 0
     for column in _references():
-        keys = fetch_all(select(*column.table.primary_key).where(column == user_id).limit(limit))
-        if len(keys) == limit:
-            # Keys as values, not as a subquery: with statistics of a time when the table was nearly empty, PostgreSQL
-            # reads the whole table for each row of the subquery.
-            write(delete(column.table).where(tuple_(*column.table.primary_key).in_([tuple(key) for key in keys])))
+        if delete_rows(column.table, column == user_id, limit) == limit:
             return limit
     # The foreign keys delete the rest.
     write(delete(User).where(User.id == user_id))

@@ -44,8 +44,8 @@ API = "/api/v1"
 LOGIN_CONNECTIONS = 8
 SQLITE_WRITERS = 16
 GOODPUT_CONNECTIONS = (16, 64, 256, 512)
-# A user may have a hundred sessions, of which each login ends the idlest: the one that all else is asked with must not
-# be among them.
+# The number of a user's sessions is limited, and each login ends the one that was idle longest: that of all other
+# requests must not be among them.
 EMAIL, LOGIN_EMAIL, REFRESH_EMAIL = "bench@example.com", "login@example.com", "refresh@example.com"
 
 

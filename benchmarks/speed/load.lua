@@ -41,10 +41,12 @@ end
 
 local function refresh()
   -- Without one, the refusal shows in the figures.
-  local token = tokens[first] or "none"
-  tokens[first] = nil
-  first = first + 1
-  return wrk.format(method, target, headers, (body:gsub("{token}", token)))
+  local token = tokens[first]
+  if token then
+    tokens[first] = nil
+    first = first + 1
+  end
+  return wrk.format(method, target, headers, (body:gsub("{token}", token or "none")))
 end
 
 function request()

@@ -102,9 +102,13 @@ def test_a_request_that_nginx_retries_after_a_timeout_is_not_refused(new_client:
     client = new_client()
     assert problem(get(client, clock, 7.9)) == (503, "overloaded")
     assert problem(get(client, clock, 8.1)) == (404, "not_found")
-    # nginx does not retry a POST, which has therefore waited.
     started = {"X-Request-Start": f"t={clock.now.timestamp() - 8.1:.3f}"}
-    assert problem(client.post("/nowhere", headers=started)) == (503, "overloaded")
+    tagged = {**started, "If-Match": '"x"'}
+    assert problem(client.put("/nowhere", headers=started)) == (404, "not_found")
+    assert problem(client.get("/nowhere", headers=tagged)) == (404, "not_found")
+    # nginx does not retry these, which have therefore waited.
+    for method, headers in (("POST", started), ("PATCH", started), ("DELETE", started), ("PUT", tagged)):
+        assert problem(client.open("/nowhere", method=method, headers=headers)) == (503, "overloaded"), method
 
 
 @pytest.mark.parametrize("header", ["t={0:.3f}", "{1}", "t={1}", "t={2}", "{2}"])

@@ -28,15 +28,19 @@ from tests.support.services.redis import RedisServer
 EXPORT = f"{API}/users/<id:user_id>/export"
 # More than the buffers of the kernel and of the server hold: a response of 20 MB.
 POSTS, CONTENT = 400, "x" * 50_000
-# Runs in the server's first process as soon as a file exists: a library that logs, a warning, and a thread that fails.
+# Runs in the server's first process as soon as a file exists: a library that logs, a warning, a thread that ends by
+# sys.exit(), which is no error, and one that fails.
 INTRUDER = """
-import logging, os, threading, time, warnings
+import logging, os, sys, threading, time, warnings
 
 def intrude():
     while not os.path.exists(os.environ["INTRUDE_WHEN"]):
         time.sleep(0.05)
     logging.getLogger("some.library").warning("a library logs\\nsomething")
     warnings.warn("a warning of Python")
+    ending = threading.Thread(target=sys.exit, args=["a thread ends"])
+    ending.start()
+    ending.join()
     raise RuntimeError("a thread fails")
 
 threading.Thread(target=intrude, daemon=True).start()
@@ -189,6 +193,7 @@ def test_every_line_of_a_production_process_is_a_json_object(
     for expected in ("a library logs", "a warning of Python", "redis outage", "database unavailable", "unhandled"):
         assert expected in events, events
     assert any("a thread fails" in line.get("exception", "") for line in lines)
+    assert not any("a thread ends" in line.get("exception", "") for line in lines)
 
 
 def get_or_none(server: GatepostServer) -> int | None:

@@ -250,6 +250,7 @@ def test_the_password_of_the_database_can_be_in_a_file(tmp_path: Path) -> None:
         ("a\0b", "postgresql://u@h/d"),
         ("secret", "postgresql://u:other@h/d"),
         ("secret", "host=a,b user=u password=other dbname=d"),
+        ("secret", "postgresql://u@h/d?password=other"),
         ("secret", "sqlite:///some.db"),
     ],
 )

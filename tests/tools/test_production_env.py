@@ -124,6 +124,18 @@ class TestPassword:
         assert production_env.main() == 0
         assert (tmp_path / "var/secrets/database/password").read_text() == first
 
+    def test_nginx_can_look_for_a_certificate_whatever_the_umask_is(self, tmp_path: Path) -> None:
+        before = os.umask(0o077)
+        try:
+            assert production_env.main() == 0
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(production_env.TLS_FOLDER.stat().st_mode) == 0o755
+        # An operator who forbids it later has a reason.
+        production_env.TLS_FOLDER.chmod(0o700)
+        assert production_env.main() == 0
+        assert stat.S_IMODE(production_env.TLS_FOLDER.stat().st_mode) == 0o700
+
     def test_a_password_that_is_set_is_taken_over_whatever_its_characters(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -24,7 +24,7 @@ from app.api.errors import IdempotencyInProgress, IdempotencyKeyReused, TokenRev
 from app.api.idempotency.models import KeptAnswer
 from app.clock import utc_now
 from app.components import components
-from app.database import db, fetch_all, violates, write
+from app.database import db, delete_rows, fetch_all, violates, write
 
 KEPT_FOR = timedelta(hours=24)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
@@ -109,8 +109,7 @@ def export(user_id: int) -> list[dict[str, Any]]:
 
 def prune(limit: int) -> int:
     """Delete up to `limit` expired responses of all users; return how many were deleted."""
-    expired = select(KeptAnswer.id).where(KeptAnswer.created_at <= utc_now() - KEPT_FOR).limit(limit)
-    return len(write(delete(KeptAnswer).where(KeptAnswer.id.in_(expired)).returning(KeptAnswer.id)))
+    return delete_rows(KeptAnswer.__table__, KeptAnswer.created_at <= utc_now() - KEPT_FOR, limit)
 
 
 def _lock(reservation: Reservation) -> None:

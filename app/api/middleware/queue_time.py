@@ -20,8 +20,8 @@ from app.observability import metrics
 MAX_PLAUSIBLE_SECONDS = 3600
 # nginx gives a request with one of these methods to another replica when one has not responded within
 # NGINX_APP_TIMEOUT, by default four times MAX_QUEUE_MS, and sends the time of the first attempt again. Such a request
-# has not waited in a queue.
-RETRIED_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+# has not waited in a queue. nginx sends a PUT with a precondition and a DELETE only once ($is_sent_once in nginx.conf).
+RETRIED_METHODS = frozenset({"GET", "HEAD", "PUT"})
 RETRY_FACTOR = 4
 # Seconds (nginx's $msec), milliseconds or microseconds since the epoch. From 2001 to 2286 the digits tell which.
 _START = re.compile(r"(?:t=)?(([0-9]{10})|([0-9]{13})|[0-9]{16})(\.[0-9]{1,9})?")
@@ -43,7 +43,7 @@ def find_queue_seconds(header: str, now: float) -> float | None:
 def require_short_queue_time(max_queue_ms: int) -> None:
     """Raise Overloaded, and count it, if the current request has waited for longer than `max_queue_ms`.
 
-    A request of RETRIED_METHODS that seems to have waited for more than RETRY_FACTOR times as long is a retry of nginx,
+    A request that nginx retries and that seems to have waited for more than RETRY_FACTOR times as long is such a retry,
     and is not refused.
     """
     header = request.environ.get("HTTP_X_REQUEST_START")
@@ -52,6 +52,11 @@ def require_short_queue_time(max_queue_ms: int) -> None:
     seconds = find_queue_seconds(header, utc_now().timestamp())
     if seconds is None or seconds * 1000 <= max_queue_ms:
         return
-    if request.method not in RETRIED_METHODS or seconds * 1000 <= RETRY_FACTOR * max_queue_ms:
+    if seconds * 1000 <= RETRY_FACTOR * max_queue_ms or not _is_retried():
         metrics.SHED.inc()
         raise Overloaded
+
+
+def _is_retried() -> bool:
+    has_condition = "HTTP_IF_MATCH" in request.environ or "HTTP_IF_NONE_MATCH" in request.environ
+    return request.method in RETRIED_METHODS and not (request.method == "PUT" and has_condition)
