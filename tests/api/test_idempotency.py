@@ -112,6 +112,8 @@ class Secrets(Token):
     """A body of a plug-in that has secrets at any depth."""
 
     renamed = Text(1, 9, load_only=True, attribute="other_name", data_key="else")
+    inner = Text(1, 9, load_only=True, attribute="deep.secret")
+    amount = fields.Decimal()
     one = fields.Nested(Token)
     several = fields.Nested(Token, many=True)
     listed = fields.List(fields.Nested(Token))
@@ -128,6 +130,8 @@ def body_with(secret: str, name: str = "n") -> dict[str, Any]:
     token = {"name": name, "secret": secret}
     return token | {
         "else": secret,
+        "inner": secret,
+        "amount": str(len(name)),
         "one": token,
         "several": [token, token],
         "listed": [token],
@@ -151,6 +155,7 @@ def test_no_secret_of_any_schema_is_part_of_a_fingerprint(app: Flask) -> None:
     assert compared(schema, body_with("one", "n")) != compared(schema, body_with("one", "m"))
     # Each of the other members is compared.
     full = body_with("one")
+    assert compared(schema, full | {"amount": "7.5"}) != compared(schema, full)
     for name in ("name", "one", "several", "listed", "pair", "by_name", "plain"):
         assert compared(schema, full | {name: body_with("one", "m")[name]}) != compared(schema, full)
 

@@ -126,7 +126,8 @@ def _lock(reservation: Reservation) -> None:
 def _request_bytes(schema: Schema | None, body: Mapping[str, Any]) -> bytes:
     # The parsed body with sorted members, so that the order in which a client sends them does not matter.
     compared = body if schema is None else without_secrets(fields.Nested(schema), body)
-    return orjson.dumps([request.method, request.path, compared], option=orjson.OPT_SORT_KEYS)
+    # A field may load other types than those of JSON, such as Decimal.
+    return orjson.dumps([request.method, request.path, compared], default=str, option=orjson.OPT_SORT_KEYS)
 
 
 def without_secrets(field: fields.Field[Any], value: Any) -> Any:
@@ -147,5 +148,10 @@ def without_secrets(field: fields.Field[Any], value: Any) -> Any:
         return {name: without_secrets(field.value_field, item) for name, item in value.items()}
     if not isinstance(field, fields.Nested):
         return value
-    members = {one.attribute or name: one for name, one in field.schema.fields.items()}
+    members: dict[str, fields.Field[Any]] = {}
+    for name, one in field.schema.fields.items():
+        # Marshmallow loads the attribute "a.b" into the member "a", which is left out if any part of it is secret.
+        member = (one.attribute or name).partition(".")[0]
+        if one.load_only or member not in members:
+            members[member] = one
     return {name: without_secrets(members[name], item) if name in members else item for name, item in value.items()}

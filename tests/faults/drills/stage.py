@@ -5,6 +5,7 @@ Does not depend on any drill.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -38,7 +39,12 @@ RECOVERY_SECONDS = 60.0
 NOTICED_SECONDS = 2.0
 # Each drill logs its writers in. A worker lets half as many requests as it has threads wait for password hashing, which
 # must be enough for all writers. All deadlines have their defaults.
-ENVIRONMENT = {"RATELIMIT_ENABLED": "false", "MAX_SESSIONS_PER_USER": "10000", "WEB_THREADS": str(2 * WRITERS)}
+ENVIRONMENT = {
+    "RATELIMIT_ENABLED": "false",
+    "MAX_SESSIONS_PER_USER": "10000",
+    "WEB_THREADS": str(2 * WRITERS),
+    "LOG_FORMAT": "json",
+}
 # Limits of nginx that no drill reaches.
 NO_LIMITS = {"NGINX_RATE": "100000r/s", "NGINX_BURST": "10000", "NGINX_CONNECTIONS": "1000"}
 # Enabled rate limits that no drill reaches.
@@ -136,8 +142,9 @@ class Drill:
         if exception[0] is None:
             # Now, because the drill may remove its server afterwards.
             self._verdict = check(self.engine, self.writers, self._journals)
-            log = self.server.log_text()[self._log_start :]
-            self._surprises = len(re.findall("unhandled exception|Traceback", log))
+            # The last line may not be complete yet.
+            log = self.server.log_text()[self._log_start :].rpartition("\n")[0]
+            self._surprises = sum(map(_is_surprise, log.splitlines()))
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -197,6 +204,15 @@ class Drill:
             self._surprises,
             remark,
         )
+
+
+def _is_surprise(line: str) -> bool:
+    """Return whether a line of the log reports an unexpected exception, or is not one JSON object."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return True
+    return not isinstance(entry, dict) or re.search("unhandled exception|Traceback", line) is not None
 
 
 def _has_written(writer: Writer) -> bool:
