@@ -42,7 +42,7 @@ FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 API = "/api/v1"
 LOGIN_CONNECTIONS = 8
-SQLITE_WRITERS = 16
+SQLITE_WRITERS = 4
 GOODPUT_CONNECTIONS = (16, 64, 256, 512)
 # The number of a user's sessions is limited, and each login ends the one that was idle longest: that of all other
 # requests must not be among them.

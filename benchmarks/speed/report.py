@@ -56,7 +56,7 @@ Table = Mapping[str, Mapping[str, Mapping[str, Figures]]]
 def as_page(figures: Table, goodput: Mapping[str, list[Goodput]], plan: Plan, posts: int) -> str:
     """Return Markdown: a table for each database and server, and the goodput by connections."""
     size = f"{WORKERS} workers of {THREADS} threads; {posts:,} posts; {plan.connections} connections"
-    size += " (8 for logins, 16 for writes to SQLite)"
+    size += " (8 for logins, 4 for writes to SQLite)"
     parts = [f"{machine()}; {size}; medians of {plan.rounds} alternating rounds of {plan.seconds} s.\n"]
     for kind, servers in figures.items():
         for server, rows in servers.items():
