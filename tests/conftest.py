@@ -139,8 +139,9 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
         "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
         "RATELIMIT_ENABLED": "false",
-        # A busy machine must not make an outage of a slow statement.
+        # A busy machine must not make an outage of a slow statement or a slow connection.
         "DB_STATEMENT_TIMEOUT_MS": PATIENT["DB_STATEMENT_TIMEOUT_MS"],
+        "DB_CONNECT_TIMEOUT_SECONDS": PATIENT["DB_CONNECT_TIMEOUT_SECONDS"],
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
@@ -327,6 +328,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 # On a machine that is busy with other things a race must be slow rather than refused.
 PATIENT = {
+    "DB_CONNECT_TIMEOUT_SECONDS": "20",
     "DB_LOCK_TIMEOUT_MS": "20000",
     "DB_STATEMENT_TIMEOUT_MS": "25000",
     "DB_POOL_TIMEOUT_SECONDS": "20",
