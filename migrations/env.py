@@ -9,23 +9,26 @@ from typing import Any, Literal
 import click
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, pool, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import String, TypeDecorator, TypeEngine
 
 from app.components import components
-from app.database import Base, postgres, sqlite
+from app.database import Base, Id, UtcDateTime, postgres, sqlite
 from app.database.deadlines import DeadlineExceeded
 from app.database.errors import describe_fault, is_unavailable
-from app.observability.health import compare_schema
+from app.database.migrations import CORE, NEWEST, Line, next_revision
 from app.settings import Settings
 
 # The key of an advisory lock. Replicas that start together migrate one after the other. The number is arbitrary.
 ADVISORY_LOCK = 4_702_111_234
-NEWEST = ("head", "heads")
 # How long the connection to each host may take, unless connect_timeout in the URL is shorter.
 CONNECT_SECONDS = 10.0
+# The line of migrations that the command is for.
+LINE: Line = context.config.attributes["line"]
 
 
 def run_offline(url: str) -> None:
@@ -33,6 +36,7 @@ def run_offline(url: str) -> None:
     context.configure(
         url=url,
         target_metadata=Base.metadata,
+        version_table=LINE.version_table,
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
     )
@@ -46,6 +50,9 @@ def run_online(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
+        version_table=LINE.version_table,
+        include_object=include_object,
+        process_revision_directives=number_revision,
         compare_type=True,
         compare_server_default=True,
         render_item=render_item,
@@ -59,7 +66,8 @@ def run_online(connection: Connection) -> None:
         if not is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         if is_ahead():
-            click.echo("The database is ahead of this code: nothing to do.")
+            about = "" if LINE.name == CORE else f" of the feature {LINE.name}"
+            click.echo(f"The database is ahead of this code{about}: nothing to do.")
             return
         context.run_migrations()
 
@@ -73,16 +81,45 @@ def is_ahead() -> bool:
     migration = context.get_context()
     if migration.opts.get("destination_rev") not in NEWEST:
         return False
-    return compare_schema(set(migration.get_current_heads())) == "ahead"
+    return LINE.state(set(migration.get_current_heads())) == "ahead"
+
+
+def include_object(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
+    """Return whether a new revision is about a table: it must be one of the line's models.
+
+    So a revision of one line never drops the tables of another one, or of a feature that is switched off. If the model
+    of a table is removed, the revision that drops the table has to be written by hand.
+    """
+    return kind != "table" or name in LINE.tables
+
+
+def number_revision(migration: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:
+    """Give a new revision the next number, unless the command has --rev-id; write none if nothing has changed."""
+    [script] = directives
+    is_generated = getattr(context.config.cmd_opts, "autogenerate", False)
+    if is_generated and script.upgrade_ops is not None and script.upgrade_ops.is_empty():
+        directives.clear()
+        click.echo(f"The database has the tables of {LINE.name} as they are: no revision is needed.")
+    elif re.fullmatch("[0-9a-f]{12}", script.rev_id or ""):
+        script.rev_id = next_revision(LINE)
 
 
 def render_item(kind: str, item: Any, autogenerate: AutogenContext) -> str | Literal[False]:
     """Return the source of a column type that is not SQLAlchemy's; False leaves other items to Alembic.
 
-    A TypeDecorator is written as the type that the database has, so that the migration does not depend on later
-    versions of the application. Another type is imported from its module.
+    The types of app/database/models.py are written so that the migration runs on both databases. A TypeDecorator is
+    written as the type that the database has, so that the migration does not depend on later versions of the
+    application. Another type is imported from its module.
     """
-    if kind != "type" or _module_of(item).startswith("sqlalchemy."):
+    if kind != "type":
+        return False
+    if item is Id:
+        return 'sa.BigInteger().with_variant(sa.Integer(), "sqlite")'
+    if item is UtcDateTime:
+        return "sa.DateTime(timezone=True)"
+    if isinstance(item, String) and item.collation is None and "postgresql" in item._variant_mapping:
+        return f'sa.String({item.length}).with_variant(sa.String({item.length}, collation="C"), "postgresql")'
+    if _module_of(item).startswith("sqlalchemy."):
         return False
     if isinstance(item, TypeDecorator):
         item = item.impl_instance

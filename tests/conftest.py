@@ -15,11 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import flask_migrate
 import pytest
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, inspect
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -28,6 +27,7 @@ from app.auth.sessions import Client, Grant
 from app.auth.tokens import make_access_token, make_refresh_token
 from app.components import components_of
 from app.database import Base, db, transaction
+from app.database.migrations import upgrade_all
 from app.maintenance import service as maintenance
 from app.security.passwords import hash_password
 from app.settings import Settings, load_settings
@@ -162,7 +162,7 @@ def migrated_app(database_url: str) -> Iterator[Flask]:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", skip_flushes)
-        flask_migrate.upgrade()
+        upgrade_all()
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -177,7 +177,7 @@ def skip_flushes(connection: Any, record: object) -> None:
 @pytest.fixture
 def app(shared_app: Flask) -> Iterator[Flask]:
     """The application on an empty database, without maintenance mode. It empties the database after the test."""
-    maintenance.init_app(shared_app)
+    maintenance.init_app(shared_app, components_of(shared_app).settings)
     yield shared_app
     with shared_app.app_context():
         db.session.remove()
@@ -190,9 +190,16 @@ def database_url(shared_url: str, app: Flask) -> str:
     return shared_url
 
 
+@cache
+def existing_tables(engine: Engine) -> frozenset[str]:
+    """Return the tables of a database: a test may have imported the models of a feature that is switched off."""
+    return frozenset(inspect(engine).get_table_names())
+
+
 def empty(engine: Engine) -> None:
     """Delete every row of every table of the application, and begin the numbers of rows at 1 again."""
-    tables = list(reversed(Base.metadata.sorted_tables))
+    names = existing_tables(engine)
+    tables = [table for table in reversed(Base.metadata.sorted_tables) if table.name in names]
     statements = [f"DELETE FROM {table.name}" for table in tables]
     if engine.dialect.name == "postgresql":
         # TRUNCATE would take more than ten times as long, because it writes a new file for each table and index.
@@ -322,7 +329,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stand in for time, where the application asks its clock (the JWT library has its own)."""
     stopped = Clock()
-    monkeypatch.setattr("app.clock.source", stopped)
+    monkeypatch.setattr("app.components.clock", stopped)
     return stopped
 
 
@@ -357,7 +364,7 @@ def migrate(database_url: str) -> None:
     """Bring a database to the newest schema."""
     app = create_app(settings_for(database_url))
     with app.app_context():
-        flask_migrate.upgrade()
+        upgrade_all()
         db.engine.dispose()
 
 

@@ -66,11 +66,22 @@ def file_of(name: str) -> str | None:
     return None
 
 
+def nodes(path: str, *, runtime: bool) -> Iterator[ast.AST]:
+    """Every node of a file; with `runtime`, without the blocks that only type checkers read."""
+    waiting: list[ast.AST] = [parsed(path)]
+    while waiting:
+        node = waiting.pop()
+        if runtime and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
+
+
 @cache
-def imports(path: str) -> frozenset[str]:
+def imports(path: str, *, runtime: bool = False) -> frozenset[str]:
     """Every module that a file imports, wherever in it: `from app import db` is app.db."""
     names: set[str] = set()
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path, runtime=runtime):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -85,12 +96,12 @@ def imports(path: str) -> frozenset[str]:
 
 
 def reached(path: str) -> dict[str, str]:
-    """Every module that importing a file brings with it, and which file asked for it; app itself left out."""
+    """Every module that running a file brings with it, and which file asked for it; app itself left out."""
     found: dict[str, str] = {}
     waiting = [path]
     while waiting:
         here = waiting.pop()
-        for name in imports(here) - found.keys() - {"app"}:
+        for name in imports(here, runtime=True) - found.keys() - {"app"}:
             found[name] = here
             if there := file_of(name):
                 waiting.append(there)

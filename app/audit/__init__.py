@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from app.audit import commands
+from app.audit.models import AuthEvent
+from app.audit.views import audit
+from app.features import Feature
 
-from app.settings import Settings
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Register the routes and the `audit` commands."""
-    from app.api.routing import API_PATH
-    from app.audit import commands
-    from app.audit.views import audit
-
-    app.register_blueprint(audit, url_prefix=settings.service_prefix + API_PATH)
-    app.cli.add_command(commands.audit)
+feature = Feature(name="audit", api=(audit,), tables=(AuthEvent,), commands=(commands.audit,))

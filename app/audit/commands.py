@@ -8,7 +8,7 @@ import click
 
 from app.audit import service
 from app.cli import OperatorGroup
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import in_batches, transaction
 
 # Small enough for the statement timeout, and to let other writers run between batches.

@@ -20,8 +20,7 @@ from app.api.client_info import client_address, client_user_agent
 from app.api.pagination import Filter, Filters, Page, paginate, time_filters
 from app.audit.models import EVENTS, AuthEvent
 from app.audit.schemas import OWN_EVENT
-from app.clock import utc_now
-from app.components import components
+from app.components import components, utc_now
 from app.database import delete_rows, fetch_all, precompiled, write
 
 EXPORT_BATCH = 100

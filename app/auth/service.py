@@ -16,8 +16,7 @@ from app.api.errors import EmailTaken, InvalidCredentials, Overloaded, Problem, 
 from app.audit.service import record
 from app.auth import sessions
 from app.auth.sessions import Client, Grant
-from app.clock import utc_now
-from app.components import components
+from app.components import components, utc_now
 from app.database import fetch_one, write
 from app.database.executor import precompiled
 from app.maintenance.service import require_service

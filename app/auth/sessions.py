@@ -33,8 +33,7 @@ from app.api.pagination import Page, paginate
 from app.audit.service import record_each
 from app.auth.models import GRACE_TIMES, NONCE_LENGTH, TIME_DIGITS, Session
 from app.auth.tokens import Claims, TokenSession, read_token
-from app.clock import utc_now
-from app.components import components
+from app.components import components, utc_now
 from app.database import delete_rows, fetch_all, fetch_one, write, write_one, write_or_skip
 from app.database.executor import precompiled
 from app.observability import metrics

@@ -29,10 +29,10 @@ from app.auth.credentials import delete_cookie_of, read_credential
 from app.auth.service import SignIn
 from app.auth.sessions import Client, Grant, Refusal
 from app.auth.tokens import access_token_seconds, make_access_token, make_refresh_token, read_token
-from app.clock import utc_now
+from app.components import utc_now
 from app.users.schemas import PRIVATE_USER
 
-auth = Api("auth", __name__)
+auth = Api("auth", __name__, url_prefix="/auth")
 BAD_TOKEN = (
     AuthenticationRequired,
     MalformedAuthorization,

@@ -58,7 +58,10 @@ def check_config() -> None:
 
 def init_app(app: Flask) -> None:
     """Add the commands that belong to no feature; each feature adds its own."""
+    from app.cli.features import features
+
     app.cli.add_command(config)
+    app.cli.add_command(features)
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

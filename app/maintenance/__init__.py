@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from app.features import Feature
+from app.maintenance import commands, service
+from app.maintenance.models import ServiceContext
+from app.maintenance.views import service_context
 
-from app.settings import Settings
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Create the cache of the maintenance state, and register the route and the `maintenance` commands."""
-    from app.api.routing import API_PATH
-    from app.maintenance import commands, service
-    from app.maintenance.views import service_context
-
-    service.init_app(app)
-    app.register_blueprint(service_context, url_prefix=settings.service_prefix + API_PATH)
-    app.cli.add_command(commands.maintenance)
+feature = Feature(
+    name="maintenance",
+    api=(service_context,),
+    tables=(ServiceContext,),
+    commands=(commands.maintenance,),
+    init_app=service.init_app,
+)

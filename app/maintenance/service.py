@@ -14,12 +14,12 @@ from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.errors import Maintenance
-from app.clock import utc_now
-from app.components import components, components_of
+from app.components import components, components_of, utc_now
 from app.database import UtcDateTime, db, fetch_one, write
 from app.database.errors import is_table_missing
 from app.database.executor import precompiled
 from app.maintenance.models import DEFAULT_RETRY_AFTER_SECONDS, ServiceContext
+from app.settings import Settings
 
 # A cached state is fresh for FRESH_SECONDS. After that one request reads it again, while the others still use the
 # cached one. From STALE_SECONDS on they wait for that read. So a change takes effect within a second under any load.
@@ -123,7 +123,7 @@ OPEN_BLUEPRINTS = frozenset(
 OPEN_ENDPOINTS = frozenset({"auth.log_in"})
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, settings: Settings) -> None:
     """Create the cache of the maintenance state for the application."""
     components_of(app).maintenance = MaintenanceCache()
 

@@ -13,11 +13,10 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.components import components, components_of
-from app.database import Base
 from app.database.deadlines import deadline
 from app.database.engine import autocommit_view, connect_arguments, engine_options, install_engine_events
 from app.database.errors import FAULTS, READ_ONLY, describe_fault, is_misconfigured, is_table_missing
-from app.database.migrations import known_revisions, newest_revisions
+from app.database.migrations import core_line, feature_lines
 from app.settings import Settings
 
 # /health/ready answers within one second; the rest of it is for the response.
@@ -25,6 +24,8 @@ PROBE_SECONDS = 0.7
 SQLITE_PROBE_SECONDS = 0.35
 # States of `database`, `migrations` and `redis` that need no action by an operator.
 HEALTHY_STATES = ("ok", "ahead")
+# The states of migration lines, the one that is reported if several lines differ first.
+MIGRATION_STATES = ("pending", "ahead", "ok")
 log = logging.getLogger("gatepost.health")
 _MAINTENANCE = text("SELECT maintenance FROM service_context")
 _STATE = {
@@ -91,7 +92,8 @@ def _check_database(seconds: float) -> dict[str, Any]:
     try:
         with deadline(seconds), engine.connect() as connection:
             database, reason, applied = _read_state(connection)
-            migrations = compare_schema(applied)
+            states = {core_line().state(applied), *(line.state(line.applied(connection)) for line in feature_lines())}
+            migrations = next(state for state in MIGRATION_STATES if state in states)
             maintenance = migrations in HEALTHY_STATES and bool(connection.scalar(_MAINTENANCE))
             if database == "read_only":
                 # After a failover, a new connection may lead to the new primary.
@@ -107,7 +109,7 @@ def _check_database(seconds: float) -> dict[str, Any]:
 def _read_state(connection: Connection) -> tuple[str, str | None, set[str]]:
     """Return the state of the database, its reason if it is not "ok", and the revisions that were applied."""
     dialect = connection.dialect.name
-    parameters = {"tables": list(Base.metadata.tables)} if dialect == "postgresql" else {}
+    parameters = {"tables": sorted(components().tables)} if dialect == "postgresql" else {}
     rows = connection.execute(_STATE[dialect], parameters).all()
     applied = {row.version_num for row in rows}
     if any(row.is_read_only for row in rows) or (dialect == "sqlite" and not _is_writable(connection)):
@@ -129,14 +131,3 @@ def _log_change(database: str, reason: str | None) -> None:
         components().logged_database_state = database
         level = logging.INFO if database == "ok" else logging.WARNING
         log.log(level, "database %s", database, extra={"reason": reason})
-
-
-def compare_schema(applied: set[str]) -> str:
-    """Compare the Alembic revisions of a database with those of the code.
-
-    Returns "ok" if they are equal, "pending" if migrations have yet to run, "ahead" if the database has a revision
-    that this code does not know.
-    """
-    if applied == newest_revisions():
-        return "ok"
-    return "pending" if applied <= known_revisions() else "ahead"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from apispec import APISpec
@@ -48,7 +48,7 @@ def make_document(app: Flask) -> dict[str, Any]:
         info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": settings.service_prefix or "/"}],
     )
-    _add_components(spec, [endpoint for _, endpoint in endpoints_of(app)], settings.cookie_name)
+    _add_components(spec, components_of(app).problems, settings.cookie_name)
     schemas = Schemas(spec, plugin)
     tags: dict[str, str] = {}
     for rule, endpoint in endpoints_of(app):
@@ -76,8 +76,8 @@ def endpoints_of(app: Flask) -> Iterator[tuple[Rule, Endpoint]]:
             yield rule, endpoint
 
 
-def _add_components(spec: APISpec, endpoints: list[Endpoint], cookie_name: str) -> None:
-    spec.components.schema("Problem", problem_schema(endpoints))
+def _add_components(spec: APISpec, problem_codes: Iterable[str], cookie_name: str) -> None:
+    spec.components.schema("Problem", problem_schema(problem_codes))
     spec.components.schema("FieldErrors", FIELD_ERRORS)
     for name, header in HEADERS.items():
         spec.components.header(name, header)

@@ -16,7 +16,7 @@ from flask import Response, g, render_template
 from marshmallow import Schema, fields
 
 from app.api.access import ANYONE
-from app.api.errors import PROBLEMS, NotFound, Problem, example_document, list_problems, problem_path
+from app.api.errors import NotFound, Problem, example_document, problem_path
 from app.api.fields import OutputSchema
 from app.api.middleware.accept import prefers
 from app.api.responses import written
@@ -75,9 +75,10 @@ LISTED: Schema = ProblemList()
 )
 def get_problems() -> Response:
     """List all problems with links to their explanations."""
+    found = components().problems.values()
     if prefers_html():
-        return html_page("problems.html", problems=list_problems())
-    return json_page({"problems": [_listed(problem) for problem in list_problems()]}, LISTED)
+        return html_page("problems.html", problems=found)
+    return json_page({"problems": [_listed(problem) for problem in found]}, LISTED)
 
 
 @problems.operation(
@@ -96,7 +97,7 @@ def get_problems() -> Response:
 )
 def get_problem(name: str) -> Response:
     """Explain a problem: when it occurs and what a client should do."""
-    problem = PROBLEMS.get(name.replace("-", "_"))
+    problem = components().problems.get(name.replace("-", "_"))
     if problem is None or "_" in name:
         raise NotFound
     example = example_document(problem, REQUEST_ID, g.service_prefix)

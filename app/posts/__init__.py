@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from app.features import Feature
+from app.posts import service
+from app.posts.models import Post
+from app.posts.views import posts
 
-from app.settings import Settings
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Register the routes, and add posts to the export of a user."""
-    from app.api.routing import API_PATH
-    from app.posts import service
-    from app.posts.views import posts
-    from app.users.events import exporters
-
-    app.register_blueprint(posts, url_prefix=settings.service_prefix + API_PATH)
-    exporters["posts"] = service.export
+feature = Feature(name="posts", api=(posts,), tables=(Post,), exports={"posts": service.export})

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from app.api.access import Caller
 from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRevoked
 from app.api.pagination import Filter, Filters, Page, SortKey, paginate, time_filters
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates, write_one
 from app.posts.models import EXCERPT_LENGTH, Post
 from app.users.models import User

@@ -16,6 +16,7 @@ from app.settings.environment import (
     read_development_files,
     read_variable,
 )
+from app.settings.features import read_feature_settings
 
 __all__ = ["ROOT", "ConfigurationError", "Settings", "load_settings"]
 
@@ -35,8 +36,9 @@ def load_settings() -> Settings:
             values[field] = declaration.parser(text) if text else declaration.default_value(values)
         except InvalidValue as error:
             problems[name] = [str(error)]
+    of_features = read_feature_settings(values, problems)
     for name, text in [*rules.find_problems(values, problems)]:
         problems.setdefault(name, []).append(text)
     if problems:
         raise ConfigurationError(problems)
-    return Settings(**values)
+    return Settings(**values, of_features=of_features)

@@ -6,10 +6,13 @@ after a change run `make settings`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from app.security.key_files import find_rotation_files
 from app.settings import parsers
+from app.settings.features import declarations_of, find_feature, parse_features
 from app.settings.metadata import DECLARATION, Declaration, Sum, mask_all, mask_url, setting
 from app.settings.parsers import Boolean, Choice, Decimal, Integer, comma_separated, parse_rate_limit, parse_text
 
@@ -38,6 +41,13 @@ class Settings:
         False,
         help="Whether new accounts may have addresses in domains that are reserved for special use and receive no mail "
         "from elsewhere: `.test`, `.local`, `.localhost`, `.invalid`, `.onion`, `.arpa`.",
+    )
+    features: tuple[str, ...] = setting(
+        GENERAL,
+        parse_features,
+        (),
+        help="Comma-separated names of Python packages whose features are switched on, such as `shop.orders`. "
+        "`flask features list` shows them.",
     )
     bind: str = setting(
         SERVER,
@@ -266,6 +276,9 @@ class Settings:
         "so its folder must be writable.",
     )
 
+    # The settings of features, by the class that declares them.
+    of_features: Mapping[type, Any] = field(default_factory=dict)
+
     @property
     def is_production(self) -> bool:
         """Whether the rules for production apply."""
@@ -289,8 +302,14 @@ class Settings:
 
     def masked(self) -> dict[str, str]:
         """Return every variable with its effective value as text, without secrets."""
-        return {name.upper(): one.show(getattr(self, name)) for name, one in DECLARATIONS.items()}
+        shown = {name.upper(): one.show(getattr(self, name)) for name, one in DECLARATIONS.items()}
+        for feature in map(find_feature, self.features):
+            own = self.of_features.get(feature.settings or object)
+            shown |= {variable: one.show(getattr(own, name)) for variable, name, one in declarations_of(feature)}
+        return shown
 
 
 # By the name of the field, in the order above.
-DECLARATIONS: dict[str, Declaration] = {field.name: field.metadata[DECLARATION] for field in fields(Settings)}
+DECLARATIONS: dict[str, Declaration] = {
+    one.name: one.metadata[DECLARATION] for one in fields(Settings) if DECLARATION in one.metadata
+}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from app.api.idempotency import service as idempotency
+from app.audit import service as audit
+from app.features import Feature
+from app.users import commands
+from app.users.models import User
+from app.users.views import users
 
-from app.settings import Settings
-
-
-def init_app(app: Flask, settings: Settings) -> None:
-    """Register the routes and the `users` commands, and the exports of the shared packages' data."""
-    from app.api.idempotency import service as idempotency
-    from app.api.routing import API_PATH
-    from app.audit import service as audit
-    from app.users import commands
-    from app.users.events import exporters
-    from app.users.views import users
-
-    app.register_blueprint(users, url_prefix=settings.service_prefix + API_PATH)
-    app.cli.add_command(commands.users)
-    exporters["idempotency_keys"] = idempotency.export
-    exporters["auth_events"] = audit.export
+feature = Feature(
+    name="users",
+    api=(users,),
+    tables=(User,),
+    exports={"idempotency_keys": idempotency.export, "auth_events": audit.export},
+    commands=(commands.users,),
+)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Column, delete, select
 
-from app.clock import utc_now
+from app.components import components, utc_now
 from app.database import Base, db, delete_rows, fetch_all, fetch_one, write
 from app.users.models import User
 
@@ -61,7 +61,8 @@ def list_hidden(limit: int) -> Sequence[int]:
 
 def _references() -> Iterator[Column[Any]]:
     """Yield every column, of any feature, whose rows the database deletes together with their user."""
+    tables = components().tables
     for table in Base.metadata.tables.values():
-        for key in table.foreign_keys:
+        for key in table.foreign_keys if table.name in tables else ():
             if key.column is User.__table__.c.id and key.ondelete == "CASCADE":
                 yield key.parent

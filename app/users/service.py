@@ -14,7 +14,7 @@ from app.api.access import Caller
 from app.api.errors import EmailTaken, Forbidden, LastAdmin, NotFound
 from app.api.pagination import Filter, Filters, Page, paginate
 from app.audit.service import record
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates
 from app.users import deletion
 from app.users.events import user_disabled

@@ -20,10 +20,10 @@ from app.api.request_body import JSON
 from app.api.responses import Created, Shaped, created, listing, no_content, ok, written
 from app.api.routing import Api
 from app.api.serialization import dump_bytes
+from app.components import components
 from app.database import in_batches, transaction
 from app.security.passwords import hash_password
 from app.users import deletion, service
-from app.users.events import exporters
 from app.users.schemas import (
     DELETION,
     PRIVATE_USER,
@@ -161,7 +161,7 @@ def export_user(caller: Caller, user_id: int) -> Response:
 def _export(caller: Caller) -> Iterator[bytes]:
     """Yield the export document in parts, because it can be larger than the memory of a process."""
     yield b'{"user":' + dump_bytes(caller, PRIVATE_USER)
-    for name, export in exporters.items():
+    for name, export in components().exporters.items():
         yield f',"{name}":['.encode()
         for number, item in enumerate(export(caller.id)):
             members = {k: format_timestamp(v) if isinstance(v, datetime) else v for k, v in item.items()}

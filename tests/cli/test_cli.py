@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pty
 import re
@@ -22,7 +21,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from app.database import db, fetch_all
-from app.settings import ROOT, Settings
+from app.settings import ROOT
+from app.settings.declarations import DECLARATIONS
 from tests.conftest import PASSWORD, settings_for
 from tests.support.applications import application
 from tests.support.services import LOOPBACK, free_port
@@ -261,7 +261,7 @@ def test_config_check_prints_the_settings_without_secrets(tmp_path: Path) -> Non
     done = flask(env, "config", "check")
     assert (done.returncode, done.stderr) == (0, "")
     shown = dict(line.split("=", 1) for line in done.stdout.splitlines())
-    assert list(shown) == [field.name.upper() for field in dataclasses.fields(Settings)]
+    assert list(shown) == [name.upper() for name in DECLARATIONS]
     assert "hidden" not in done.stdout
     assert shown["DATABASE_URL"] == "postgresql+psycopg2://anna:***@db.example/gatepost?sslpassword=***"
     assert shown["REDIS_URL"] == "redis://:***@redis.example/0?password=***&health_check_interval=5"

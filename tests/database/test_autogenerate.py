@@ -94,7 +94,7 @@ def test_a_generated_migration_runs(new_database: NewDatabase, table: Table, tmp
             found = connection.execute(select(table)).one()._mapping
         assert {name: found[name] for name in row} == row
         source = next(folder.glob("versions/sample_*")).read_text("utf-8")
-        assert "sa.Column('price', sa.Numeric(precision=12, scale=2)" in source
+        assert 'sa.Column("price", sa.Numeric(precision=12, scale=2)' in source
         assert "app.database" not in source
         # The generated types are those of the models.
         flask_migrate.check(directory=str(folder))

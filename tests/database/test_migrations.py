@@ -254,7 +254,7 @@ def test_the_defaults_of_a_new_row_are_the_database_s(empty_app: Flask, look: Lo
 def test_every_constraint_and_index_is_named_by_the_convention(empty_app: Flask, look: Look, backend: str) -> None:
     flask_migrate.upgrade()
     found = look(schema)
-    for table in Base.metadata.sorted_tables:
+    for table in (table for table in Base.metadata.sorted_tables if table.name in TABLES):
         described = found[table.name]
         # On SQLite an autoincrement key is part of the column and has no name.
         counts = backend == "sqlite" and table.dialect_options["sqlite"]["autoincrement"]

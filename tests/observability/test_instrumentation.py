@@ -17,7 +17,6 @@ from app.components import components_of
 from app.database import db
 from app.maintenance.service import MaintenanceCache, State
 from app.observability import metrics
-from app.users.events import exporters
 from tests.conftest import API, Person, problem
 from tests.support.loglines import logged
 from tests.support.statements import counted
@@ -81,6 +80,7 @@ class TestStreams:
     def test_a_line_has_the_time_size_and_statements_of_the_whole_body(
         self, app: Flask, client: FlaskClient, alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        exporters = components_of(app).exporters
         exported = dict(exporters)
 
         def export_slowly(user_id: int) -> Any:
@@ -129,9 +129,9 @@ class TestStreams:
         assert 0 < len(sent) <= line["bytes_out"] < 500
 
     def test_a_body_that_fails_is_logged(
-        self, client: FlaskClient, alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
+        self, app: Flask, client: FlaskClient, alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(exporters, "posts", lambda user_id: 1 / 0)
+        monkeypatch.setitem(components_of(app).exporters, "posts", lambda user_id: 1 / 0)
         before = metrics.IN_FLIGHT.collect()
         with logged() as log, pytest.raises(ZeroDivisionError):
             client.get(path, headers=alice.headers)

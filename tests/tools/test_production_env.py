@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -15,7 +14,8 @@ import pytest
 from dotenv import dotenv_values
 
 from app.observability.tracing import ENDPOINT
-from app.settings import ROOT, Settings, load_settings
+from app.settings import ROOT, load_settings
+from app.settings.declarations import DECLARATIONS
 from tools import production_env
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -36,7 +36,7 @@ def names(text: str) -> set[str]:
 
 
 def test_every_setting_reaches_the_application() -> None:
-    settings = {field.name.upper() for field in dataclasses.fields(Settings)}
+    settings = {name.upper() for name in DECLARATIONS}
     given = names(block("x-app:", "\nservices:"))
     assert {name for name in given if not name.startswith("OTEL_")} == settings - FIXED
     # Read by app/observability/tracing.py.

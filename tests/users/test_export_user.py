@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert
 
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import Base, db
 from app.posts import service
 from app.posts.models import Post

@@ -22,8 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from app.api.access import Caller
 from app.api.errors import IdempotencyInProgress, IdempotencyKeyReused, TokenRevoked, ValidationFailed
 from app.api.idempotency.models import KeptAnswer
-from app.clock import utc_now
-from app.components import components
+from app.components import components, utc_now
 from app.database import db, delete_rows, fetch_all, violates, write
 
 KEPT_FOR = timedelta(hours=24)

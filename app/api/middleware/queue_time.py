@@ -12,7 +12,7 @@ import re
 from flask import request
 
 from app.api.errors import Overloaded
-from app.clock import utc_now
+from app.components import utc_now
 from app.observability import metrics
 
 # A longer wait is not plausible, because proxies give up much earlier. It indicates that a clock is wrong, and then

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, delete, literal_col
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import UtcDateTime, db, execute_autocommit, fetch_all, write
 from app.database.executor import precompiled
 from app.security.rate_limits.models import RateLimit
