@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, date
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from marshmallow import Schema, fields, missing
 
-from app.api.fields import Inline, Timestamp, format_timestamp
+from app.api.fields import Date, DateTime, Inline, Items, format_timestamp
 from app.api.responses import Shaped
 
 Dump = Callable[[Any], dict[str, Any]]
@@ -84,7 +84,14 @@ class _Writer:
     """Generates the source of a dictionary expression, and collects the names that it uses."""
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"str": str, "int": int, "UTC": UTC, "format_timestamp": format_timestamp}
+        self.names: dict[str, Any] = {
+            "str": str,
+            "int": int,
+            "float": float,
+            "date": date,
+            "UTC": UTC,
+            "format_timestamp": format_timestamp,
+        }
 
     def members(self, schema: Schema) -> str:
         """Return the source of a dictionary with the members that `schema` has for the object `o`."""
@@ -106,20 +113,28 @@ class _Writer:
             raise UnsupportedSchema
         if isinstance(field, fields.Nested) and kind is fields.Nested and not field.many:
             return f"(None if (v := o.{attribute}) is None else {self._constant(compiled(field.schema))}(v))"
-        if kind is Timestamp:
+        if isinstance(field, Items) and kind is Items and isinstance(nested := field.inner, fields.Nested):
+            each = self._constant(compiled(nested.schema))
+            return f"(None if (v := o.{attribute}) is None else [{each}(i) for i in v])"
+        if _overrides(field, fields.Field, ("serialize", "get_value")):
+            raise UnsupportedSchema
+        if kind._serialize is DateTime._serialize:
             # orjson already produces our format, except that it omits microseconds when they are zero.
             is_direct = f"(v := o.{attribute}) is None or v.tzinfo is UTC and v.microsecond"
             return f"(v if {is_direct} else format_timestamp(v))"
-        if _overrides(field, fields.Field, ("serialize", "get_value")):
-            raise UnsupportedSchema
         return self._plain_value(attribute, field)
 
     def _plain_value(self, attribute: str, field: fields.Field[Any]) -> str:
-        serialize = type(field)._serialize
+        kind = type(field)
+        serialize = kind._serialize
         if serialize is fields.Field._serialize:
             return f"o.{attribute}"
         if serialize is fields.String._serialize:
             direct_type = "str"
+        elif isinstance(field, Date) and kind is Date and field.format in (None, "iso"):
+            direct_type = "date"  # orjson writes it in the same format
+        elif isinstance(field, fields.Float) and serialize is fields.Float._serialize and not field.as_string:
+            direct_type = "float"
         elif isinstance(field, fields.Integer) and serialize is fields.Integer._serialize and not field.as_string:
             direct_type = "int"
         else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, String
+from sqlalchemy import CheckConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Id, UtcDateTime
+from app.database import IDS_ARE_USED_ONCE, Base, Id, UtcDateTime, ordered_by
 
 EVENTS = (
     "registered",
@@ -42,11 +42,11 @@ class AuthEvent(Base):
     __table_args__ = (
         CheckConstraint("actor IN ('self', 'administrator', 'operator', 'anonymous')", name="actor"),
         # One for each filter, in the order of the list.
-        Index(None, "created_at", "id"),
-        Index(None, "user_id", "created_at", "id"),
-        Index(None, "actor_id", "created_at", "id"),
-        Index(None, "event", "created_at", "id"),
-        {"sqlite_autoincrement": True},
+        *ordered_by("created_at"),
+        *ordered_by("created_at", within=("user_id",)),
+        *ordered_by("created_at", within=("actor_id",)),
+        *ordered_by("created_at", within=("event",)),
+        IDS_ARE_USED_ONCE,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from app.api.fields import Choice, Identifier, OutputSchema, QueryInteger, QueryTimestamp, Timestamp
+from app.api.fields import Choice, DateTime, Identifier, OutputSchema, QueryInteger, Timestamp
 from app.api.pagination import ListQuery, sort_field
 from app.audit.models import ACTORS, EVENTS
 
@@ -12,10 +12,10 @@ from app.audit.models import ACTORS, EVENTS
 class OwnEventListQuery(ListQuery):
     """The query parameters of the list of one's own events."""
 
-    created_after = QueryTimestamp(
+    created_after = DateTime(
         metadata={"description": "Only events after this time.", "example": "2026-01-31T12:00:00Z"}
     )
-    created_before = QueryTimestamp(
+    created_before = DateTime(
         metadata={"description": "Only events before this time.", "example": "2026-02-28T12:00:00Z"}
     )
     sort = sort_field("created_at", default="-created_at")

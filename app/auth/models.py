@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, String, text
+from sqlalchemy import Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Id, UtcDateTime
+from app.database import IDS_ARE_USED_ONCE, Base, Id, Owned, UtcDateTime, ordered_by
 
 NONCE_LENGTH = 16
 # How many replacements a row dates, and the digits of a time in microseconds since the epoch.
 GRACE_TIMES, TIME_DIGITS = 32, 16
 
 
-class Session(Base):
+class Session(Owned, Base):
     """One login. Stores the generation of the newest refresh token, and no token or hash of one."""
 
     __tablename__ = "sessions"
     __table_args__ = (
-        Index(None, "user_id", "created_at", "id"),
+        *ordered_by("created_at", within=("user_id",)),
         Index(None, "idle_expires_at"),
-        {"sqlite_autoincrement": True},
+        IDS_ARE_USED_ONCE,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     # Random, and part of every token: the row of a wiped or restored database may have the id of another session.
     nonce: Mapped[str] = mapped_column(String(NONCE_LENGTH), server_default=text("''"))
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     generation: Mapped[int] = mapped_column(Integer)
     # The newest generation of which a token was used.
     confirmed_generation: Mapped[int] = mapped_column(Integer, server_default="0")

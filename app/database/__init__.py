@@ -11,16 +11,39 @@ from app.components import components_of
 from app.database.engine import engine_options, install_engine_events
 from app.database.errors import violates
 from app.database.executor import Executor, precompiled
-from app.database.models import MAX_ID, Base, Id, UtcDateTime, db, ordered_string
+from app.database.models import (
+    IDS_ARE_USED_ONCE,
+    MAX_ID,
+    Base,
+    Id,
+    Owned,
+    Timestamps,
+    UtcDateTime,
+    db,
+    ordered_by,
+    ordered_string,
+    owner,
+)
 from app.database.postgres import ConnectionGuard
-from app.database.queries import delete_rows, execute_autocommit, fetch_all, fetch_one, write, write_one, write_or_skip
-from app.database.transactions import in_batches, in_transaction, transaction
+from app.database.queries import (
+    delete_rows,
+    execute_autocommit,
+    fetch_all,
+    fetch_one,
+    write,
+    write_one,
+    write_or_skip,
+)
+from app.database.transactions import in_batches, in_transaction, snapshot, transaction
 from app.settings import Settings
 
 __all__ = [
+    "IDS_ARE_USED_ONCE",
     "MAX_ID",
     "Base",
     "Id",
+    "Owned",
+    "Timestamps",
     "UtcDateTime",
     "db",
     "delete_rows",
@@ -29,8 +52,11 @@ __all__ = [
     "fetch_one",
     "in_batches",
     "in_transaction",
+    "ordered_by",
     "ordered_string",
+    "owner",
     "precompiled",
+    "snapshot",
     "transaction",
     "violates",
     "write",

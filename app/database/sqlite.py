@@ -20,6 +20,8 @@ INSTRUCTIONS_PER_CHECK = 20_000
 MAX_WAL_BYTES = 16 * 2**20
 # How long a write that can be done later waits for the lock of another writer.
 SHORT_LOCK_WAIT_MS = 100
+# The execution option with the statement that begins a transaction.
+BEGIN = "gatepost_begin"
 PRAGMAS = (
     # Readers and the writer do not block each other.
     "journal_mode = WAL",
@@ -90,10 +92,12 @@ def begin(connection: Connection) -> None:
     """Begin a transaction, unless the connection is in autocommit.
 
     A deferred transaction that reads and then writes fails at once, regardless of the busy timeout, if another
-    connection wrote in between. BEGIN IMMEDIATE takes the write lock first.
+    connection wrote in between. BEGIN IMMEDIATE takes the write lock first. A snapshot, which only reads, names another
+    statement in the option BEGIN.
     """
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql(options.get(BEGIN, "BEGIN IMMEDIATE"))
 
 
 @contextmanager

@@ -7,12 +7,53 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import Connection
+
+from app.database import sqlite
 from app.database.models import db
+
+IS_SNAPSHOT = "gatepost_snapshot"
+ONLY_READS = "The block of a snapshot must not write."
+# PostgreSQL takes the snapshot of a REPEATABLE READ transaction at its first statement, and SQLite that of a deferred
+# one at its first read. Neither waits for writers, nor they for it.
+SNAPSHOT_OPTIONS = {"postgresql": {"isolation_level": "REPEATABLE READ"}, "sqlite": {sqlite.BEGIN: "BEGIN DEFERRED"}}
 
 
 def in_transaction() -> bool:
     """Return whether the current request has begun a transaction."""
     return db.session.registry.has() and db.session().in_transaction()
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Let all reads of the block see one state of the database: that at the time of the first of them.
+
+    Between two statements in autocommit another request can commit, so that a row is read with parts of its next
+    version. Inside an open transaction this changes nothing: there, lock the row before its parts are read. A write in
+    the block raises RuntimeError. Raises DBAPIError, and TimeoutError if the pool has no free connection in time.
+    """
+    if in_transaction():
+        yield
+        return
+    db.session.connection(execution_options=SNAPSHOT_OPTIONS[db.engine.dialect.name])
+    db.session.info[IS_SNAPSHOT] = True
+    try:
+        yield
+        if db.session.new or db.session.dirty or db.session.deleted:
+            raise RuntimeError(ONLY_READS)
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+    finally:
+        del db.session.info[IS_SNAPSHOT]
+
+
+def connection_for_writing() -> Connection:
+    """Return the connection of the transaction, which begins if none is open. Raises RuntimeError in a snapshot."""
+    if IS_SNAPSHOT in db.session.info:
+        raise RuntimeError(ONLY_READS)
+    return db.session.connection()
 
 
 @contextmanager

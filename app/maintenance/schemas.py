@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from app.api.fields import Flag, InputSchema, OutputSchema, Text, Timestamp, Whole
+from app.api.fields import Flag, InputSchema, Integer, OutputSchema, Text, Timestamp
 
 MESSAGE = "Back at noon."
 MAX_RETRY_AFTER_SECONDS = 7 * 24 * 3600
@@ -15,7 +15,7 @@ class ContextChanges(InputSchema):
 
     maintenance = Flag()
     message = Text(0, 500, multiline=True, blank=True, metadata={"example": MESSAGE})
-    retry_after = Whole(
+    retry_after = Integer(
         1,
         MAX_RETRY_AFTER_SECONDS,
         metadata={"description": "The Retry-After of the 503 responses, in seconds.", "example": 600},

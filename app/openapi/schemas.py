@@ -89,9 +89,10 @@ class SchemasConverter(OpenAPIConverter):
         for member in described["properties"].values():
             _move_default(member)
         if isinstance(instance, OutputSchema):
-            described["required"] = [
-                name for name in described["properties"] if not instance.fields[name].metadata.get(OPTIONAL)
-            ]
+            optional = {
+                field.data_key or name for name, field in instance.fields.items() if field.metadata.get(OPTIONAL)
+            }
+            described["required"] = [name for name in described["properties"] if name not in optional]
         return described
 
     def field2property(self, field: fields.Field[Any]) -> Json:
@@ -99,8 +100,12 @@ class SchemasConverter(OpenAPIConverter):
         # JSON Schema 2020-12 has the list `examples` in place of the `example` of OpenAPI 3.0.
         if "example" in described:
             described["examples"] = [described.pop("example")]
-        if described.get("minLength") == 0:
-            del described["minLength"]
+        for bound in ("minLength", "minItems"):
+            if described.get(bound) == 0:
+                del described[bound]
+        # Code generators do not intersect schemas. JSON Schema 2020-12 allows keywords beside a reference.
+        for part in described.pop("allOf", ()):
+            described |= part
         # All members of a request's schema are written and never read. Some generators of clients make two types of a
         # schema in which only some are marked.
         described.pop("writeOnly", None)
@@ -172,18 +177,23 @@ class Schemas:
             return self.example(self._spec.components.schemas[_component(schema)])
         if "examples" in schema:
             return schema["examples"][0]
-        for choices in ("oneOf", "anyOf"):
+        for choices in ("oneOf", "anyOf", "allOf"):
             if choices in schema:
                 return self.example(schema[choices][0])
         if "default" in schema:
             return schema["default"]
         if "enum" in schema:
             return schema["enum"][0]
-        if schema.get("type") == "array":
-            return [self.example(schema["items"])]
+        if "items" in schema:
+            return [self.example(schema["items"])] * schema.get("minItems", 1)
         if "properties" in schema:
             return {name: self.example(member) for name, member in schema["properties"].items()}
-        return _EXAMPLES.get(schema.get("type", "object"), {})
+        # Of several types, such as those of a nullable member, the first.
+        kind = schema.get("type", "object")
+        example = _EXAMPLES.get(kind if isinstance(kind, str) else kind[0], {})
+        if type(example) is int:
+            return max(min(example, schema.get("maximum", example)), schema.get("minimum", example))
+        return example
 
     def _add(self, name: str, schema: Json) -> Json:
         if name not in self._spec.components.schemas:

@@ -11,18 +11,19 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 from app.api.fields import (
     OPTIONAL,
     Choice,
+    DateTime,
     Identifier,
     Inline,
     InputSchema,
     OutputSchema,
     QueryInteger,
-    QueryTimestamp,
     Text,
     Timestamp,
     Title,
+    changes_of,
 )
 from app.api.pagination import ListQuery, sort_field
-from app.posts.models import EXCERPT_LENGTH, STATUSES, TITLE_LENGTH
+from app.posts.models import EXCERPT_LENGTH, ORDERS, STATUSES, TITLE_LENGTH
 
 # A page of a hundred whole contents can have 20 MB.
 MAX_WITH_CONTENT = 20
@@ -36,16 +37,11 @@ class NewPost(InputSchema):
     status = Choice(*STATUSES, load_default="published")
 
 
-class PostChanges(InputSchema):
-    """The members of a post to change, for PATCH."""
-
-    title = Title(1, TITLE_LENGTH, metadata={"example": "Hello again"})
-    content = Text(1, 50_000, multiline=True, metadata={"example": "My first post, corrected."})
-    status = Choice(*STATUSES)
+PostChanges = changes_of(NewPost)
 
 
-def _time(relation: str, verb: str, example: str) -> QueryTimestamp:
-    return QueryTimestamp(metadata={"description": f"Only posts {verb} {relation} this time.", "example": example})
+def _time(relation: str, verb: str, example: str) -> DateTime:
+    return DateTime(metadata={"description": f"Only posts {verb} {relation} this time.", "example": example})
 
 
 _after = partial(_time, "after", example="2026-01-31T12:00:00Z")
@@ -68,10 +64,7 @@ class AuthorPostListQuery(ListQuery):
     )
     # Its default depends on which posts are listed.
     sort = sort_field(
-        "published_at",
-        "created_at",
-        "updated_at",
-        "title",
+        *ORDERS,
         description="Sort key; '-' in front for descending. By default '-published_at', for lists with drafts "
         "'-updated_at'. Sorted by `published_at`, a list of all your posts has the published ones only; a list of "
         "drafts, which have none, is in the order of their creation.",

@@ -16,7 +16,7 @@ from app.api.errors import AuthenticationRequired, Forbidden, NotFound, TokenRev
 from app.api.pagination import Filter, Filters, Page, SortKey, paginate, time_filters
 from app.components import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates, write_one
-from app.posts.models import EXCERPT_LENGTH, Post
+from app.posts.models import EXCERPT_LENGTH, ORDERS, Post
 from app.users.models import User
 from app.users.service import get_user, may_act_for
 
@@ -33,12 +33,7 @@ _LISTED = select(*(c for c in Post.__table__.columns if c.name != "content"), _E
 _IS_VISIBLE = Post.author_id.not_in(select(User.id).where(User.deleted_at.is_not(None)))
 _EXCERPTS = _LISTED.join(User, User.id == Post.author_id).where(_IS_VISIBLE)
 _CONTENTS = _EXCERPTS.add_columns(Post.content)
-KEYS: Mapping[str, SortKey] = {
-    "published_at": Post.published_at,
-    "created_at": Post.created_at,
-    "updated_at": Post.updated_at,
-    "title": Post.title,
-}
+KEYS: Mapping[str, SortKey] = {key: getattr(Post, key) for key in ORDERS}
 FILTERS: Filters = {
     "author_id": Filter(Post.author_id == bindparam("author_id")),
     "drafts_of": Filter(and_(Post.author_id == bindparam("drafts_of"), Post.status == "draft")),
@@ -52,6 +47,8 @@ DRAFT_KEYS: Mapping[str, SortKey] = {**KEYS, "published_at": Post.created_at}
 DRAFT_FILTERS: Filters = {name: replace(f, sort="") if f.sort == "published_at" else f for name, f in FILTERS.items()}
 _paginate_posts = partial(paginate, id_column=Post.id, keys=KEYS, filters=FILTERS)
 _paginate_drafts = partial(paginate, id_column=Post.id, keys=DRAFT_KEYS, filters=DRAFT_FILTERS)
+
+
 EXPORT_BATCH = 100
 
 

@@ -17,25 +17,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Id, UtcDateTime, ordered_string
+from app.database import IDS_ARE_USED_ONCE, Base, Id, Timestamps, UtcDateTime, ordered_by, ordered_string
 
 ROLES = ("user", "admin")
 _IS_DELETED = text("deleted_at IS NOT NULL")
 
 
-class User(Base):
+class User(Timestamps, Base):
     """An account. The `_key` columns hold forms for comparison, search and order (app/users/schemas.py)."""
 
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("email_key"),
         CheckConstraint("role IN ('user', 'admin')", name="role"),
-        Index(None, "created_at", "id"),
-        Index(None, "name_key", "id"),
+        *ordered_by("created_at", "name_key"),
         # For `users purge`: contains only the accounts that are being deleted.
         Index(None, "deleted_at", postgresql_where=_IS_DELETED, sqlite_where=_IS_DELETED),
-        # Without AUTOINCREMENT SQLite reuses the id of a deleted user, and an old token would belong to a new user.
-        {"sqlite_autoincrement": True},
+        # Otherwise an old token of a deleted user could belong to a new user.
+        IDS_ARE_USED_ONCE,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -48,8 +47,6 @@ class User(Base):
     role: Mapped[str] = mapped_column(String(16), server_default="user")
     is_active: Mapped[bool] = mapped_column(Boolean, server_default=true())
     password_hash: Mapped[str] = mapped_column(String(255))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # Set if the account is deleted but has more rows than one transaction deletes. It is disabled, nameless and hidden,
     # and so is what belongs to it, until `users purge` or another DELETE has deleted the rest.
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -10,7 +10,18 @@ import email_validator
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
-from app.api.fields import Choice, Flag, Identifier, InputSchema, OutputSchema, Text, TextLength, Timestamp, Title
+from app.api.fields import (
+    Choice,
+    Flag,
+    Identifier,
+    InputSchema,
+    OutputSchema,
+    Text,
+    TextLength,
+    Timestamp,
+    Title,
+    changes_of,
+)
 from app.api.pagination import ListQuery, sort_field
 from app.components import components
 from app.security.passwords import MAX_LENGTH, MAX_RAW_LENGTH, MIN_LENGTH, find_weakness, normalize
@@ -144,11 +155,7 @@ class Profile(InputSchema):
     is_active = Flag()
 
 
-class ProfileChanges(Profile):
-    """The members of a profile to change, for PATCH."""
-
-    name = name_field()
-    bio = bio_field()
+ProfileChanges = changes_of(Profile)
 
 
 class UserListQuery(ListQuery):

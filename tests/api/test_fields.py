@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,16 +12,21 @@ from marshmallow import Schema, ValidationError, fields
 
 from app.api.fields import (
     Choice,
+    Date,
+    DateTime,
     Flag,
     Inline,
     InputSchema,
+    Integer,
+    Items,
+    Number,
     OutputSchema,
     QueryFlag,
     QueryInteger,
-    QueryTimestamp,
     Text,
     Timestamp,
     Title,
+    changes_of,
     format_timestamp,
 )
 from app.api.pagination import ListQuery, sort_field
@@ -58,9 +63,7 @@ def test_nothing_is_converted_to_a_string(value: object) -> None:
     assert refusal(Choice("a", "b"), value) == ["Must be a string."]
 
 
-@pytest.mark.parametrize(
-    "field", [Text(0, 9), Choice("a"), Flag(), QueryFlag(), QueryInteger(), QueryTimestamp()], ids=repr
-)
+@pytest.mark.parametrize("field", [Text(0, 9), Choice("a"), Flag(), QueryFlag(), QueryInteger(), DateTime()], ids=repr)
 def test_null_is_no_value(field: fields.Field[Any]) -> None:
     assert refusal(field, None) == ["Field may not be null."]
 
@@ -123,12 +126,18 @@ def test_a_title_changes_no_direction() -> None:
         assert loaded(Title(1, 9), text) == text
 
 
-@pytest.mark.parametrize("field", [Text(1, 9), Text(1, 9, multiline=True), Title(1, 9), Text(0, 9, blank=True)])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *(Text(1, 9), Text(1, 9, multiline=True), Title(1, 9), Text(0, 9, blank=True), Text(0, 9), Title(0, 9)),
+        *(Text(0, 9, multiline=True), Text(1, 9, pattern="[A-Z0-9-]+")),
+    ],
+)
 def test_the_pattern_of_a_text_agrees_with_its_rules(field: Text) -> None:
     """Except for lone surrogates and the invisible characters beyond U+FFFF, which it can't have."""
     pattern = re.compile(field.metadata["pattern"])
     for code in (*range(0xD800), *range(0xE000, 0x10000), 0x1F600):
-        for text in (chr(code), f"a{chr(code)}", f"{chr(code)}a"):
+        for text in ("", chr(code), f"a{chr(code)}", f"{chr(code)}a"):
             try:
                 loaded_text = field.deserialize(text)
             except ValidationError:
@@ -241,7 +250,7 @@ def test_integers_have_bounds() -> None:
     ],
 )
 def test_times_are_read_in_utc(value: str, moment: datetime) -> None:
-    result = loaded(QueryTimestamp(), value)
+    result = loaded(DateTime(), value)
     assert result == moment
     assert result.tzinfo is UTC
 
@@ -258,7 +267,7 @@ def test_times_are_read_in_utc(value: str, moment: datetime) -> None:
     ids=ascii,
 )
 def test_invalid_times(value: str) -> None:
-    assert refusal(QueryTimestamp(), value) == ["Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."]
+    assert refusal(DateTime(), value) == ["Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +283,159 @@ def test_times_are_written_in_utc_with_microseconds(moment: datetime, text: str)
     assert format_timestamp(moment) == text
     assert OutputSchema.from_dict({"x": Timestamp()})().dump({"x": moment}) == {"x": text}
     assert OutputSchema.from_dict({"x": Timestamp()})().dump({"x": None}) == {"x": None}
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, 1.5, True, False, [], {}, "", "٣"], ids=repr)
+def test_an_integer_is_not_converted(value: object) -> None:
+    assert refusal(Integer(-5, 5), value) == ["Must be an integer."]
+
+
+@pytest.mark.parametrize("value", [-6, 6, 10**400, -(10**400)], ids=lambda value: str(value)[:9])
+def test_an_integer_of_a_body_has_bounds(value: int) -> None:
+    assert refusal(Integer(-5, 5), value) == ["Must be -5 to 5."]
+    assert [loaded(Integer(-5, 5), bound) for bound in (-5, 5)] == [-5, 5]
+
+
+@pytest.mark.parametrize("value", ["1", "1.5", True, False, [], {}, "", "NaN", "Infinity"], ids=repr)
+def test_a_number_is_not_converted(value: object) -> None:
+    assert refusal(Number(-90, 90), value) == ["Must be a number."]
+
+
+@pytest.mark.parametrize(
+    "value", [90.5, -91, 10**400, 1e308, float("nan"), float("inf"), float("-inf")], ids=lambda value: str(value)[:9]
+)
+def test_a_number_is_finite_and_has_bounds(value: float) -> None:
+    assert refusal(Number(-90, 90), value) == ["Must be -90 to 90."]
+
+
+@pytest.mark.parametrize("value", [-90, 90, 0, 1, 0.1, -33.95, 5e-324, 89.99999999999999])
+def test_a_number_is_loaded_as_a_float(value: float) -> None:
+    number = loaded(Number(-90, 90), value)
+    assert type(number) is float
+    assert number == value
+
+
+def test_a_number_has_no_negative_zero() -> None:
+    assert [str(loaded(Number(-1, 1), zero)) for zero in (-0.0, 0.0, 0)] == ["0.0"] * 3
+    assert str(loaded(Number(-0.0, 1), 0)) == "0.0"
+    for bound in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite"):
+            Number(0, bound)
+
+
+class Place(InputSchema):
+    """A place, as an item of a list."""
+
+    name = Text(1, 5, required=True)
+    height = Number(0, 9, load_default=0)
+
+
+def test_a_list_has_bounds() -> None:
+    field = Items(Place, 1, 2)
+    assert loaded(field, [{"name": "a"}]) == [{"name": "a", "height": 0}]
+    assert refusal(field, []) == ["Must not be empty."]
+    assert refusal(Items(Place, 2, 3), [{"name": "a"}]) == ["Must have at least 2 items."]
+    # The items are not read: each of them would add an error.
+    assert refusal(field, [{"bad": 1}] * 100_000) == ["Must have at most 2 items."]
+    assert refusal(field, None) == ["Field may not be null."]
+    for value in ("ab", {"name": "a"}, {}, 1, True):
+        assert refusal(field, value) == ["Must be a list."]
+
+
+def test_each_item_of_a_list_has_its_errors() -> None:
+    schema = InputSchema.from_dict({"x": Items(Place, 0, 9)})()
+    with pytest.raises(ValidationError) as caught:
+        schema.load({"x": [{"name": "ok"}, {}, {"name": 1, "height": "2"}, {"name": "ok", "more": 1}, "ok", None]})
+    assert caught.value.messages == {
+        "x": {
+            1: {"name": ["Missing data for required field."]},
+            2: {"name": ["Must be a string."], "height": ["Must be a number."]},
+            3: {"more": ["Unknown field."]},
+            4: {"_schema": ["Must be a JSON object."]},
+            5: ["Field may not be null."],
+        }
+    }
+
+
+def test_a_text_has_a_pattern() -> None:
+    field = Text(1, 5, pattern="[A-Z][0-9]*|-", error_messages={"pattern": "Must be a code such as A1."})
+    assert field.metadata["pattern"] == "^(?:[A-Z][0-9]*|-)$"
+    for text in ("A", "B12", "-"):
+        assert loaded(field, text) == text
+    for text in ("a", "A1\u0662", "A-", "-A", " A", "A "):
+        assert refusal(field, text) == ["Must be a code such as A1."]
+    assert refusal(field, "A\n") == ["Must not have control characters."]
+    assert refusal(field, "a" * 6) == ["Must have at most 5 characters."]
+    assert refusal(Text(1, 5, pattern=r"\d+"), "1\u0662") == [r"Must match the pattern \d+."]
+    assert loaded(Text(1, 5, pattern=r"\d+"), "12") == "12"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "2026-1-31", "2026-02-29", "20260131", "2026-W05-6", "2026-01-31T12:00:00Z", "2026-01-31\n"),
+        *("٢٠٢٦-01-31", 0, 20260131, True, [], {}),
+    ],
+    ids=ascii,
+)
+def test_invalid_dates(value: object) -> None:
+    assert refusal(Date(), value) == ["Must be an RFC 3339 date such as 2026-01-31."]
+
+
+def test_a_date_is_read_and_written() -> None:
+    schema = InputSchema.from_dict({"x": Date(allow_none=True)})()
+    for text in ("2026-01-31", "2024-02-29", "0001-01-01", "9999-12-31"):
+        assert loaded(Date(), text) == date.fromisoformat(text)
+        assert schema.dump(schema.load({"x": text})) == {"x": text}
+    assert schema.dump(schema.load({"x": None})) == {"x": None}
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True, [], {}], ids=repr)
+def test_no_other_type_is_a_time(value: object) -> None:
+    assert refusal(DateTime(), value) == ["Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."]
+
+
+class NewTrip(InputSchema):
+    """A schema with required, optional and nested members."""
+
+    name = Title(1, 5, required=True)
+    note = Text(0, 5, blank=True, load_default="")
+    end = Date(allow_none=True, load_default=None, data_key="until")
+    places = Items(Place, 0, 2, load_default=list)
+
+
+class NewLongTrip(NewTrip):
+    """A schema that inherits members."""
+
+    name = Title(1, 50, required=True)
+
+
+def test_changes_have_the_members_of_the_whole_without_defaults() -> None:
+    changes = changes_of(NewTrip)
+    assert (changes.__name__, changes.__doc__) == ("TripChanges", "The members to change, for PATCH.")
+    schema = changes()
+    assert schema.load({}) == {}
+    whole = {"name": "a", "note": "b", "until": None, "places": [{"name": "c", "height": 1}]}
+    assert schema.load(whole) == NewTrip().load(whole)
+    for name, value in whole.items():
+        assert schema.load({name: value}).keys() == {"end" if name == "until" else name}
+    with pytest.raises(ValidationError) as caught:
+        # An item is no change: it replaces the list, and must be complete.
+        schema.load({"name": None, "note": "too long", "places": [{"height": 1}], "end": None})
+    assert caught.value.messages == {
+        "name": ["Field may not be null."],
+        "note": ["Must have at most 5 characters."],
+        "places": {0: {"name": ["Missing data for required field."]}},
+        "end": ["Unknown field."],
+    }
+    assert schema.load({"places": [{"name": "c"}]}) == {"places": [{"name": "c", "height": 0}]}
+
+
+def test_changes_leave_the_schema_of_the_whole_as_it_is() -> None:
+    assert changes_of(NewLongTrip)().load({"name": "a" * 50}) == {"name": "a" * 50}
+    assert NewTrip().load({"name": "a"}) == {"name": "a", "note": "", "end": None, "places": []}
+    with pytest.raises(ValidationError):
+        NewTrip().load({})
 
 
 @pytest.mark.parametrize("value", ["", "A", "c", "a ", "a, b", "{choices}"])

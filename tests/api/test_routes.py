@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.api.endpoint import Endpoint
-from app.api.fields import Whole
+from app.api.fields import Integer
 from tests.conftest import PASSWORD, Person, problem, settings_for
 from tests.support.calls import CALLS, CONTEXT, KEY, MISSING_ID, POST, PROFILE, Call, SeedData
 
@@ -295,7 +295,7 @@ def test_no_field_accepts_another_type(seed: SeedData, name: str) -> None:
     caller = seed.alice if statuses[2] != 403 else seed.carol
     for field in endpoint.body.fields:
         for value in (None, 1, 1.0, [], {}, ["x"], "\x00", "\ud800", {"a": "b"}):
-            if type(value) is int and isinstance(endpoint.body.fields[field], Whole):
+            if type(value) is int and isinstance(endpoint.body.fields[field], Integer):
                 continue
             response = caller.call(method, path.format(**seed.names), json={**body, field: value})
             assert problem(response) == (422, "validation_error"), (field, value)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
 
 import psycopg2
@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine, literal_column, make_url, select, 
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from app.database import db, fetch_all, precompiled, transaction, write_one
+from app.database import db, fetch_all, in_transaction, precompiled, snapshot, transaction, write_one
 from app.database.deadlines import DatabaseOutage, DeadlineExceeded, deadline
 from app.database.engine import CLIENT_SLACK_SECONDS
 from app.database.errors import is_unavailable
@@ -29,6 +29,7 @@ from tests.support.services.postgres import PostgresServer
 CONNECT_SECONDS = 0.8
 SERVER_SECONDS = 0.7
 STATEMENT_SECONDS = SERVER_SECONDS + CLIENT_SLACK_SECONDS
+SELECT_ONE: Any = precompiled(select(literal_column("1").label("one")))
 
 
 @pytest.fixture
@@ -106,6 +107,18 @@ def test_a_transaction_that_meets_a_deadline_ends_at_once(app: Flask, database: 
     assert fetch_all(text("SELECT to_regclass('half_done')"))[0][0] is None
 
 
+def test_a_snapshot_that_meets_a_deadline_ends_at_once(app: Flask, database: PostgresServer) -> None:
+    def read(*, is_frozen: bool) -> None:
+        with snapshot(), frozen(database) if is_frozen else nullcontext():
+            fetch_all(SELECT_ONE)
+
+    with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):
+        read(is_frozen=True)
+    assert not in_transaction()
+    wait_for_recovery()
+    read(is_frozen=False)
+
+
 def test_a_server_that_times_out_first_leaves_the_connection_usable(engine: Engine) -> None:
     with engine.connect() as connection:
         with takes(SERVER_SECONDS, 5 * SERVER_SECONDS), pytest.raises(OperationalError) as caught:
@@ -146,11 +159,10 @@ def test_connections_from_before_an_outage_do_not_each_wait_for_a_deadline(
     app: Flask, engine: Engine, database: PostgresServer
 ) -> None:
     before = backends_of_three(engine)
-    select_one: Any = precompiled(select(literal_column("1").label("one")))
 
     def write() -> Any:
         with app.app_context():
-            return write_one(select_one)
+            return write_one(SELECT_ONE)
 
     with frozen(database):
         with takes(STATEMENT_SECONDS, 2 * STATEMENT_SECONDS), pytest.raises(OperationalError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +18,19 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from app import create_app
 from app.api.access import ANYONE, FRESH
 from app.api.endpoint import Endpoint
-from app.api.fields import Text, text_pattern
-from app.api.responses import ok
+from app.api.fields import (
+    OPTIONAL,
+    Date,
+    DateTime,
+    InputSchema,
+    Integer,
+    Items,
+    Number,
+    OutputSchema,
+    Text,
+    text_pattern,
+)
+from app.api.responses import ok, written
 from app.api.routing import Api
 from app.openapi.document import endpoints_of
 from tests.conftest import Person, problem, settings_for
@@ -439,3 +451,130 @@ def test_it_has_the_routes_of_an_external_feature() -> None:
     codes = document.operations["get_secrets"][2]["responses"]["401"]["content"]["application/problem+json"]["examples"]
     assert "fresh_token_required" in codes
     document.check(app.test_client().get("/cats/tom"))
+
+
+class Money(OutputSchema):
+    """An amount."""
+
+    amount = Number(0.5, 9.5)
+    currency = fields.String(allow_none=True)
+
+
+class Move(OutputSchema):
+    """A schema with names and types that are none of Python's."""
+
+    from_ = fields.String(data_key="from")
+    hidden_note = fields.String(data_key="note", metadata={OPTIONAL: True})
+    value = fields.Raw(metadata={"type": ["string", "integer"]})
+    count = Integer(5, 10, allow_none=True)
+    day = Date(allow_none=True)
+    ends_at = DateTime(allow_none=True)
+    price = fields.Nested(Money, metadata={"description": "What it costs."})
+    refund = fields.Nested(Money, allow_none=True)
+    parts = Items(Money, 2, 5)
+
+
+class NewMove(InputSchema):
+    """A body with such members."""
+
+    from_ = Text(1, 9, data_key="from", required=True)
+    value = fields.Raw(metadata={"type": ["integer", "string"]}, allow_none=True, load_default=None)
+    limit = Number(-0.5, 0.5, allow_none=True)
+    note = Text(0, 9, allow_none=True)
+    code = Text(1, 9, pattern="[A-Z]+", metadata={"example": "A"})
+
+
+def keyword_names() -> Schema:
+    """Return a schema whose members have the names of Python's keywords."""
+    return OutputSchema.from_dict({name: fields.String() for name in ("from", "None", "class")}, name="Keywords")()
+
+
+@pytest.fixture(scope="module")
+def moves() -> tuple[Flask, Document]:
+    """An application with routes for these schemas, and its document."""
+    app = create_app(settings_for(UNOPENED))
+    api = Api("moves", __name__)
+    move = Move()
+
+    @api.operation("GET", "/moves/<name>", access=ANYONE, answer=ok(move))
+    def get_move(name: str) -> Any:
+        """Read a move."""
+        price = SimpleNamespace(amount=1.5, currency=None)
+        return SimpleNamespace(
+            from_="a",
+            hidden_note="b",
+            value=7 if name == "number" else "seven",
+            count=None,
+            day=None,
+            ends_at=None,
+            price=price,
+            refund=None,
+            parts=[price, price],
+        )
+
+    @api.operation("GET", "/words", access=ANYONE, answer=ok(keyword_names()))
+    def get_words() -> Any:
+        """Read words."""
+        return SimpleNamespace(**{"from": "a", "None": "b", "class": "c"})
+
+    @api.operation("POST", "/moves", access=ANYONE, body=NewMove(), answer=written(move))
+    def create_move(body: dict[str, Any]) -> Any:
+        """Return a move."""
+        return SimpleNamespace(**body)
+
+    app.register_blueprint(api)
+    response = app.test_client().get("/openapi.json")
+    assert response.status_code == 200
+    return app, Document(response.get_json())
+
+
+def test_any_name_and_type_of_a_member_can_be_described_and_sent(moves: tuple[Flask, Document]) -> None:
+    app, document = moves
+    assert [error.message for error in OpenAPIV31SpecValidator(document.content).iter_errors()] == []
+    for path in ("/moves/number", "/moves/text", "/words"):
+        response = app.test_client().get(path)
+        assert response.status_code == 200
+        document.check(response)
+    assert app.test_client().get("/words").get_json() == {"from": "a", "None": "b", "class": "c"}
+    move = app.test_client().get("/moves/number").get_json()
+    assert (move["from"], move["note"], move["value"]) == ("a", "b", 7)
+    assert "allOf" not in dict(members_of(document.content))
+
+
+def test_members_that_are_renamed_are_required_by_their_names(moves: tuple[Flask, Document]) -> None:
+    schemas = moves[1].content["components"]["schemas"]
+    assert {*schemas["Move"]["properties"]} - {*schemas["Move"]["required"]} == {"note"}
+    assert schemas["NewMove"]["required"] == ["from"]
+    assert schemas["Move"]["properties"]["parts"] == {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Money"},
+        "minItems": 2,
+        "maxItems": 5,
+    }
+    assert schemas["NewMove"]["properties"]["limit"] == {
+        "type": ["number", "null"],
+        "minimum": -0.5,
+        "maximum": 0.5,
+    }
+    assert schemas["NewMove"]["properties"]["code"]["pattern"] == "^(?:[A-Z]+)$"
+
+
+def test_examples_are_made_for_members_of_any_type(moves: tuple[Flask, Document]) -> None:
+    _, document = moves
+    for _, _, operation in document.operations.values():
+        described = [operation["requestBody"]] if "requestBody" in operation else []
+        described += [document.resolve(response) for response in operation["responses"].values()]
+        for content in (part.get("content", {}).get("application/json", {}) for part in described):
+            if "example" in content:
+                assert document.errors(content["schema"], content["example"]) == [], operation["operationId"]
+
+
+def test_errors_have_the_names_of_the_members_as_sent(moves: tuple[Flask, Document]) -> None:
+    app, _ = moves
+    response = app.test_client().post("/moves", json={"from": "", "from_": "a", "limit": 1})
+    assert problem(response) == (422, "validation_error")
+    assert response.get_json()["errors"] == {
+        "from": ["Must not be empty."],
+        "from_": ["Unknown field."],
+        "limit": ["Must be -0.5 to 0.5."],
+    }

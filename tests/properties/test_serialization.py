@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, fields, post_dump
 
-from app.api.fields import Identifier, Inline, OutputSchema, Timestamp
+from app.api.fields import Date, DateTime, Identifier, Inline, Integer, Items, Number, OutputSchema
 from app.api.serialization import as_json, compiled
 from app.audit.schemas import AUDIT_EVENT, OWN_EVENT
 from app.auth.schemas import SessionView
@@ -21,9 +21,32 @@ from app.users.schemas import PRIVATE_USER, PUBLIC_USER, PrivateUser, PublicUser
 from tests.properties.examples import examples
 
 SESSION = SessionView()
+
+
+class Waypoint(OutputSchema):
+    """An item of a list."""
+
+    name = fields.String()
+    latitude = Number(-90, 90)
+
+
+class Trip(OutputSchema):
+    """A schema with the fields that the built-in responses do not have."""
+
+    id = Identifier()
+    class_ = fields.String(data_key="class")
+    price = fields.Float(allow_none=True)
+    seats = Integer(0, 9, allow_none=True)
+    day = Date(allow_none=True)
+    ends_at = DateTime(allow_none=True)
+    waypoints = Items(Waypoint, 0, 9, allow_none=True)
+
+
+TRIP = Trip()
 ZONES = st.sampled_from([UTC, timezone(timedelta(0)), timezone(timedelta(hours=5, minutes=30))])
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=ZONES)  # noqa: DTZ001 - the zone is added
 # Values that drivers return for columns, and others: the result must not depend on the types of the values.
+NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
 VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
 
 
@@ -40,14 +63,21 @@ def names_in(schema: Schema) -> dict[str, fields.Field[Any]]:
 
 def value_of(field: fields.Field[Any]) -> st.SearchStrategy[Any]:
     """Return a strategy of the values that a field of this kind can get."""
-    if isinstance(field, Timestamp):
+    if isinstance(field, Items):
+        item = st.builds(SimpleNamespace, name=VALUES, latitude=NUMBERS)
+        return st.none() | st.lists(item | st.fixed_dictionaries({"name": st.text(), "latitude": NUMBERS}), max_size=3)
+    if isinstance(field, Date):
+        return st.none() | st.dates()
+    if isinstance(field, fields.Float):
+        return NUMBERS
+    if isinstance(field, DateTime):
         return st.none() | TIMES | TIMES.map(lambda time: time.replace(microsecond=0))
     if isinstance(field, fields.Integer):
         return st.none() | st.integers(-(2**63), 2**63 - 1)
     return VALUES
 
 
-@pytest.mark.parametrize("schema", [POST, PUBLIC_USER, PRIVATE_USER, SESSION, AUDIT_EVENT, OWN_EVENT], ids=repr)
+@pytest.mark.parametrize("schema", [POST, PUBLIC_USER, PRIVATE_USER, SESSION, AUDIT_EVENT, OWN_EVENT, TRIP], ids=repr)
 @examples(60)
 @given(data=st.data())
 def test_a_compiled_schema_returns_the_same_as_dump(schema: Schema, data: st.DataObject) -> None:
@@ -57,7 +87,7 @@ def test_a_compiled_schema_returns_the_same_as_dump(schema: Schema, data: st.Dat
 
 def test_the_schemas_of_responses_are_compiled() -> None:
     """Otherwise the test above would compare `dump` with itself."""
-    for kind in (PostView, PublicUser, PrivateUser, SessionView):
+    for kind in (PostView, PublicUser, PrivateUser, SessionView, Trip):
         schema = kind()
         # Marshmallow changes the state of a schema when it dumps.
         schema.dump({})

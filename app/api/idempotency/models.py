@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, SmallInteger, String, UniqueConstraint
+from sqlalchemy import LargeBinary, SmallInteger, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Id, UtcDateTime
+from app.database import IDS_ARE_USED_ONCE, Base, Id, Owned, UtcDateTime
 
 
-class KeptAnswer(Base):
+class KeptAnswer(Owned, Base):
     """The response to the first request with a key, and a hash of that request to compare repeated ones with."""
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (UniqueConstraint("user_id", "key"), {"sqlite_autoincrement": True})
+    __table_args__ = (UniqueConstraint("user_id", "key"), IDS_ARE_USED_ONCE)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    user_id: Mapped[int] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     key: Mapped[str] = mapped_column(String(255))
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     status: Mapped[int] = mapped_column(SmallInteger)

@@ -1643,11 +1643,11 @@ export interface components {
              */
             status?: "draft" | "published";
         };
-        /** @description The members of a post to change, for PATCH. */
+        /** @description The members to change, for PATCH. */
         PostChanges: {
-            /** @example Hello again */
+            /** @example Hello */
             title?: string;
-            /** @example My first post, corrected. */
+            /** @example My first post. */
             content?: string;
             /** @enum {string} */
             status?: "draft" | "published";
@@ -1767,7 +1767,7 @@ export interface components {
             role?: "user" | "admin";
             is_active?: boolean;
         };
-        /** @description The members of a profile to change, for PATCH. */
+        /** @description The members to change, for PATCH. */
         ProfileChanges: {
             /** @example Alice */
             name?: string;
@@ -3722,8 +3722,8 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "title": "Hello again",
-                 *       "content": "My first post, corrected.",
+                 *       "title": "Hello",
+                 *       "content": "My first post.",
                  *       "status": "draft"
                  *     }
                  */

@@ -1,18 +1,12 @@
-"""The base classes of all schemas, and Marshmallow fields that accept values of exactly one JSON type.
-
-Schemas must not query the database: services check the rules that need data.
-"""
+"""Fields of text: length, control characters, visible characters, patterns, and choices."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
-
-from app.database import MAX_ID
+from marshmallow import ValidationError, fields, validate
 
 # Control characters (Unicode category Cc) and lone surrogates. PostgreSQL cannot store NUL, and UTF-8 cannot encode a
 # lone surrogate.
@@ -33,11 +27,6 @@ _IGNORABLE = (
 _IGNORABLE_ASTRAL = r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 _VISIBLE = re.compile(rf"[^\s{_SPACES}{_BIDI}{_IGNORABLE}{_IGNORABLE_ASTRAL}]")
 _BIDI_CONTROLS = re.compile(f"[{_BIDI}]")
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
-# RFC 3339 section 5.6. `fromisoformat` accepts more than this, and on Python 3.11 a trailing NUL.
-_TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
 
 
 def has_control_characters(text: str) -> bool:
@@ -45,33 +34,19 @@ def has_control_characters(text: str) -> bool:
     return _CONTROLS.search(text) is not None
 
 
-class InputSchema(Schema):
-    """The base class of the schemas of bodies and query strings. Unknown names are errors."""
-
-    class Meta:
-        unknown = RAISE
-
-    error_messages = {"type": "Must be a JSON object.", "unknown": "Unknown field."}
-
-
-# In the metadata of a field of an OutputSchema: the field may be absent. It is not copied to the OpenAPI document.
-OPTIONAL = "optional"
-
-
-class OutputSchema(Schema):
-    """The base class of the schemas of responses, which serialize rows and dataclasses."""
-
-
 class Text(fields.String):
     """A string of `minimum` to `maximum` code points, without control characters and with a visible character.
 
-    `multiline` allows tab, newline and carriage return; `blank` allows a string without a visible character.
+    `multiline` allows tab, newline and carriage return; `blank` allows a string without a visible character. `pattern`
+    is a regular expression that the whole string must match, in the syntax that Python and JavaScript share; it becomes
+    the `pattern` of the JSON Schema. The error message "pattern" says what it means.
     """
 
     default_error_messages = {
         "invalid": "Must be a string.",
         "controls": "Must not have control characters.",
         "blank": "Must not be blank.",
+        "pattern": "Must match the pattern {pattern}.",
     }
 
     def __init__(
@@ -81,12 +56,16 @@ class Text(fields.String):
         *,
         multiline: bool = False,
         blank: bool = False,
+        pattern: str = "",
         **kwargs: Any,
     ) -> None:
         self._controls = _CONTROLS_IN_LONG_TEXT if multiline else _CONTROLS
         self._blank = blank
         self._length = TextLength(minimum, maximum)
-        metadata = {"pattern": text_pattern(multiline=multiline, blank=blank)} | kwargs.pop("metadata", {})
+        # ASCII: \d and \w have the same meaning as in JavaScript.
+        self._pattern = re.compile(pattern, re.ASCII) if pattern else None
+        described = f"^(?:{pattern})$" if pattern else text_pattern(minimum, multiline=multiline, blank=blank)
+        metadata = {"pattern": described} | kwargs.pop("metadata", {})
         super().__init__(validate=self._length, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -98,6 +77,8 @@ class Text(fields.String):
             raise self.make_error("controls")
         if not self._blank and value and not _VISIBLE.search(value):
             raise self.make_error("blank")
+        if self._pattern is not None and not self._pattern.fullmatch(value):
+            raise self.make_error("pattern", pattern=self._pattern.pattern)
         return value
 
 
@@ -107,7 +88,7 @@ class Title(Text):
     default_error_messages = {"bidi": "Must not have characters that override the direction of text."}
 
     def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
-        metadata = {"pattern": text_pattern(multiline=False, blank=False, bidi=False)} | kwargs.pop("metadata", {})
+        metadata = {"pattern": text_pattern(minimum, bidi=False)} | kwargs.pop("metadata", {})
         super().__init__(minimum, maximum, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -117,7 +98,7 @@ class Title(Text):
         return text
 
 
-def text_pattern(*, multiline: bool, blank: bool, bidi: bool = True) -> str:
+def text_pattern(minimum: int = 1, *, multiline: bool = False, blank: bool = False, bidi: bool = True) -> str:
     """Return the rules of a Text or, without `bidi`, of a Title as a pattern of JSON Schema.
 
     It lacks the rules on lone surrogates, which UTF-8 excludes, and on invisible characters beyond U+FFFF.
@@ -128,7 +109,8 @@ def text_pattern(*, multiline: bool, blank: bool, bidi: bool = True) -> str:
         return f"^[^{controls}]*$"
     invisible = _SPACES + _IGNORABLE + (_BIDI if bidi else "") + (r"\t\n\r" if multiline else "")
     # No character matches two adjacent parts, so that every regular expression engine needs linear time.
-    return f"^[{invisible}]*[^{invisible}{controls}][^{controls}]*$"
+    visible = f"[{invisible}]*[^{invisible}{controls}][^{controls}]*"
+    return f"^{visible}$" if minimum else f"^({visible})?$"
 
 
 class TextLength(validate.Length):
@@ -143,96 +125,6 @@ class TextLength(validate.Length):
         if len(value) < (self.min or 0):
             return "Must not be empty." if self.min == 1 else f"Must have at least {self.min} characters."
         return f"Must have at most {self.max} characters."
-
-
-class Flag(fields.Boolean):
-    """A JSON true or false; other values are not converted."""
-
-    default_error_messages = {"invalid": "Must be true or false."}
-    truthy = {True}
-    falsy = {False}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid")
-        return value
-
-
-class Whole(fields.Integer):
-    """A JSON integer from `minimum` to `maximum`; strings, floats and booleans are not converted."""
-
-    default_error_messages = {"invalid": "Must be an integer."}
-
-    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
-        limits = validate.Range(minimum, maximum, error="Must be {min} to {max}.")
-        super().__init__(strict=True, validate=limits, **kwargs)
-
-
-class QueryFlag(fields.Boolean):
-    """`true` or `false` in a query string."""
-
-    default_error_messages = {"invalid": "Must be true or false."}
-    truthy = {"true"}
-    falsy = {"false"}
-
-
-class QueryInteger(Whole):
-    """A decimal integer from `minimum` to `maximum` in a query string, in ASCII digits."""
-
-    def __init__(self, minimum: int = 1, maximum: int = MAX_ID, **kwargs: Any) -> None:
-        super().__init__(minimum, maximum, **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        if not _INTEGER.fullmatch(value):
-            raise self.make_error("invalid")
-        return int(value)
-
-
-class QueryTimestamp(fields.DateTime):
-    """An RFC 3339 date-time in a query string; returns it in UTC."""
-
-    default_error_messages = {"invalid": "Must be an RFC 3339 date-time such as 2026-01-31T12:00:00Z."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
-        if not _TIMESTAMP.fullmatch(value):
-            raise self.make_error("invalid")
-        try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError) as error:
-            raise self.make_error("invalid") from error
-
-
-class Identifier(fields.Integer):
-    """The id of a row in a response."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        limits = {"format": "int64", "minimum": 1, "maximum": MAX_ID, "examples": [1]}
-        super().__init__(metadata=limits | kwargs.pop("metadata", {}), **kwargs)
-
-
-class Timestamp(fields.DateTime):
-    """A time in a response: RFC 3339 in UTC with microseconds."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        example = {"examples": ["2026-01-31T12:00:00.000000Z"]}
-        super().__init__(metadata=example | kwargs.pop("metadata", {}), **kwargs)
-
-    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else format_timestamp(value)
-
-
-def format_timestamp(value: datetime) -> str:
-    """Return an aware datetime as RFC 3339 in UTC, always with six decimal places."""
-    if value.tzinfo is not UTC:
-        value = value.astimezone(UTC)
-    return value.isoformat("T", "microseconds")[:-6] + "Z"
-
-
-class Inline(fields.Nested):
-    """A nested object of a response that is made from columns of the same row."""
-
-    def serialize(self, attr: str, obj: Any, accessor: Any = None, **kwargs: Any) -> Any:
-        return self.schema.dump(obj)
 
 
 class Choice(fields.String):

@@ -1,0 +1,188 @@
+"""The ordinary operations on rows that belong to a user: page, get, create, update, delete and export.
+
+A feature whose rows have other rules overrides a method, or writes its own functions with app/database/queries.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from marshmallow import Schema
+from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.api.conditional import require_unchanged
+from app.api.errors import NotFound, TokenRevoked
+from app.api.pagination import Filter, Page, paginate
+from app.clock import utc_now
+from app.database import fetch_all, precompiled, snapshot, violates, write
+
+EXPORT_BATCH = 100
+
+
+class Parts(Protocol):
+    """A member of a row that is stored in another table, such as the waypoints of a trip."""
+
+    def read(self, row_ids: Sequence[int]) -> Mapping[int, Sequence[Any]]:
+        """Return the parts of several rows by the id of the row, with one statement."""
+
+    def store(self, row_id: int, items: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the parts of a row by `items`, in the open transaction."""
+
+
+class OwnedRows:
+    """The rows of a table, each of which belongs to one user.
+
+    For every other user, administrators included, a row does not exist: the methods raise NotFound. They take the id of
+    the user first. A row has its columns and its parts as attributes, and is shown by the schema of responses.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        schema: Schema,
+        *,
+        orders: Sequence[str],
+        parts: Mapping[str, Parts] | None = None,
+        owner: str = "user_id",
+    ) -> None:
+        """`model` has the mixin Timestamps, and `owner` is its column with the id of the user.
+
+        `orders` are the columns by which a page can be sorted: the table has the indexes
+        `ordered_by(*orders, within=(owner,))`. `parts` are the members that are stored in other tables, by name.
+        """
+        self.model, self.schema, self.parts, self.owner = model, schema, parts or {}, owner
+        column = getattr(model, owner)
+        rows = select(*model.__table__.columns)
+        self._paginate = partial(
+            paginate,
+            rows,
+            keys={key: getattr(model, key) for key in orders},
+            id_column=model.id,
+            filters={"owner_id": Filter(column == bindparam("owner_id"))},
+        )
+        owned = rows.where(column == bindparam("owner_id"))
+        row = owned.where(model.id == bindparam("row_id"))
+        self._row, self._locked_row = precompiled(row), precompiled(row.with_for_update())
+        self._next_rows = precompiled(
+            owned.where(model.id > bindparam("last_id")).order_by(model.id).limit(EXPORT_BATCH)
+        )
+
+    def page(self, user_id: int, query: Mapping[str, Any]) -> Page:
+        """Return the page of the user's rows that `query`, a loaded ListQuery with a sort, asks for.
+
+        Raises ValidationFailed as `paginate` does.
+        """
+        with self._consistent_read():
+            page = self._paginate(query, owner_id=user_id)
+            return replace(page, items=self._with_parts(page.items))
+
+    def get(self, user_id: int, row_id: int) -> Any:
+        """Return a row. Raises NotFound."""
+        with self._consistent_read():
+            rows = self._with_parts(fetch_all(self._row, row_id=row_id, owner_id=user_id))
+        if not rows:
+            raise NotFound
+        return rows[0]
+
+    def lock(self, user_id: int, row_id: int) -> Any:
+        """Return a row, locked until the transaction ends. Raises NotFound, and PreconditionFailed for a stale tag.
+
+        The tag in If-Match is compared under the lock: of two requests with the same tag, one has to fail.
+        """
+        rows = self._with_parts(write(self._locked_row, row_id=row_id, owner_id=user_id))
+        if not rows:
+            raise NotFound
+        require_unchanged(rows[0], self.schema)
+        return rows[0]
+
+    def create(self, user_id: int, values: Mapping[str, Any]) -> Any:
+        """Insert a row with its parts and return it. `values` is a loaded body.
+
+        Raises TokenRevoked if the user was deleted after the request was authorized, and IntegrityError if a
+        constraint is violated.
+        """
+        columns, parts = self._split(values)
+        now = utc_now()
+        statement = insert(self.model).values(**columns, **{self.owner: user_id}, created_at=now, updated_at=now)
+        try:
+            [row] = write(statement.returning(*self.model.__table__.columns))
+        except IntegrityError as error:
+            if violates(error, f"fk_{self.model.__tablename__}_{self.owner}_users"):
+                raise TokenRevoked from error
+            raise
+        self._store_parts(row.id, parts)
+        return SimpleNamespace(**row._mapping, **parts)
+
+    def update(self, user_id: int, row_id: int, values: Mapping[str, Any]) -> Any:
+        """Set the members in `values`, which is a loaded body: all of them for PUT, some for PATCH; return the row.
+
+        If nothing changes, `updated_at` does not change either. Raises as `lock` does, and IntegrityError.
+        """
+        row = self.lock(user_id, row_id)
+        columns, parts = self._split(values)
+        columns = {name: value for name, value in columns.items() if getattr(row, name) != value}
+        parts = {name: items for name, items in parts.items() if not _are_same(getattr(row, name), items)}
+        if not columns and not parts:
+            return row
+        columns["updated_at"] = utc_now()
+        write(update(self.model).where(self.model.id == row_id).values(columns))
+        self._store_parts(row_id, parts)
+        return SimpleNamespace(**_attributes(row) | columns | parts)
+
+    def delete(self, user_id: int, row_id: int) -> None:
+        """Delete a row, and by their foreign keys its parts. Raises as `lock` does."""
+        self.lock(user_id, row_id)
+        write(delete(self.model).where(self.model.id == row_id))
+
+    def export(self, user_id: int) -> Iterator[Mapping[str, Any]]:
+        """Yield the user's rows for the export of their data, in the form of responses."""
+        last_id = 0
+        while rows := self._batch(user_id, last_id):
+            last_id = rows[-1].id
+            yield from (self.schema.dump(row) for row in rows)
+
+    def _batch(self, user_id: int, last_id: int) -> Sequence[Any]:
+        """Return the next rows after an id, so few that each statement is short."""
+        with self._consistent_read():
+            return self._with_parts(fetch_all(self._next_rows, owner_id=user_id, last_id=last_id))
+
+    def _consistent_read(self) -> Any:
+        """Return the context for reading rows with their parts."""
+        return snapshot() if self.parts else nullcontext()
+
+    def _with_parts(self, rows: Sequence[Row[Any]]) -> Sequence[Any]:
+        """Return rows with their parts as further attributes, read with one statement for each kind of parts."""
+        if not self.parts or not rows:
+            return rows
+        ids = [row.id for row in rows]
+        found = {name: parts.read(ids) for name, parts in self.parts.items()}
+        return [
+            SimpleNamespace(**row._mapping, **{name: parts.get(row.id, ()) for name, parts in found.items()})
+            for row in rows
+        ]
+
+    def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the values of columns, and the parts."""
+        parts = {name: values[name] for name in self.parts if name in values}
+        return {name: value for name, value in values.items() if name not in parts}, parts
+
+    def _store_parts(self, row_id: int, parts: Mapping[str, Any]) -> None:
+        for name, items in parts.items():
+            self.parts[name].store(row_id, items)
+
+
+def _attributes(row: Any) -> dict[str, Any]:
+    return vars(row) if isinstance(row, SimpleNamespace) else dict(row._mapping)
+
+
+def _are_same(stored: Sequence[Any], items: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether each stored part has the values of the item at its place."""
+    return len(stored) == len(items) and all(
+        getattr(part, name) == value for part, item in zip(stored, items, strict=True) for name, value in item.items()
+    )
