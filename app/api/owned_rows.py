@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from app.api.conditional import require_unchanged
 from app.api.errors import NotFound, TokenRevoked
 from app.api.pagination import Filter, Page, paginate
-from app.clock import utc_now
+from app.components import utc_now
 from app.database import fetch_all, precompiled, snapshot, violates, write
 
 EXPORT_BATCH = 100
