@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from app.database import fetch_all
 from app.security.keyed_hashes import KeyedHasher
 from app.security.rate_limits import LimitName, RateLimits, Window
 from app.security.rate_limits.models import RateLimit
+from app.security.rate_limits.storage import SWEEP_SECONDS, CounterWindow, MemoryStorage
 from app.settings import Settings
 from tests.conftest import Clock
 
@@ -192,6 +194,23 @@ def test_a_window_in_memory_ends_on_time() -> None:
     limits = make_limits(ratelimit_default="1 per second")
     assert hits(limits, 2) == 1
     wait_until(lambda: hits(limits, 1) == 1)
+
+
+def test_threads_do_not_lose_hits_in_memory() -> None:
+    limits = make_limits(ratelimit_default="4000 per hour")
+    with ThreadPoolExecutor(8) as pool:
+        counted = list(pool.map(lambda _: limits.hit(LimitName.DEFAULT, ADDRESS), range(4000)))
+    assert sorted(window.used for window in counted if window) == list(range(1, 4001))
+
+
+def test_windows_that_have_ended_use_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 1000.0
+    monkeypatch.setattr("app.security.rate_limits.storage.time.monotonic", lambda: seconds)
+    storage = MemoryStorage()
+    storage.increment([CounterWindow(f"key {number}", 60) for number in range(100)])
+    seconds += SWEEP_SECONDS
+    storage.increment([CounterWindow("later", 60)])
+    assert len(storage._windows) == 1
 
 
 # Keys

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import TypeVar
 
 from limits import parse
@@ -66,15 +65,10 @@ class RateLimits:
         self._is_enabled = settings.ratelimit_enabled
         self._limits = {name: parse(getattr(settings, f"ratelimit_{name}")) for name in LimitName}
         self._hasher = hasher
-        self._database = DatabaseStorage()
+        self._memory, self._database = MemoryStorage(), DatabaseStorage()
         self._redis: tuple[CounterStorage, CircuitBreaker] | None = None
         if settings.redis_url and self._is_enabled:
             self._redis = _connect_redis(settings.redis_url)
-
-    @cached_property
-    def _memory(self) -> CounterStorage:
-        # Created at the first use, because it starts a thread, and threads do not survive the fork of a worker.
-        return MemoryStorage()
 
     def redis_state(self) -> str | None:
         """Return "ok" or "unavailable", None if no Redis is configured. Waits for Redis, within its timeout."""
