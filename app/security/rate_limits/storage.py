@@ -41,7 +41,7 @@ class CounterStorage(Protocol):
 class MemoryStorage:
     """Fixed windows in the memory of this process, which other workers do not see.
 
-    The memory storage of the package `limits` starts a thread every 10 ms that reads all counters (docs/decisions/0003).
+    The memory storage of the package `limits` starts a thread every 10 ms that reads all counters (see decision 0003).
     """
 
     def __init__(self) -> None:
