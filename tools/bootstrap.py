@@ -191,6 +191,9 @@ def dotted(version: List[int]) -> str:
 
 def make_environment(interpreter: Dict[str, Any], lock: int) -> None:
     """Create an empty .venv; an existing one is deleted."""
+    # Emptying a link would delete the packages of another checkout.
+    if os.path.islink(VENV):
+        os.unlink(VENV)
     print("Creating .venv with Python {}.".format(dotted(interpreter["version"])), flush=True)
     run([interpreter["path"], "-I", "-m", "venv", "--clear", VENV], "The virtual environment", lock)
 

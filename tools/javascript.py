@@ -56,6 +56,9 @@ def install(folder: Path | None = None) -> None:
     with _exclusive_lock():
         if stamp.exists() and stamp.read_text() == digest:
             return
+        # npm would empty a linked folder, which may be that of another checkout.
+        if (folder / "node_modules").is_symlink():
+            (folder / "node_modules").unlink()
         print(f"Installing the packages of {folder.relative_to(ROOT) / LOCK}.", flush=True)
         # Packages must not run their own scripts during the installation.
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
