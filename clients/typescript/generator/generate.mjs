@@ -43,7 +43,8 @@ async function typesOf(document) {
     writer = await import("openapi-typescript");
   } catch (error) {
     if (/** @type {NodeJS.ErrnoException} */ (error).code === "ERR_MODULE_NOT_FOUND") {
-      throw new Failure("openapi-typescript is missing: npm install --save-dev openapi-typescript@~7.13.0 typescript@~5.9.0");
+      const packages = "openapi-typescript@~7.13.0 typescript@~5.9.0";
+      throw new Failure(`openapi-typescript is missing: npm install --save-dev ${packages}`);
     }
     throw error;
   }

@@ -2,16 +2,18 @@
 
 const API = "/api/v1/";
 const VERBS = /** @type {const} */ (["get", "put", "post", "patch", "delete"]);
-// The members of the client, which no resource may replace. `auth` is written by hand, because its methods change the session.
-export const MEMBERS = ["call", "close", "list", "onSessionChange", "perform", "session", "usesCookies"];
+// The members of the client, which no resource may replace.
+export const MEMBERS = wordsIn("call close constructor list makeResource onSessionChange perform session usesCookies");
+// The methods of this resource change the session. They are written by hand, in src/auth.ts.
 const BY_HAND = "auth";
 const WIDTH = 120;
-// The names that the module uses itself.
-const TAKEN = new Set(["AnyProblem", "components", "core", "FieldErrors", "Gatepost", "operations", "paths", "Problem", "ProblemCode", "Schemas"]);
-const RESERVED = new Set(
+// The names that the module, or the client itself, has for something else than a schema of the document.
+const TAKEN = wordsIn("AnyProblem components core FieldErrors Gatepost operations paths Problem ProblemCode Schemas");
+// The names that the parameters of a method cannot have.
+const RESERVED = wordsIn(
   `arguments await body break case catch class const continue debugger default delete do else enum eval export extends false
   finally for function if implements import in instanceof interface let new null options package private protected public
-  return static super switch this throw true try typeof var void while with yield`.split(/\s+/),
+  return static super switch this throw true try typeof var void while with yield`,
 );
 
 /** The document cannot be turned into a client; the text says why and what to change. */
@@ -37,9 +39,9 @@ export function resourcesOf(document) {
 
 /** @param {string} name @param {Operation[]} operations */
 function methodsOf(name, operations) {
-  const first = operations[0];
   if (MEMBERS.includes(name)) {
-    throw new DocumentError(`${first?.path}: client.${name} is a member of every client. Serve the resource under another path.`);
+    const reason = `client.${name} is a member of every client`;
+    throw new DocumentError(`${operations[0]?.path}: ${reason}. Serve the resource under another path.`);
   }
   const ownWords = new Set(operations.flatMap(wordsOfResource).flatMap(formsOf));
   /** @type {Map<string, Operation>} */
@@ -48,8 +50,8 @@ function methodsOf(name, operations) {
     const method = methodName(operation.operationId, ownWords);
     const other = methods.get(method);
     if (other) {
-      const both = [other, operation].map((one) => `${one.operationId} (${one.verb.toUpperCase()} ${one.path})`).join(" and ");
-      throw new DocumentError(`${both} would both be client.${name}.${method}. Rename one of the views.`);
+      const both = [other, operation].map((one) => `${one.operationId} (${one.verb.toUpperCase()} ${one.path})`);
+      throw new DocumentError(`${both.join(" and ")} would both be client.${name}.${method}. Rename one of the views.`);
     }
     methods.set(method, operation);
   }
@@ -95,41 +97,57 @@ function operationsOf(document) {
     }
   }
   for (const { operationId, path } of found) {
-    if (!operationId || ids.has(operationId)) {
-      throw new DocumentError(`${path}: ${operationId ? `${operationId} is the operationId of two operations` : "an operation has no operationId"}.`);
+    if (!operationId) {
+      throw new DocumentError(`${path}: an operation has no operationId.`);
+    }
+    if (ids.has(operationId)) {
+      throw new DocumentError(`${path}: ${operationId} is the operationId of two operations.`);
     }
     ids.add(operationId);
   }
   return found;
 }
 
-/** @param {any} document @param {string} path @param {typeof VERBS[number]} verb @param {any} item @returns {Operation} */
+/**
+ * @param {any} document
+ * @param {string} path
+ * @param {typeof VERBS[number]} verb
+ * @param {any} item
+ * @returns {Operation}
+ */
 function operationOf(document, path, verb, item) {
   const operation = item[verb];
   const responses = operation.responses ?? {};
   const body = resolve(document, operation.requestBody);
+  const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])];
   const page = resolve(document, resolve(document, responses["200"])?.content?.["application/json"]?.schema);
   return {
     operationId: operation.operationId,
     path,
     verb,
     about: operation.description ?? operation.summary ?? "",
-    parameters: [...(item.parameters ?? []), ...(operation.parameters ?? [])].map((parameter) => resolve(document, parameter)),
+    parameters: parameters.map((parameter) => resolve(document, parameter)),
     body: body?.content?.["application/json"] ? (body.required ? "required" : "optional") : "none",
     isList: verb === "get" && Boolean(page?.properties?.items && page.properties.pagination),
     isVoid: "204" in responses && !("200" in responses || "201" in responses),
   };
 }
 
-/** @param {any} document @param {any} value @returns {any} */
+/**
+ * Return a value of the document, or what it refers to.
+ * @param {any} document
+ * @param {any} value
+ * @returns {any}
+ */
 function resolve(document, value) {
-  for (let found = value; ; ) {
-    if (typeof found?.$ref !== "string") {
-      return found;
-    }
-    const keys = found.$ref.replace(/^#\//, "").split("/");
-    found = keys.reduce((/** @type {any} */ at, /** @type {string} */ key) => at?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], document);
+  if (typeof value?.$ref !== "string") {
+    return value;
   }
+  let found = document;
+  for (const key of value.$ref.replace(/^#\//, "").split("/")) {
+    found = found?.[key.replaceAll("~1", "/").replaceAll("~0", "~")];
+  }
+  return resolve(document, found);
 }
 
 /**
@@ -140,9 +158,9 @@ function resolve(document, value) {
  */
 export function moduleOf(document, { core, isPackage }) {
   const resources = resourcesOf(document);
-  const types = resources.map(({ name }) => typeName(name));
+  const taken = [...TAKEN, ...resources.map(({ name }) => typeName(name))];
   const aliases = Object.keys(document.components?.schemas ?? {}).filter(
-    (name) => /^[A-Za-z]\w*$/.test(name) && !name.endsWith("Problem") && !TAKEN.has(name) && !types.includes(name),
+    (name) => /^[A-Za-z]\w*$/.test(name) && !name.endsWith("Problem") && !taken.includes(name),
   );
   return [
     "// Resources with a method for each operation. Generated from the OpenAPI document: do not edit.\n",
@@ -188,14 +206,15 @@ function signature(method, operation) {
   const answer = operation.isVoid ? "void" : `core.Answer<core.ResultOf<${operationType}>>`;
   const result = operation.isList ? `core.List<core.ListedBy<${operationType}>>` : `Promise<${answer}>`;
   const line = `  ${method}(${values.join(", ")}): ${result};`;
-  return line.length <= WIDTH ? line : `  ${method}(\n${values.map((value) => `    ${value},\n`).join("")}  ): ${result};`;
+  const lines = values.map((value) => `    ${value},\n`);
+  return line.length <= WIDTH ? line : `  ${method}(\n${lines.join("")}  ): ${result};`;
 }
 
 /** @param {Resource[]} resources */
 function classOf(resources) {
   const fields = resources.map(({ name, methods }) => {
     const entries = [...methods].map(([method, operation]) => `    ${method}: "${entryOf(operation)}",\n`);
-    return `  readonly ${name} = this.resource<${typeName(name)}>({\n${entries.join("")}  });\n`;
+    return `  readonly ${name} = this.makeResource<${typeName(name)}>({\n${entries.join("")}  });\n`;
   });
   return `/** A client with the resources of the document. */
 export class Gatepost extends core.Client<paths> {
@@ -207,7 +226,8 @@ ${fields.join("")}}
 function entryOf(operation) {
   const hasKey = operation.parameters.some(({ name }) => name === "Idempotency-Key");
   const traits = { body: operation.body !== "none", key: hasKey, list: operation.isList, void: operation.isVoid };
-  return [operation.verb, operation.path, ...Object.entries(traits).flatMap(([trait, has]) => (has ? [trait] : []))].join(" ");
+  const words = Object.entries(traits).filter(([, has]) => has).map(([trait]) => trait);
+  return [operation.verb, operation.path, ...words].join(" ");
 }
 
 /** @param {string} text */
@@ -236,6 +256,11 @@ function pathParameters({ path, parameters }) {
 }
 
 /** @param {string} text */
+function wordsIn(text) {
+  return text.split(/\s+/);
+}
+
+/** The words of a name, in lower case. @param {string} text */
 function words(text) {
   const parts = text.split(/[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])/);
   return parts.filter(Boolean).map((word) => word.toLowerCase());
@@ -250,7 +275,7 @@ function camel(parts) {
 /** @param {string} parameter */
 function argument(parameter) {
   const name = camel(words(parameter));
-  return RESERVED.has(name) ? `${name}_` : name;
+  return RESERVED.includes(name) ? `${name}_` : name;
 }
 
 /** @param {string} word */

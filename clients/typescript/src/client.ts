@@ -100,7 +100,7 @@ export class Client<Paths = paths> {
   }
 
   /** Return the methods of a resource. */
-  protected resource<Resource extends object>(operations: Operations<keyof Resource & string>): Resource {
+  protected makeResource<Resource extends object>(operations: Operations<keyof Resource & string>): Resource {
     const methods: Record<string, unknown> = {};
     for (const [name, operation] of Object.entries<string>(operations)) {
       methods[name] = methodOf(this as unknown as Client, operation);
@@ -132,7 +132,8 @@ export class Client<Paths = paths> {
     path: P,
     ...[options]: OptionalIfEmpty<CallOptions<M, P, Paths>>
   ): Promise<Answer<ResultOf<OperationAt<M, P, Paths>>>> {
-    return (await this.perform(method, path as string, (options ?? {}) as UntypedOptions)) as Answer<ResultOf<OperationAt<M, P, Paths>>>;
+    const answer = await this.perform(method, path as string, (options ?? {}) as UntypedOptions);
+    return answer as Answer<ResultOf<OperationAt<M, P, Paths>>>;
   }
 
   /** Return a list of the OpenAPI document by path. Its pages are fetched when they are needed. */

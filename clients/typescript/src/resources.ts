@@ -230,10 +230,10 @@ export interface UsersResource {
 
 /** A client with the resources of the document. */
 export class Gatepost extends core.Client<paths> {
-  readonly audit = this.resource<AuditResource>({
+  readonly audit = this.makeResource<AuditResource>({
     events: "get /api/v1/audit list",
   });
-  readonly posts = this.resource<PostsResource>({
+  readonly posts = this.makeResource<PostsResource>({
     list: "get /api/v1/posts list",
     create: "post /api/v1/posts body key",
     get: "get /api/v1/posts/{post_id}",
@@ -241,11 +241,11 @@ export class Gatepost extends core.Client<paths> {
     update: "patch /api/v1/posts/{post_id} body",
     delete: "delete /api/v1/posts/{post_id} void",
   });
-  readonly serviceContext = this.resource<ServiceContextResource>({
+  readonly serviceContext = this.makeResource<ServiceContextResource>({
     get: "get /api/v1/service-context",
     update: "patch /api/v1/service-context body",
   });
-  readonly users = this.resource<UsersResource>({
+  readonly users = this.makeResource<UsersResource>({
     list: "get /api/v1/users list",
     create: "post /api/v1/users body key",
     get: "get /api/v1/users/{user_id}",

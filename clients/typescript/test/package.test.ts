@@ -31,7 +31,7 @@ test("the generated files match docs/openapi.json", () => {
   }
 });
 
-test("the packed archive can be installed, imported and type-checked", () => {
+test("the packed archive can be installed, imported and type-checked", { timeout: 300_000 }, () => {
   run("npm", ["pack", "--silent", "--pack-destination", folder], PACKAGE);
   const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "";
   const listed = run("tar", ["-tzf", join(folder, archive)], folder).split("\n").filter(Boolean);
