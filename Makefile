@@ -53,11 +53,21 @@ services: venv ## Install the server programs that tests need and pip cannot ins
 spa: ## Serve the API and the example app on http://localhost:5173; installs everything the first time
 	@exec $(BOOTSTRAP) spa
 
-openapi: venv ## Generate docs/openapi.json and the types of the TypeScript client
-	@APP_ENV=testing SERVICE_PREFIX= JWT_SECRET_KEY=this-signs-nothing-but-must-be-there \
-		$(VENV_PYTHON) -m flask --app run openapi write
+# The committed files are those of Gatepost itself. What FEATURES adds is written to the folder API, which Gatepost does not
+# have, so that upgrades do not change it.
+API ?= api
+DOCUMENT := APP_ENV=testing SERVICE_PREFIX= JWT_SECRET_KEY=this-signs-nothing-but-must-be-there \
+	$(VENV_PYTHON) -m flask --app run openapi write
+
+openapi: venv ## Generate docs/openapi.json and the TypeScript client; with FEATURES=shop.orders, theirs into API=api
+	@FEATURES= $(DOCUMENT)
 	@$(VENV_PYTHON) tools/javascript.py
 	npm run generate --workspace clients/typescript
+ifneq ($(FEATURES),)
+	@mkdir -p $(API)
+	@FEATURES=$(FEATURES) $(DOCUMENT) $(API)/openapi.json
+	node clients/typescript/generator/generate.mjs --input $(API)/openapi.json --out $(API)
+endif
 
 settings: venv ## Generate .env.example and the table of settings in docs/operations.md
 	@$(VENV_PYTHON) -m tools.settings_reference

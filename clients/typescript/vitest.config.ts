@@ -1,6 +1,8 @@
+import { resolve } from "node:path";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
+  resolve: { alias: { "@gatepost/client": resolve(import.meta.dirname, "src/index.ts") } },
   test: {
     globalSetup: "test/server.ts",
     include: ["test/**/*.test.ts"],

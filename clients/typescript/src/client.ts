@@ -1,9 +1,11 @@
 // The client: calls every operation of the API by method and path. Manages tokens, retries and errors.
 
+import { AuthResource } from "./auth.js";
 import { isProblem, NetworkError } from "./errors.js";
+import type { paths } from "./generated.js";
 import { List } from "./lists.js";
+import { methodOf, type Operations } from "./operations.js";
 import { abortable, DEFAULT_RETRIES, retryDelay, sleep, type RetryPolicy } from "./retry.js";
-import { AuthResource, PostsResource, UsersResource } from "./resources.js";
 import { SessionManager, type SessionState, type Tokens } from "./session.js";
 import { singleTab, browserStore, browserTabs, hasBrowserStorage, memoryStore } from "./store.js";
 import type { SessionRecord, SessionStore, Tabs } from "./store.js";
@@ -13,13 +15,12 @@ import type {
   CallOptions,
   CommonOptions,
   ItemOf,
-  IdempotentPath,
+  ListOptions,
   ListPath,
   Method,
   OperationAt,
   OptionalIfEmpty,
   PathWith,
-  QueryOf,
   ResultOf,
 } from "./types.js";
 
@@ -56,8 +57,6 @@ const DEFAULT_TIMEOUT_MS = 20_000;
 // service accepts a replaced refresh token in any case.
 const REFRESH_TIMEOUT_MS = 4_000;
 const AUTH = "/api/v1/auth";
-// The operations that accept an Idempotency-Key. The compiler checks this list against the OpenAPI document.
-const IDEMPOTENT: Record<IdempotentPath, true> = { "/api/v1/posts": true, "/api/v1/users": true };
 
 interface UntypedOptions extends CommonOptions {
   readonly params?: object | undefined;
@@ -66,10 +65,12 @@ interface UntypedOptions extends CommonOptions {
   readonly known?: Answer<unknown> | undefined;
 }
 
-export class Gatepost {
+/**
+ * A client of an OpenAPI document with these paths. The generated class `Gatepost` extends it by the resources of its
+ * document; `auth` is the same in all of them.
+ */
+export class Client<Paths = paths> {
   readonly auth: AuthResource;
-  readonly posts: PostsResource;
-  readonly users: UsersResource;
   /** Whether the refresh token is transmitted in a cookie. */
   readonly usesCookies: boolean;
   readonly #session: SessionManager;
@@ -79,6 +80,8 @@ export class Gatepost {
   readonly #retry: RetryPolicy;
   readonly #timeoutMs: number;
   readonly #onWait: ClientOptions["onWait"];
+  /** The operations that accept an Idempotency-Key. */
+  readonly #idempotent = new Set<string>();
 
   constructor(options: ClientOptions) {
     this.#baseUrl = options.baseUrl.replace(/\/+$/, "");
@@ -92,9 +95,20 @@ export class Gatepost {
     const store = options.store ?? (isPage ? browserStore(name) : memoryStore());
     this.#tabs = options.tabs ?? (isPage ? browserTabs(name) : singleTab);
     this.#session = new SessionManager(store, this.#tabs, (record) => this.#exchange(record));
-    this.auth = new AuthResource(this, this.#session);
-    this.posts = new PostsResource(this);
-    this.users = new UsersResource(this);
+    // The routes of `auth` are the same in every document.
+    this.auth = new AuthResource(this as unknown as Client, this.#session);
+  }
+
+  /** Return the methods of a resource. */
+  protected makeResource<Resource extends object>(operations: Operations<keyof Resource & string>): Resource {
+    const methods: Record<string, unknown> = {};
+    for (const [name, operation] of Object.entries<string>(operations)) {
+      methods[name] = methodOf(this as unknown as Client, operation);
+      if (operation.endsWith(" key")) {
+        this.#idempotent.add(operation.split(" ", 2).join(" "));
+      }
+    }
+    return methods as Resource;
   }
 
   /** The state of the session. The same object until it changes. */
@@ -113,26 +127,25 @@ export class Gatepost {
   }
 
   /** Call an operation of the OpenAPI document by method and path. Rejects with ProblemError or NetworkError. */
-  async call<M extends Method, P extends PathWith<M>>(
+  async call<M extends Method, P extends PathWith<M, Paths>>(
     method: M,
     path: P,
-    ...[options]: OptionalIfEmpty<CallOptions<M, P>>
-  ): Promise<Answer<ResultOf<OperationAt<M, P>>>> {
-    return (await this.perform(method, path, options ?? {})) as Answer<ResultOf<OperationAt<M, P>>>;
+    ...[options]: OptionalIfEmpty<CallOptions<M, P, Paths>>
+  ): Promise<Answer<ResultOf<OperationAt<M, P, Paths>>>> {
+    const answer = await this.perform(method, path as string, (options ?? {}) as UntypedOptions);
+    return answer as Answer<ResultOf<OperationAt<M, P, Paths>>>;
   }
 
   /** Return a list of the OpenAPI document by path. Its pages are fetched when they are needed. */
-  list<P extends ListPath>(
+  list<P extends ListPath<Paths>>(
     path: P,
-    options: Omit<CallOptions<"get", P>, "query" | "known" | "ifMatch" | "idempotencyKey"> & {
-      query?: Omit<QueryOf<OperationAt<"get", P>>, "page"> | undefined;
-    },
-  ): List<ItemOf<P>> {
+    options: Pick<CallOptions<"get", P, Paths>, "params" | "signal"> & ListOptions<OperationAt<"get", P, Paths>>,
+  ): List<ItemOf<P, Paths>> {
     const { query, ...others } = options as UntypedOptions & { query?: { cursor?: string } };
-    return new List<ItemOf<P>>(async (cursor) => {
-      const { data } = await this.perform("get", path, { ...others, query: { ...query, cursor } });
+    return new List<ItemOf<P, Paths>>(async (cursor) => {
+      const { data } = await this.perform("get", path as string, { ...others, query: { ...query, cursor } });
       const { items, pagination } = data as {
-        items: ItemOf<P>[];
+        items: ItemOf<P, Paths>[];
         pagination: { next_cursor: string | null; prev_cursor: string | null };
       };
       return { items, nextCursor: pagination.next_cursor, prevCursor: pagination.prev_cursor };
@@ -147,11 +160,14 @@ export class Gatepost {
     credentials: Credentials = BY_TOKEN,
   ): Promise<Answer<unknown>> {
     const headers: Record<string, string> = csrfHeader(credentials.csrfToken);
-    if (method === "post" && path in IDEMPOTENT) {
+    if (options.idempotencyKey !== undefined || this.#idempotent.has(`${method} ${path}`)) {
       headers["Idempotency-Key"] = options.idempotencyKey ?? newIdempotencyKey();
     }
     if (options.ifMatch !== undefined) {
       headers["If-Match"] = etagOf(options.ifMatch);
+    }
+    if (options.ifAbsent) {
+      headers["If-None-Match"] = "*";
     }
     if (options.known) {
       headers["If-None-Match"] = etagOf(options.known);

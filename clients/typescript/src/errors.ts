@@ -3,7 +3,7 @@
 import type { FieldErrors, Problem, ProblemCode } from "./types.js";
 
 /** An error response of the API (RFC 9457). `code` identifies the problem; only `validation_error` has `errors`. */
-export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
+export class ProblemError<C extends string = ProblemCode> extends Error {
   override readonly name = "ProblemError";
   readonly code: C;
   readonly status: number;
@@ -26,7 +26,13 @@ export class ProblemError<C extends ProblemCode = ProblemCode> extends Error {
 }
 
 /** All problems, as a union that is discriminated by `code`. */
-export type AnyProblem = { [C in ProblemCode]: ProblemError<C> }[ProblemCode];
+export type AnyProblem<Codes extends string = ProblemCode> = { [C in Codes]: ProblemError<C> }[Codes];
+
+/** The type of `isProblem` for a document with these codes. */
+export interface ProblemTest<Codes extends string> {
+  (error: unknown): error is AnyProblem<Codes>;
+  <C extends Codes>(error: unknown, ...codes: C[]): error is ProblemError<C>;
+}
 
 /** Return whether `error` is a problem and, if `codes` are given, has one of them. */
 export function isProblem(error: unknown): error is AnyProblem;

@@ -1,224 +1,261 @@
-// Methods for the most common operations. All other operations can be called with `call` and `list`.
+// Resources with a method for each operation. Generated from the OpenAPI document: do not edit.
 
-import type { Gatepost, Credentials } from "./client.js";
-import { isProblem } from "./errors.js";
-import type { List } from "./lists.js";
-import { abortable } from "./retry.js";
-import type { SessionManager, Tokens } from "./session.js";
-import type {
-  Answer,
-  CommonOptions,
-  ListedPost,
-  NewPost,
-  NewUser,
-  OperationAt,
-  Post,
-  PostChanges,
-  PrivateUser,
-  Profile,
-  ProfileChanges,
-  QueryOf,
-  Schemas,
-  Session,
-  User,
-} from "./types.js";
+import * as core from "./core.js";
+import type { components, operations, paths } from "./generated.js";
 
-type Signal = Pick<CommonOptions, "signal">;
-type Conditional = Pick<CommonOptions, "signal" | "ifMatch">;
-type Creating = Pick<CommonOptions, "signal" | "idempotencyKey">;
-type Reading<T> = Signal & { known?: Answer<T> | undefined };
-type Listing<Q> = Signal & { query?: Omit<Q, "page"> | undefined };
+export type Schemas = components["schemas"];
+export type Service = Schemas["Service"];
+export type PublicKey = Schemas["PublicKey"];
+export type KeySet = Schemas["KeySet"];
+export type AuditEvent = Schemas["AuditEvent"];
+export type Pagination = Schemas["Pagination"];
+export type AuditEventPage = Schemas["AuditEventPage"];
+export type OwnEvent = Schemas["OwnEvent"];
+export type OwnEventPage = Schemas["OwnEventPage"];
+export type PrivateUser = Schemas["PrivateUser"];
+export type TokenAnswer = Schemas["TokenAnswer"];
+export type Login = Schemas["Login"];
+export type RefreshToken = Schemas["RefreshToken"];
+export type PasswordChange = Schemas["PasswordChange"];
+export type FreshToken = Schemas["FreshToken"];
+export type Reauthentication = Schemas["Reauthentication"];
+export type RefreshedTokens = Schemas["RefreshedTokens"];
+export type Refresh = Schemas["Refresh"];
+export type Registration = Schemas["Registration"];
+export type Session = Schemas["Session"];
+export type SessionPage = Schemas["SessionPage"];
+export type Author = Schemas["Author"];
+export type ListedPost = Schemas["ListedPost"];
+export type ListedPostPage = Schemas["ListedPostPage"];
+export type Post = Schemas["Post"];
+export type NewPost = Schemas["NewPost"];
+export type PostChanges = Schemas["PostChanges"];
+export type Context = Schemas["Context"];
+export type ContextChanges = Schemas["ContextChanges"];
+export type PublicUser = Schemas["PublicUser"];
+export type User = Schemas["User"];
+export type UserPage = Schemas["UserPage"];
+export type NewUser = Schemas["NewUser"];
+export type Profile = Schemas["Profile"];
+export type ProfileChanges = Schemas["ProfileChanges"];
+export type Deletion = Schemas["Deletion"];
+export type UserExport = Schemas["UserExport"];
+export type Health = Schemas["Health"];
+export type Readiness = Schemas["Readiness"];
+export type OpenApi = Schemas["OpenApi"];
+export type ProblemListed = Schemas["ProblemListed"];
+export type ProblemList = Schemas["ProblemList"];
+export type ProblemExplained = Schemas["ProblemExplained"];
 
-const AUTH = "/api/v1/auth";
-
-/** Sign-up, sign-in and sign-out, and the user's own sessions. */
-export class AuthResource {
-  readonly #client: Gatepost;
-  readonly #session: SessionManager;
-
-  constructor(client: Gatepost, session: SessionManager) {
-    this.#client = client;
-    this.#session = session;
-  }
-
-  /** Create an account and sign in. */
-  register(body: Schemas["Registration"], options: Signal = {}): Promise<PrivateUser> {
-    return this.#signIn("register", body, options);
-  }
-
-  /** Sign in. */
-  login(body: Schemas["Login"], options: Signal = {}): Promise<PrivateUser> {
-    return this.#signIn("login", body, options);
-  }
-
-  async #signIn(name: "register" | "login", body: object, options: Signal): Promise<PrivateUser> {
-    const cookies = this.#client.usesCookies;
-    const sent = cookies ? { ...body, cookie: true } : body;
-    const request = { body: sent, signal: options.signal };
-    const { data } = await this.#client.perform("post", `${AUTH}/${name}`, request, { token: false, cookies });
-    const answer = data as Tokens & { user: PrivateUser };
-    this.#session.begin(answer.user.id, answer);
-    return answer.user;
-  }
-
-  /** End the session in every tab. If the service cannot be reached, sign out locally and throw the error. */
-  async logout(options: Signal = {}): Promise<void> {
-    // With cookies the access token is not sent, because the service accepts only one credential.
-    const credentials: Credentials = this.#client.usesCookies
-      ? { token: false, cookies: true, csrfToken: this.#session.csrfToken }
-      : { token: true, cookies: false };
-    try {
-      await this.#client.perform("post", `${AUTH}/logout`, options, credentials);
-    } catch (error) {
-      if (!isProblem(error) || error.status !== 401) {
-        throw error;
-      }
-    } finally {
-      this.#session.end("signed_out");
-    }
-  }
-
-  /** Renew the tokens before they expire, for example after the user's role has changed. */
-  async renew(options: Signal = {}): Promise<void> {
-    await abortable(this.#session.renew(this.#session.accessToken), options.signal);
-  }
-
-  /** Get the signed-in user. */
-  me(options: Reading<PrivateUser> = {}): Promise<Answer<PrivateUser>> {
-    return this.#client.call("get", `${AUTH}/me`, options);
-  }
-
-  /** List the user's active sessions; `current` marks this one. */
-  sessions(options: Listing<QueryOf<OperationAt<"get", "/api/v1/auth/sessions">>> = {}): List<Session> {
-    return this.#client.list(`${AUTH}/sessions`, options);
-  }
-
-  /** End one of the user's sessions. */
-  async endSession(id: number, options: Signal = {}): Promise<void> {
-    await this.#client.call("delete", `${AUTH}/sessions/{session_id}`, { ...options, params: { session_id: id } });
-  }
-
-  /** End all sessions of the user except this one. */
-  async endOtherSessions(options: Signal = {}): Promise<void> {
-    await this.#client.call("delete", `${AUTH}/sessions`, options);
-  }
-
+export interface AuditResource {
   /**
-   * Confirm the user's password. Requests that require a recent login (`fresh_token_required`) then succeed in this tab,
-   * until the access token expires.
+   * List the events about all accounts and sessions, including deleted ones.
+   *
+   * Access: The access token of an administrator.
    */
-  async reauthenticate(password: string, options: Signal = {}): Promise<void> {
-    const account = this.#session.account();
-    const { data } = await this.#client.call("post", `${AUTH}/reauthenticate`, { ...options, body: { password } });
-    this.#session.replaceAccessToken(account, data.access_token);
-  }
-
-  /** Change the user's password, which ends the other sessions. */
-  async changePassword(body: Schemas["PasswordChange"], options: Signal = {}): Promise<void> {
-    await this.#client.call("post", `${AUTH}/password`, { ...options, body });
-  }
+  events(options?: core.ListOptions<operations["list_events"]>): core.List<core.ListedBy<operations["list_events"]>>;
 }
 
-/** Posts. Pass the result of a read as `ifMatch` of a write to prevent lost updates. */
-export class PostsResource {
-  readonly #client: Gatepost;
-
-  constructor(client: Gatepost) {
-    this.#client = client;
-  }
-
+export interface PostsResource {
   /**
-   * List published posts, newest first, or the user's drafts with `query: { status: "draft" }`. The posts have excerpts;
-   * `query: { include: "content" }` adds the whole contents, with a `limit` of at most 20.
+   * List published posts, or your own drafts.
+   *
+   * Access: Anyone; with an access token the response may contain more.
    */
-  list(options: Listing<QueryOf<OperationAt<"get", "/api/v1/posts">>> = {}): List<ListedPost> {
-    return this.#client.list("/api/v1/posts", options);
-  }
-
-  get(id: number, options: Reading<Post> = {}): Promise<Answer<Post>> {
-    return this.#client.call("get", "/api/v1/posts/{post_id}", { ...options, params: { post_id: id } });
-  }
-
-  create(body: NewPost, options: Creating = {}): Promise<Answer<Post>> {
-    return this.#client.call("post", "/api/v1/posts", { ...options, body });
-  }
-
-  /** Change the given members. */
-  update(id: number, body: PostChanges, options: Conditional = {}): Promise<Answer<Post>> {
-    return this.#client.call("patch", "/api/v1/posts/{post_id}", { ...options, body, params: { post_id: id } });
-  }
-
-  replace(id: number, body: NewPost, options: Conditional = {}): Promise<Answer<Post>> {
-    return this.#client.call("put", "/api/v1/posts/{post_id}", { ...options, body, params: { post_id: id } });
-  }
-
-  async delete(id: number, options: Conditional = {}): Promise<void> {
-    await this.#client.call("delete", "/api/v1/posts/{post_id}", { ...options, params: { post_id: id } });
-  }
+  list(options?: core.ListOptions<operations["list_posts"]>): core.List<core.ListedBy<operations["list_posts"]>>;
+  /**
+   * Create a post. It is published immediately unless its status is 'draft'.
+   *
+   * Access: An access token.
+   */
+  create(
+    body: core.BodyOf<operations["create_post"]>,
+    options?: core.MethodOptions<operations["create_post"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["create_post"]>>>;
+  /**
+   * Read a post. Only its author and administrators can read a draft.
+   *
+   * Access: Anyone; with an access token the response may contain more.
+   */
+  get(
+    postId: number,
+    options?: core.MethodOptions<operations["get_post"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["get_post"]>>>;
+  /**
+   * Replace a post.
+   *
+   * Access: An access token.
+   */
+  replace(
+    postId: number,
+    body: core.BodyOf<operations["replace_post"]>,
+    options?: core.MethodOptions<operations["replace_post"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["replace_post"]>>>;
+  /**
+   * Change the given members of a post.
+   *
+   * Access: An access token.
+   */
+  update(
+    postId: number,
+    body: core.BodyOf<operations["update_post"]>,
+    options?: core.MethodOptions<operations["update_post"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["update_post"]>>>;
+  /**
+   * Delete a post.
+   *
+   * Access: An access token.
+   */
+  delete(postId: number, options?: core.MethodOptions<operations["delete_post"]>): Promise<void>;
 }
 
-/** Accounts and profiles. */
-export class UsersResource {
-  readonly #client: Gatepost;
-
-  constructor(client: Gatepost) {
-    this.#client = client;
-  }
-
-  list(options: Listing<QueryOf<OperationAt<"get", "/api/v1/users">>> = {}): List<User> {
-    return this.#client.list("/api/v1/users", options);
-  }
-
-  get(id: number, options: Reading<User> = {}): Promise<Answer<User>> {
-    return this.#client.call("get", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
-  }
-
-  /** Create an account for another user. Requires an administrator. */
-  create(body: NewUser, options: Creating = {}): Promise<Answer<User>> {
-    return this.#client.call("post", "/api/v1/users", { ...options, body });
-  }
-
-  /** Change the given members. */
-  update(id: number, body: ProfileChanges, options: Conditional = {}): Promise<Answer<User>> {
-    return this.#client.call("patch", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
-  }
-
-  replace(id: number, body: Profile, options: Conditional = {}): Promise<Answer<User>> {
-    return this.#client.call("put", "/api/v1/users/{user_id}", { ...options, body, params: { user_id: id } });
-  }
-
+export interface ServiceContextResource {
   /**
-   * Delete an account and everything that belongs to it. To delete the own account requires a recent login. The account is
-   * gone for all users when the promise resolves, even if the service deletes the rest of its many posts later.
+   * Get the state of maintenance mode.
+   *
+   * Access: The access token of an administrator.
    */
-  async delete(id: number, options: Conditional = {}): Promise<void> {
-    await this.#client.call("delete", "/api/v1/users/{user_id}", { ...options, params: { user_id: id } });
-  }
+  get(
+    options?: core.MethodOptions<operations["get_context"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["get_context"]>>>;
+  /**
+   * Turn maintenance mode on or off. It takes effect on every worker within a second.
+   *
+   * Access: The access token of an administrator.
+   */
+  update(
+    body: core.BodyOf<operations["update_context"]>,
+    options?: core.MethodOptions<operations["update_context"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["update_context"]>>>;
+}
 
-  /** List a user's active sessions. Requires an administrator, as the next two do. */
-  sessions(
-    id: number,
-    options: Listing<QueryOf<OperationAt<"get", "/api/v1/users/{user_id}/sessions">>> = {},
-  ): List<Session> {
-    return this.#client.list("/api/v1/users/{user_id}/sessions", { ...options, params: { user_id: id } });
-  }
-
-  /** End one session of a user. */
-  async endSession(id: number, sessionId: number, options: Signal = {}): Promise<void> {
-    const params = { user_id: id, session_id: sessionId };
-    await this.#client.call("delete", "/api/v1/users/{user_id}/sessions/{session_id}", { ...options, params });
-  }
-
-  /** End all sessions of a user. */
-  async endSessions(id: number, options: Signal = {}): Promise<void> {
-    await this.#client.call("delete", "/api/v1/users/{user_id}/sessions", { ...options, params: { user_id: id } });
-  }
-
-  /** List an author's published posts, or the user's own drafts with `query: { status: "draft" }`. */
+export interface UsersResource {
+  /**
+   * List users. An administrator also sees private members.
+   *
+   * Access: An access token.
+   */
+  list(options?: core.ListOptions<operations["list_users"]>): core.List<core.ListedBy<operations["list_users"]>>;
+  /**
+   * Create an account for another person.
+   *
+   * Access: The access token of an administrator.
+   */
+  create(
+    body: core.BodyOf<operations["create_user"]>,
+    options?: core.MethodOptions<operations["create_user"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["create_user"]>>>;
+  /**
+   * Read a user. The user and administrators also see private members.
+   *
+   * Access: Anyone; with an access token the response may contain more.
+   */
+  get(
+    userId: number,
+    options?: core.MethodOptions<operations["get_user"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["get_user"]>>>;
+  /**
+   * Replace a profile.
+   *
+   * Access: An access token.
+   */
+  replace(
+    userId: number,
+    body: core.BodyOf<operations["replace_user"]>,
+    options?: core.MethodOptions<operations["replace_user"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["replace_user"]>>>;
+  /**
+   * Change the given members of a profile.
+   *
+   * Access: An access token.
+   */
+  update(
+    userId: number,
+    body: core.BodyOf<operations["update_user"]>,
+    options?: core.MethodOptions<operations["update_user"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["update_user"]>>>;
+  /**
+   * Delete an account with its posts and sessions: your own with a fresh token, or any as an administrator.
+   *
+   * The account and its posts disappear at once in any case. 202 means that it had so many that some rows are left: the
+   * operator's `users purge` deletes them, and so does the same request of an administrator.
+   *
+   * Access: An access token.
+   */
+  delete(userId: number, options?: core.MethodOptions<operations["delete_user"]>): Promise<void>;
+  /**
+   * Download everything stored about you, as one JSON document.
+   *
+   * Access: The access token of a login or a reauthentication, not of a refresh.
+   */
+  export(
+    userId: number,
+    options?: core.MethodOptions<operations["export_user"]>,
+  ): Promise<core.Answer<core.ResultOf<operations["export_user"]>>>;
+  /**
+   * List the published posts of an author. The author also gets their drafts.
+   *
+   * Access: Anyone; with an access token the response may contain more.
+   */
   posts(
-    id: number,
-    options: Listing<QueryOf<OperationAt<"get", "/api/v1/users/{user_id}/posts">>> = {},
-  ): List<ListedPost> {
-    return this.#client.list("/api/v1/users/{user_id}/posts", { ...options, params: { user_id: id } });
-  }
+    userId: number,
+    options?: core.ListOptions<operations["list_posts_of"]>,
+  ): core.List<core.ListedBy<operations["list_posts_of"]>>;
+  /**
+   * List a user's live sessions.
+   *
+   * Access: The access token of an administrator.
+   */
+  sessions(
+    userId: number,
+    options?: core.ListOptions<operations["list_user_sessions"]>,
+  ): core.List<core.ListedBy<operations["list_user_sessions"]>>;
+  /**
+   * End all sessions of a user, also the current one if the user is the caller.
+   *
+   * Access: The access token of an administrator.
+   */
+  endSessions(userId: number, options?: core.MethodOptions<operations["end_user_sessions"]>): Promise<void>;
+  /**
+   * End one session of a user.
+   *
+   * Access: The access token of an administrator.
+   */
+  endSession(
+    userId: number,
+    sessionId: number,
+    options?: core.MethodOptions<operations["end_user_session"]>,
+  ): Promise<void>;
+}
+
+/** A client with the resources of the document. */
+export class Gatepost extends core.Client<paths> {
+  readonly audit = this.makeResource<AuditResource>({
+    events: "get /api/v1/audit list",
+  });
+  readonly posts = this.makeResource<PostsResource>({
+    list: "get /api/v1/posts list",
+    create: "post /api/v1/posts body key",
+    get: "get /api/v1/posts/{post_id}",
+    replace: "put /api/v1/posts/{post_id} body",
+    update: "patch /api/v1/posts/{post_id} body",
+    delete: "delete /api/v1/posts/{post_id} void",
+  });
+  readonly serviceContext = this.makeResource<ServiceContextResource>({
+    get: "get /api/v1/service-context",
+    update: "patch /api/v1/service-context body",
+  });
+  readonly users = this.makeResource<UsersResource>({
+    list: "get /api/v1/users list",
+    create: "post /api/v1/users body key",
+    get: "get /api/v1/users/{user_id}",
+    replace: "put /api/v1/users/{user_id} body",
+    update: "patch /api/v1/users/{user_id} body",
+    delete: "delete /api/v1/users/{user_id} void",
+    export: "get /api/v1/users/{user_id}/export",
+    posts: "get /api/v1/users/{user_id}/posts list",
+    sessions: "get /api/v1/users/{user_id}/sessions list",
+    endSessions: "delete /api/v1/users/{user_id}/sessions void",
+    endSession: "delete /api/v1/users/{user_id}/sessions/{session_id} void",
+  });
 }

@@ -2,7 +2,7 @@
 
 import { ProblemError } from "./errors.js";
 import type { SessionRecord, SessionStore, Tabs } from "./store.js";
-import type { Schemas } from "./types.js";
+import type { components } from "./generated.js";
 
 /** Whether a user is signed in. The reason is `ended` if the service has refused the tokens of the session. */
 export type SessionState =
@@ -16,7 +16,7 @@ export interface Ending {
 }
 
 /** The response to a login, registration or refresh. Without the refresh token if that is in a cookie. */
-export type Tokens = Pick<Schemas["RefreshedTokens"], "access_token"> & {
+export type Tokens = Pick<components["schemas"]["RefreshedTokens"], "access_token"> & {
   readonly refresh_token?: string;
   readonly csrf_token?: string;
 };

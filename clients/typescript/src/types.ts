@@ -1,34 +1,22 @@
-// Types of one operation, derived from the generated types: parameters, body and response, by method and path.
+// Types of one operation, derived from the generated types: parameters, body and response.
 
 import type { components, paths } from "./generated.js";
 
-export type Schemas = components["schemas"];
+type CoreSchemas = components["schemas"];
 
-export type Problem = Schemas["Problem"] | Schemas["ValidationProblem"];
-export type ProblemCode = Schemas["Problem"]["code"];
-export type FieldErrors = Schemas["FieldErrors"];
-
-export type Post = Schemas["Post"];
-/** A post in a list: `excerpt`, and `content` only with `include: "content"`. */
-export type ListedPost = Schemas["ListedPost"];
-export type NewPost = Schemas["NewPost"];
-export type PostChanges = Schemas["PostChanges"];
-export type User = Schemas["User"];
-export type PublicUser = Schemas["PublicUser"];
-export type PrivateUser = Schemas["PrivateUser"];
-export type NewUser = Schemas["NewUser"];
-export type Profile = Schemas["Profile"];
-export type ProfileChanges = Schemas["ProfileChanges"];
-export type Session = Schemas["Session"];
+export type Problem = CoreSchemas["Problem"] | CoreSchemas["ValidationProblem"];
+export type ProblemCode = CoreSchemas["Problem"]["code"];
+export type FieldErrors = CoreSchemas["FieldErrors"];
 
 export type Method = "get" | "put" | "post" | "patch" | "delete";
 
 /** The paths that support a method. */
-export type PathWith<M extends Method> = {
-  [P in keyof paths]: paths[P][M] extends object ? P : never;
-}[keyof paths];
+export type PathWith<M extends Method, Paths = paths> = {
+  [P in keyof Paths]: Paths[P] extends Record<M, object> ? P : never;
+}[keyof Paths];
 
-export type OperationAt<M extends Method, P extends keyof paths> = NonNullable<paths[P][M]>;
+export type OperationAt<M extends Method, P extends keyof Paths, Paths = paths> =
+  Paths[P] extends Record<M, infer O> ? O : never;
 
 type Json<Content> = Content extends { "application/json": infer T }
   ? T
@@ -38,9 +26,9 @@ type Json<Content> = Content extends { "application/json": infer T }
 
 type Responses<O> = O extends { responses: infer R } ? R : never;
 
-/** The content of an operation's successful response: JSON or text of a 200 or 201, or undefined for a 204. */
+/** The content of an operation's successful response: JSON or text of a 200, 201 or 202, or undefined for a 204. */
 export type ResultOf<O> = {
-  [S in keyof Responses<O>]: S extends 200 | 201
+  [S in keyof Responses<O>]: S extends 200 | 201 | 202
     ? Responses<O>[S] extends { content: infer C }
       ? Json<C>
       : undefined
@@ -59,27 +47,28 @@ export type BodyOf<O> = O extends { requestBody?: infer B }
     : never
   : never;
 
-/** The paths whose POST accepts an Idempotency-Key. */
-export type IdempotentPath = {
-  [P in keyof paths]: paths[P]["post"] extends { parameters: { header?: infer H } }
-    ? [NonNullable<H>] extends [never]
-      ? never
-      : "Idempotency-Key" extends keyof NonNullable<H>
-        ? P
-        : never
-    : never;
-}[keyof paths];
+type HeadersOf<O> = O extends { parameters: { header?: infer H } }
+  ? [NonNullable<H>] extends [never]
+    ? never
+    : keyof NonNullable<H>
+  : never;
 
 /** The paths whose GET returns a list with pagination. */
-export type ListPath = {
-  [P in PathWith<"get">]: ResultOf<OperationAt<"get", P>> extends { items: unknown[] } ? P : never;
-}[PathWith<"get">];
+export type ListPath<Paths = paths> = {
+  [P in PathWith<"get", Paths>]: ResultOf<OperationAt<"get", P, Paths>> extends { items: unknown[] } ? P : never;
+}[PathWith<"get", Paths>];
 
-export type ItemOf<P extends ListPath> =
-  ResultOf<OperationAt<"get", P>> extends { items: (infer T)[] } ? T : never;
+/** An item of the list that an operation returns. */
+export type ListedBy<O> = ResultOf<O> extends { items: (infer T)[] } ? T : never;
+
+export type ItemOf<P extends ListPath<Paths>, Paths = paths> = ListedBy<OperationAt<"get", P, Paths>>;
 
 type PathOption<O> = PathParameters<O> extends undefined ? { params?: undefined } : { params: PathParameters<O> };
-type QueryOption<O> = [QueryOf<O>] extends [never] ? { query?: undefined } : { query?: QueryOf<O> };
+type QueryOption<O, Without extends string = never> = [QueryOf<O>] extends [never]
+  ? { query?: undefined }
+  : Record<never, never> extends QueryOf<O>
+    ? { query?: Omit<QueryOf<O>, Without> | undefined }
+    : { query: Omit<QueryOf<O>, Without> };
 type BodyOption<O> = [BodyOf<O>] extends [never]
   ? { body?: undefined }
   : O extends { requestBody: unknown }
@@ -93,17 +82,38 @@ export interface CommonOptions {
   signal?: AbortSignal | undefined;
   /** Sent as If-Match: if the resource has changed since, the request fails with `precondition_failed`. */
   ifMatch?: Tag | undefined;
+  /** Sent as `If-None-Match: *`: if the resource exists already, the request fails with `precondition_failed`. */
+  ifAbsent?: boolean | undefined;
   /** For operations that create something: a repeated request with the same key has no further effect. Random by default. */
   idempotencyKey?: string | undefined;
 }
 
-export type CallOptions<M extends Method, P extends keyof paths> = CommonOptions &
-  PathOption<OperationAt<M, P>> &
-  QueryOption<OperationAt<M, P>> &
-  BodyOption<OperationAt<M, P>> & {
-    /** A former response to the same GET. It is returned again, as the same object, if the resource has not changed. */
-    known?: Answer<ResultOf<OperationAt<M, P>>> | undefined;
-  };
+interface KnownOption<O> {
+  /** A former response to the same GET. It is returned again, as the same object, if the resource has not changed. */
+  known?: Answer<ResultOf<O>> | undefined;
+}
+
+export type CallOptions<M extends Method, P extends keyof Paths, Paths = paths> = CommonOptions &
+  PathOption<OperationAt<M, P, Paths>> &
+  QueryOption<OperationAt<M, P, Paths>> &
+  BodyOption<OperationAt<M, P, Paths>> &
+  KnownOption<OperationAt<M, P, Paths>>;
+
+/** The options of a resource's method that returns a list. */
+export type ListOptions<O> = Pick<CommonOptions, "signal"> & QueryOption<O, "page">;
+
+interface HeaderOptions<O> {
+  "If-Match": "ifMatch";
+  "If-None-Match": 304 extends keyof Responses<O> ? "known" : "ifAbsent";
+  "Idempotency-Key": "idempotencyKey";
+}
+
+/** The options of a resource's other methods: those that the operation has parameters for. */
+export type MethodOptions<O> = Pick<
+  CommonOptions & KnownOption<O>,
+  "signal" | HeaderOptions<O>[HeadersOf<O> & keyof HeaderOptions<O>]
+> &
+  QueryOption<O>;
 
 /** Makes the options optional if none of them is required. */
 export type OptionalIfEmpty<T> = Record<never, never> extends T ? [options?: T] : [options: T];

@@ -10,7 +10,6 @@ import { baseUrl } from "./support.js";
 
 const PACKAGE = resolve(import.meta.dirname, "..");
 const TSC = createRequire(import.meta.url).resolve("typescript/bin/tsc");
-const GENERATED = join("src", "generated.ts");
 let folder = "";
 
 function run(command: string, args: string[], cwd: string): string {
@@ -23,21 +22,22 @@ beforeAll(() => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("the generated types match docs/openapi.json", () => {
-  const output = join(folder, "generated.ts");
+test("the generated files match docs/openapi.json", () => {
   const { scripts } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8")) as { scripts: { generate: string } };
-  const [command = "", ...args] = scripts.generate.replace("src/generated.ts", output).split(" ");
-  run("npx", ["--no-install", command, ...args], PACKAGE);
-  expect(readFileSync(output, "utf8"), "run `make openapi`").toBe(readFileSync(join(PACKAGE, GENERATED), "utf8"));
+  const [command = "", ...args] = scripts.generate.replace("--out src", `--out ${folder}`).split(" ");
+  run(command, args, PACKAGE);
+  for (const name of ["generated.ts", "resources.ts"]) {
+    expect(readFileSync(join(folder, name), "utf8"), "run `make openapi`").toBe(readFileSync(join(PACKAGE, "src", name), "utf8"));
+  }
 });
 
-test("the packed archive can be installed, imported and type-checked", () => {
+test("the packed archive can be installed, imported and type-checked", { timeout: 300_000 }, () => {
   run("npm", ["pack", "--silent", "--pack-destination", folder], PACKAGE);
   const archive = readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "";
   const listed = run("tar", ["-tzf", join(folder, archive)], folder).split("\n").filter(Boolean);
   expect(listed).toContain("package/dist/index.js");
   expect(listed).toContain("package/dist/index.d.ts");
-  expect(listed.filter((name) => !/^package\/(dist\/|package\.json|README\.md|LICENSE)/.test(name))).toEqual([]);
+  expect(listed.filter((name) => !/^package\/((dist|generator)\/|package\.json|README\.md|LICENSE)/.test(name))).toEqual([]);
 
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "user", type: "module", private: true }));
   run("npm", ["install", "--offline", "--silent", "--no-audit", "--no-fund", join(folder, archive)], folder);

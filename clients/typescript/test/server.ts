@@ -27,6 +27,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const env = {
     ...process.env,
     APP_ENV: "testing",
+    FEATURES: "tests.features.notes",
     DATABASE_URL: `sqlite:///${join(folder, "gatepost.db")}`,
     JWT_SECRET_KEY: randomBytes(48).toString("base64url"),
     RATELIMIT_ENABLED: "false",
