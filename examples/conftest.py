@@ -1,4 +1,5 @@
 """The fixtures of tests/conftest.py for the tests of the examples, with the examples switched on."""
+# ruff: noqa: F401, F811 - fixtures
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pytest
 from flask import Flask
 
 from tests.concurrency.race import Arena
-from tests.conftest import (  # noqa: F401 - fixtures
+from tests.conftest import (
     PATIENT,
     Kept,
     NewDatabase,
@@ -31,7 +32,7 @@ from tests.conftest import (  # noqa: F401 - fixtures
 )
 from tests.support.services.gatepost import GatepostServer
 
-FEATURES = "examples.trips"
+FEATURES = "examples.trips,examples.school"
 
 
 @contextmanager
