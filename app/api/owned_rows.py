@@ -35,7 +35,7 @@ class Parts(Protocol):
         """Replace the parts of a row by `items`, in the open transaction."""
 
 
-class OrderedParts:
+class OrderedParts(Parts):
     """Parts that are an ordered list: rows with the id of their row in a column, and their `position` in the list.
 
     Both columns are the primary key, which is also the index by which they are read.

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
+from app.components import utc_now
+from app.database import db
+from app.users.models import User
 from examples.school.examples import COURSE
 from examples.school.models import COURSE_ORDERS, Course, Enrolment
 from tests.conftest import API, Cast, Person, problem
@@ -265,6 +269,19 @@ def test_enrolments_are_exported_and_deleted_with_their_user(app: Flask, alice: 
     assert alice.delete(f"/users/{alice.id}").status_code == 204
     assert count_rows(app, Enrolment) == 1
     assert [carol.get(f"/courses/{course['id']}").get_json()["enrolled"] for course in courses] == [1, 0]
+
+
+def test_the_enrolments_of_a_user_whose_deletion_has_begun_are_hidden(
+    app: Flask, alice: Person, bob: Person, carol: Person
+) -> None:
+    course = new_course(carol)
+    hidden, shown = enrol(alice, course), enrol(bob, course)
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(update(User).where(User.id == alice.id).values(deleted_at=utc_now()))
+    for path in (f"/courses/{course['id']}/enrolments", f"/courses/{course['id']}/enrolments?page=1"):
+        assert carol.get(path).get_json()["items"] == [shown]
+    assert problem(carol.get(f"/enrolments/{hidden['id']}")) == (404, "not_found")
+    assert problem(carol.get(f"/users/{alice.id}/enrolments")) == (404, "not_found")
 
 
 def test_a_course_is_deleted_with_its_enrolments(app: Flask, alice: Person, carol: Person) -> None:
