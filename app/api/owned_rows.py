@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from marshmallow import Schema
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Executable, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.api.conditional import require_unchanged
@@ -28,11 +28,33 @@ EXPORT_BATCH = 100
 class Parts(Protocol):
     """A member of a row that is stored in another table, such as the waypoints of a trip."""
 
-    def read(self, row_ids: Sequence[int]) -> Mapping[int, Sequence[Any]]:
-        """Return the parts of several rows by the id of the row, with one statement."""
+    def select(self, row_ids: Sequence[int]) -> Executable:
+        """Return the statement for the parts of several rows, which have the id of their row as `parent_id`."""
 
     def store(self, row_id: int, items: Sequence[Mapping[str, Any]]) -> None:
         """Replace the parts of a row by `items`, in the open transaction."""
+
+
+class OrderedParts(Parts):
+    """Parts that are an ordered list: rows with the id of their row in a column, and their `position` in the list.
+
+    Both columns are the primary key, which is also the index by which they are read.
+    """
+
+    def __init__(self, model: Any, parent: str) -> None:
+        """`parent` is the column of `model` with the id of the row, whose foreign key has ON DELETE CASCADE."""
+        self.model, self.parent = model, getattr(model, parent)
+        columns = (*model.__table__.columns, self.parent.label("parent_id"))
+        self._rows = select(*columns).order_by(self.parent, model.position)
+
+    def select(self, row_ids: Sequence[int]) -> Executable:
+        return self._rows.where(self.parent.in_(row_ids))
+
+    def store(self, row_id: int, items: Sequence[Mapping[str, Any]]) -> None:
+        write(delete(self.model).where(self.parent == row_id))
+        rows = [{**item, self.parent.key: row_id, "position": position} for position, item in enumerate(items)]
+        if rows:
+            write(insert(self.model).values(rows))
 
 
 class OwnedRows:
@@ -95,11 +117,15 @@ class OwnedRows:
 
         The tag in If-Match is compared under the lock: of two requests with the same tag, one has to fail.
         """
-        rows = self._with_parts(write(self._locked_row, row_id=row_id, owner_id=user_id))
+        rows = write(self._locked_row, row_id=row_id, owner_id=user_id)
         if not rows:
             raise NotFound
-        require_unchanged(rows[0], self.schema)
-        return rows[0]
+        found = []
+        for parts in self.parts.values():
+            found.append(fetch_all(parts.select([row_id])))  # noqa: PERF401 - a comprehension is a frame of its own
+        [row] = self._joined(rows, found)
+        require_unchanged(row, self.schema)
+        return row
 
     def create(self, user_id: int, values: Mapping[str, Any]) -> Any:
         """Insert a row with its parts and return it. `values` is a loaded body.
@@ -116,7 +142,8 @@ class OwnedRows:
             if violates(error, f"fk_{self.model.__tablename__}_{self.owner}_users"):
                 raise TokenRevoked from error
             raise
-        self._store_parts(row.id, parts)
+        for name, items in parts.items():
+            self.parts[name].store(row.id, items)
         return SimpleNamespace(**row._mapping, **parts)
 
     def update(self, user_id: int, row_id: int, values: Mapping[str, Any]) -> Any:
@@ -132,7 +159,8 @@ class OwnedRows:
             return row
         columns["updated_at"] = utc_now()
         write(update(self.model).where(self.model.id == row_id).values(columns))
-        self._store_parts(row_id, parts)
+        for name, items in parts.items():
+            self.parts[name].store(row_id, items)
         return SimpleNamespace(**_attributes(row) | columns | parts)
 
     def delete(self, user_id: int, row_id: int) -> None:
@@ -160,21 +188,25 @@ class OwnedRows:
         """Return rows with their parts as further attributes, read with one statement for each kind of parts."""
         if not self.parts or not rows:
             return rows
-        ids = [row.id for row in rows]
-        found = {name: parts.read(ids) for name, parts in self.parts.items()}
-        return [
-            SimpleNamespace(**row._mapping, **{name: parts.get(row.id, ()) for name, parts in found.items()})
-            for row in rows
-        ]
+        ids, found = [row.id for row in rows], []
+        for parts in self.parts.values():
+            found.append(fetch_all(parts.select(ids)))  # noqa: PERF401 - a comprehension is a frame of its own
+        return self._joined(rows, found)
+
+    def _joined(self, rows: Sequence[Row[Any]], found: Sequence[Sequence[Row[Any]]]) -> Sequence[Any]:
+        """Return rows with their parts as further attributes. `found` are the parts of each kind."""
+        if not self.parts:
+            return rows
+        joined = {row.id: SimpleNamespace(**row._mapping, **{name: [] for name in self.parts}) for row in rows}
+        for name, parts in zip(self.parts, found, strict=True):
+            for part in parts:
+                getattr(joined[part.parent_id], name).append(part)
+        return list(joined.values())
 
     def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values of columns, and the parts."""
         parts = {name: values[name] for name in self.parts if name in values}
         return {name: value for name, value in values.items() if name not in parts}, parts
-
-    def _store_parts(self, row_id: int, parts: Mapping[str, Any]) -> None:
-        for name, items in parts.items():
-            self.parts[name].store(row_id, items)
 
 
 def _attributes(row: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -124,7 +124,9 @@ class Executor:
         DBAPIError, and TimeoutError if the pool has no free connection in time.
         """
         if not self.is_enabled or PRECOMPILED not in statement.get_execution_options():
-            return self._execute_with_sqlalchemy(statement, parameters, transaction)
+            with nullcontext(transaction) if transaction else self._autocommit_engine.connect() as used:
+                result = used.execute(statement, parameters)
+                return result.all() if result.returns_rows else []
         compiled = self._compiled.get(statement)
         if compiled is None:
             compiled = self._compiled[statement] = CompiledStatement(statement, self._engine.dialect, parameters.keys())
@@ -145,15 +147,6 @@ class Executor:
         """Run a statement in autocommit, with `short_lock_wait`. Raises as `execute` does."""
         with self._autocommit_engine.connect() as connection, short_lock_wait(connection):
             self.execute(statement, parameters, connection)
-
-    def _execute_with_sqlalchemy(
-        self, statement: Executable, parameters: Mapping[str, Any], transaction: Connection | None
-    ) -> Sequence[Any]:
-        if transaction is None:
-            with self._autocommit_engine.connect() as connection:
-                return self._execute_with_sqlalchemy(statement, parameters, connection)
-        result = transaction.execute(statement, parameters)
-        return result.all() if result.returns_rows else []
 
     @contextmanager
     def _driver_connection(self, transaction: Connection | None, text: str) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.sql import Executable
 from app.components import components
 from app.database.errors import is_unavailable
 from app.database.models import db
-from app.database.transactions import connection_for_writing, in_transaction
+from app.database.transactions import in_transaction, require_no_snapshot
 
 RETRY_WITHIN_SECONDS = 0.25
 
@@ -49,8 +49,9 @@ def write(statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
 
     Flushes the session first. Raises DBAPIError, such as IntegrityError.
     """
+    require_no_snapshot()
     db.session.flush()
-    return components().executor.execute(statement, parameters, connection_for_writing())
+    return components().executor.execute(statement, parameters, db.session.connection())
 
 
 def delete_rows(table: FromClause, condition: ColumnElement[bool], limit: int, *order: Any) -> int:
@@ -74,7 +75,10 @@ def write_one(statement: Executable, **parameters: Any) -> Any:
     Runs in the open transaction if there is one, otherwise in autocommit, which takes one round trip instead of three.
     Never retries, because a statement whose response was lost may have been committed. Raises DBAPIError.
     """
-    connection = connection_for_writing() if in_transaction() else None
+    connection = None
+    if in_transaction():
+        require_no_snapshot()
+        connection = db.session.connection()
     rows = components().executor.execute(statement, parameters, connection)
     return rows[0] if rows else None
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
-
 from app.database import sqlite
 from app.database.models import db
 
@@ -49,11 +47,10 @@ def snapshot() -> Iterator[None]:
         del db.session.info[IS_SNAPSHOT]
 
 
-def connection_for_writing() -> Connection:
-    """Return the connection of the transaction, which begins if none is open. Raises RuntimeError in a snapshot."""
+def require_no_snapshot() -> None:
+    """Raise RuntimeError inside the block of a snapshot."""
     if IS_SNAPSHOT in db.session.info:
         raise RuntimeError(ONLY_READS)
-    return db.session.connection()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from app.api.pagination import Filter, Filters, Page, SortKey, paginate, time_fi
 from app.components import utc_now
 from app.database import db, fetch_all, fetch_one, precompiled, violates, write_one
 from app.posts.models import EXCERPT_LENGTH, ORDERS, Post
-from app.users.models import User
+from app.users.models import User, is_not_being_deleted
 from app.users.service import get_user, may_act_for
 
 # A post and its author's name in one row of one query. The posts of an author whose deletion has begun are hidden.
@@ -30,7 +30,7 @@ _NEW_POST = precompiled(insert(Post).returning(Post.id))
 _EXCERPT = func.substr(Post.content, 1, EXCERPT_LENGTH).label("excerpt")
 _LISTED = select(*(c for c in Post.__table__.columns if c.name != "content"), _EXCERPT, User.name.label("author_name"))
 # Not a condition of the join, because a list is counted without it.
-_IS_VISIBLE = Post.author_id.not_in(select(User.id).where(User.deleted_at.is_not(None)))
+_IS_VISIBLE = is_not_being_deleted(Post.author_id)
 _EXCERPTS = _LISTED.join(User, User.id == Post.author_id).where(_IS_VISIBLE)
 _CONTENTS = _EXCERPTS.add_columns(Post.content)
 KEYS: Mapping[str, SortKey] = {key: getattr(Post, key) for key in ORDERS}

@@ -7,15 +7,17 @@ from datetime import datetime
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
+    ColumnElement,
     Index,
     String,
     Text,
     UniqueConstraint,
     false,
+    select,
     text,
     true,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column
 
 from app.database import IDS_ARE_USED_ONCE, Base, Id, Timestamps, UtcDateTime, ordered_by, ordered_string
 
@@ -50,6 +52,11 @@ class User(Timestamps, Base):
     # Set if the account is deleted but has more rows than one transaction deletes. It is disabled, nameless and hidden,
     # and so is what belongs to it, until `users purge` or another DELETE has deleted the rest.
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+def is_not_being_deleted(user_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Return the condition that hides the rows of a user whose deletion has begun; `user_id` is their column."""
+    return user_id.not_in(select(User.id).where(User.deleted_at.is_not(None)))
 
 
 # Never part of a response: the password hash, the keys that are derived from other columns, and the mark of a deletion.

@@ -366,6 +366,7 @@ def test_a_text_has_a_pattern() -> None:
         assert refusal(field, text) == ["Must be a code such as A1."]
     assert refusal(field, "A\n") == ["Must not have control characters."]
     assert refusal(field, "a" * 6) == ["Must have at most 5 characters."]
+    assert refusal(field, "") == ["Must not be empty."]
     assert refusal(Text(1, 5, pattern=r"\d+"), "1\u0662") == [r"Must match the pattern \d+."]
     assert loaded(Text(1, 5, pattern=r"\d+"), "12") == "12"
 

@@ -29,8 +29,10 @@ def recorded_stacks(view: str) -> Iterator[list[Stack]]:
     stacks: list[Stack] = []
 
     def note(frame: FrameType | None, event: str, argument: Any) -> None:
-        owner = type(getattr(argument, "__self__", None)).__module__
-        if event != "c_call" or argument.__name__ != "execute" or not owner.startswith(("sqlite3", "psycopg2")):
+        # Of other events the argument can be an object that is not complete yet: its attributes must not be read.
+        if event != "c_call" or getattr(argument, "__name__", "") != "execute":
+            return
+        if not type(getattr(argument, "__self__", None)).__module__.startswith(("sqlite3", "psycopg2")):
             return
         stack: Stack = []
         while frame is not None:

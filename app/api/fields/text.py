@@ -77,7 +77,9 @@ class Text(fields.String):
             raise self.make_error("controls")
         if not self._blank and value and not _VISIBLE.search(value):
             raise self.make_error("blank")
-        if self._pattern is not None and not self._pattern.fullmatch(value):
+        # The error of a text that is too short says only that.
+        is_long_enough = len(value) >= (self._length.min or 0)
+        if self._pattern is not None and is_long_enough and not self._pattern.fullmatch(value):
             raise self.make_error("pattern", pattern=self._pattern.pattern)
         return value
 
