@@ -7,7 +7,7 @@ module must not import Flask, because the settings are read before the applicati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,14 @@ FEATURE_TABLES: set[str] = set()
 Exporter = Callable[[int], Iterable[Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A request to a feature's routes, and the expected status.
 
     `{name}` in the path, the body and the headers is replaced by what earlier calls saved under this name; a text that
     is nothing else becomes the saved value with its type. Predefined are `{alice}`, `{bob}` and `{carol}`, the ids of
-    the users, `{missing}`, an id that no row has, and `{session}` and `{refresh}`, Alice's session and refresh token.
+    the users, `{password}`, the same for all, `{missing}`, an id that no row has, and `{session}` and `{refresh}`, the id
+    of Alice's session and its refresh token.
     """
 
     # The name of the view.
@@ -40,6 +41,7 @@ class Call:
     status: int
     # Method and path below /api/v1, such as "POST /trips"; the whole path of a route that is not below it.
     request: str
+    _: KW_ONLY
     # "" without credentials, "alice" as the owner, "bob" as another user, "carol" as an administrator.
     by: str = ""
     body: Any = None

@@ -21,9 +21,11 @@ from gatepost.testing.applications import BACKENDS, PATIENT, Kept, NewDatabase, 
 from gatepost.testing.cast import Cast, Clock, ClosingClient, Person
 from gatepost.testing.features import feature_environment, replaced_services
 from gatepost.testing.races import GRACE_SECONDS, Arena
+from gatepost.testing.scenes import Scene
 from gatepost.testing.services import ServiceMissing, skip_or_fail
 from gatepost.testing.services.gatepost import GatepostServer
 from gatepost.testing.services.postgres import PostgresServer
+from gatepost.testing.subjects import PARAMETERS, Subject
 
 Flask.test_client_class = ClosingClient
 
@@ -157,3 +159,10 @@ def arena(shared_server: GatepostServer) -> Iterator[Arena]:
     empty(found.engine)
     with found.watched():
         yield found
+
+
+@pytest.fixture
+def scene(app: Flask, request: pytest.FixtureRequest) -> Scene:
+    """The rows that the examples of the feature under test create."""
+    [tested] = [value for name, value in request.node.callspec.params.items() if name in PARAMETERS]
+    return Scene(app, tested if isinstance(tested, Subject) else tested.subject)
