@@ -32,8 +32,8 @@ class Call:
 
     `{name}` in the path, the body and the headers is replaced by what earlier calls saved under this name; a text that
     is nothing else becomes the saved value with its type. Predefined are `{alice}`, `{bob}` and `{carol}`, the ids of
-    the users, `{password}`, the same for all, `{missing}`, an id that no row has, and `{session}` and `{refresh}`, the id
-    of Alice's session and its refresh token.
+    the users, `{password}`, the same for all, `{missing}`, an id that no row has, and `{session}` and `{refresh}`, the
+    id of Alice's session and its refresh token.
     """
 
     # The name of the view.
@@ -68,8 +68,8 @@ class Examples:
     exceptions: Mapping[str, str] = field(default_factory=dict)
     # Environment variables for the tests, such as settings of the feature without a default.
     environment: Mapping[str, str] = field(default_factory=dict)
-    # Returns services for create_app(), by type, in place of those that reach the world outside.
-    services: Callable[[], Mapping[type, Any]] | None = None
+    # Services for create_app(), by type, made for the tests in place of those that reach the world outside.
+    services: Mapping[type, Callable[[], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,4 +21,9 @@ EXAMPLES = Examples(
         Call("list_events", 403, "GET /audit", by="alice"),
         Call("list_events", 422, "GET /audit?event=nonsense&user_id=0", by="carol"),
     ),
+    exceptions={
+        "auth_events.user_id": "The events of an account outlive it.",
+        "auth_events.actor_id": "It may be another user.",
+        "auth_events.email_hash": "Of logins without an account only.",
+    },
 )

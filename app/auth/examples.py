@@ -30,6 +30,7 @@ EXAMPLES = Examples(
         Call("refresh", 422, "POST /auth/refresh", body={"refresh_token": 1}),
         Call("log_out", 204, "POST /auth/logout", by="alice"),
         Call("log_out", 204, "POST /auth/logout", body={"refresh_token": "{refresh}"}),
+        Call("log_out", 400, "POST /auth/logout", headers=BEARER, body={"refresh_token": "{refresh}"}),
         Call("log_out", 401, "POST /auth/logout", body={"refresh_token": "rubbish"}),
         Call("get_me", 200, "GET /auth/me", by="alice"),
         Call("get_me", 304, "GET /auth/me", by="alice", headers={"If-None-Match": "*"}),
@@ -61,9 +62,15 @@ EXAMPLES = Examples(
         Call("end_user_sessions", 204, "DELETE /users/{alice}/sessions", by="carol"),
         Call("end_user_sessions", 401, "DELETE /users/{alice}/sessions"),
         Call("end_user_sessions", 403, "DELETE /users/{alice}/sessions", by="alice"),
+        Call("end_user_sessions", 404, "DELETE /users/{missing}/sessions", by="carol"),
         Call("end_user_sessions", 412, "DELETE /users/{alice}/sessions", by="carol", headers=STALE),
         Call("end_user_session", 204, "DELETE /users/{alice}/sessions/{session}", by="carol"),
         Call("end_user_session", 401, "DELETE /users/{alice}/sessions/{session}"),
         Call("end_user_session", 404, "DELETE /users/{bob}/sessions/{session}", by="carol"),
     ),
+    exceptions={
+        "register": "Creates the account.",
+        "log_in": "The password in the body is the credential.",
+        "sessions.nonce": "A secret, which is part of the tokens.",
+    },
 )

@@ -33,6 +33,8 @@ EXAMPLES = Examples(
         Call("replace_user", 412, "PUT /users/{alice}", by="alice", body=PROFILE, headers=STALE),
         Call("replace_user", 422, "PUT /users/{alice}", by="alice", body={}),
         Call("update_user", 200, "PATCH /users/{bob}", by="carol", body={"is_active": False}),
+        Call("replace_user", 409, "PUT /users/{carol}", by="carol", body={**PROFILE, "role": "user"}),
+        Call("update_user", 404, "PATCH /users/{missing}", by="carol", body=PROFILE),
         Call("update_user", 401, "PATCH /users/{alice}", body=PROFILE),
         Call("update_user", 403, "PATCH /users/{alice}", by="alice", body={"role": "admin"}),
         Call("update_user", 409, "PATCH /users/{carol}", by="carol", body={"role": "user"}),
@@ -47,4 +49,10 @@ EXAMPLES = Examples(
         Call("export_user", 401, "GET /users/{alice}/export"),
         Call("export_user", 403, "GET /users/{alice}/export", by="carol"),
     ),
+    exceptions={
+        "users.password_hash": "A secret.",
+        "users.email_key": "Derived from the address.",
+        "users.name_key": "Derived from the name.",
+        "users.deleted_at": "Set only while the account is being deleted, when it cannot be exported.",
+    },
 )

@@ -37,4 +37,9 @@ EXAMPLES = Examples(
         Call("get_docs_file", 404, "GET /docs/nothing"),
         Call("get_docs_file", 422, "GET /docs/page.js?surprise=1"),
     ),
+    exceptions={
+        "idempotency_keys.fingerprint": "A hash of the request with a secret.",
+        "idempotency_keys.body": "It shows rows that are exported themselves.",
+        "idempotency_keys.etag": "A hash of the body.",
+    },
 )

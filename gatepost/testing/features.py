@@ -54,8 +54,5 @@ def feature_environment() -> dict[str, str]:
 
 def replaced_services() -> dict[type, Any]:
     """Return the services that the examples of the features replace, for create_app()."""
-    found: dict[type, Any] = {}
-    for feature in switched_on():
-        if feature.examples and feature.examples.services:
-            found |= feature.examples.services()
-    return found
+    examples = [feature.examples for feature in switched_on() if feature.examples]
+    return {kind: make() for one in examples for kind, make in one.services.items()}

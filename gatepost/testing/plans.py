@@ -43,7 +43,7 @@ def recorded(app: Flask) -> Iterator[list[Statement]]:
     try:
         yield seen
     finally:
-        del executor.execute  # type: ignore[method-assign]
+        del executor.execute
 
 
 @contextmanager

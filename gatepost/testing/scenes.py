@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -26,6 +27,7 @@ MISSING_ID = 2**63 - 1
 HEADERS = ("ETag", "Location")
 _NAME = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _UNSET: Any = object()
+_DOCUMENTS: WeakKeyDictionary[Flask, Document] = WeakKeyDictionary()
 
 
 class Scene:
@@ -76,7 +78,7 @@ class Scene:
         """Return the path of a call with its query."""
         operation = self._operations.get(call.operation)
         prefix = prefix_of(operation) if operation else "/api/v1"
-        return prefix + self.fill(call.request.partition(" ")[2], call, quote_names=True)
+        return f"{prefix}{self.fill(call.request.partition(' ')[2], call, quote_names=True)}"
 
     def send(self, call: Call, *, method: str = "", path: str = "", body: Any = _UNSET, **options: Any) -> TestResponse:
         """Send a call as its user, with another method, path or body, or further headers. `body` may be bytes."""
@@ -143,12 +145,15 @@ class Scene:
     @property
     def document(self) -> Document:
         """The OpenAPI document of the application."""
-        response = self.client.get("/openapi.json")
-        assert response.status_code == 200, f"/openapi.json is not generated: {explain(response)}"
-        return Document(response.get_json())
+        if self.app not in _DOCUMENTS:
+            response = self.client.get("/openapi.json")
+            assert response.status_code == 200, f"/openapi.json is not generated: {explain(response)}"
+            _DOCUMENTS[self.app] = Document(response.get_json())
+        return _DOCUMENTS[self.app]
 
 
 def explain(response: TestResponse) -> str:
     """Return a response in short."""
-    text = response.text if response.mimetype.endswith("json") else response.mimetype
-    return f"{response.request.method} {response.request.path[:200]} answers {response.status_code} {text[:500]}"
+    media_type = response.mimetype or ""
+    text = response.text[:500] if media_type.endswith("json") else media_type
+    return f"{response.request.method} {response.request.path[:200]} answers {response.status_code} {text}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.api.errors import PreconditionFailed
 from app.features import Call
 from gatepost.testing.scenes import Scene, explain
@@ -74,3 +76,19 @@ def test_if_none_match_gives_304(scene: Scene, operation: Operation) -> None:
     assert again.headers.get("Cache-Control") == first.headers.get("Cache-Control"), operation.name
     other = scene.send(operation.success, headers={"If-None-Match": '"other"'})
     assert other.status_code == 200, f"{operation.name} with another tag: {explain(other)}"
+
+
+@for_each(lambda operation: operation.successes and not changes_tagged(operation))
+def test_a_stale_if_match_is_refused(scene: Scene, operation: Operation) -> None:
+    """Also on a resource without a tag: only `*` matches it (RFC 9110 section 13.1.1)."""
+    call = replace(operation.success, headers={k: v for k, v in operation.success.headers.items() if k != "If-Match"})
+    before = scene.rows()
+    for tag in ('"stale"', 'W/"stale"', ""):
+        response = scene.send(call, headers={"If-Match": tag})
+        assert response.status_code == 412, f"{operation.name} ignores If-Match: {tag}: {explain(response)}"
+        assert "Set-Cookie" not in response.headers, f"{operation.name} sets a cookie, though it answers 412"
+        scene.document.check(response)
+    assert scene.rows() == before, f"{operation.name} changes rows, though If-Match does not hold"
+    # This would fail if one of the calls above had deleted, created or replaced something.
+    response = scene.send(call, headers={"If-Match": "*"})
+    assert response.status_code == call.status, f"{operation.name} with If-Match: *: {explain(response)}"

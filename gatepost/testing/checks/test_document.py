@@ -54,7 +54,7 @@ def _examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
 
 
 def test_each_problem_has_its_page(scene: Scene, subject: Subject) -> None:
-    own = {kind for kind in subject.feature.problems}
+    own = set(subject.feature.problems)
     own |= {kind for operation in subject.operations for kind in operation.endpoint.problems}
     listed = {found["code"] for found in scene.client.get("/problems").get_json()["problems"]}
     codes = scene.document.content["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]

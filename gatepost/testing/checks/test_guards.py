@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gatepost.testing.cast import join, problem
@@ -113,8 +114,13 @@ def test_hostile_text_in_the_path_is_no_500(scene: Scene, operation: Operation) 
 
 def _arguments(operation: Operation, path: str) -> dict[str, str]:
     """Return the arguments in a path, as they are written in it."""
-    parts = zip(operation.rule.rule.split("/"), path.partition("?")[0].split("/"), strict=True)
-    return {rule.strip("<>").rpartition(":")[2]: value for rule, value in parts if rule.startswith("<")}
+    parts = [
+        ("(.+)" if part.startswith("<path:") else "([^/]+)") if part.startswith("<") else re.escape(part)
+        for part in operation.rule.rule.split("/")
+    ]
+    found = re.fullmatch("/".join(parts), path.partition("?")[0])
+    assert found is not None, f"{path} is not a path of {operation.name}"
+    return dict(zip(operation.arguments, found.groups(), strict=True))
 
 
 def test_other_methods_are_405_and_options_lists_them(scene: Scene, subject: Subject) -> None:

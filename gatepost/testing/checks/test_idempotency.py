@@ -71,7 +71,8 @@ def _other_body(scene: Scene, operation: Operation) -> Any:
         part = body
         for name in path:
             part = part.get(name, "") if isinstance(part, dict) else part[name]
-        for value in (f"x{part}", f"{part}x", part + 1 if isinstance(part, int) else 1, [], None):
+        values: tuple[Any, ...] = (f"x{part}", f"{part}x", part + 1 if isinstance(part, int) else 1, [], None)
+        for value in values:
             other = changed(body, path, value)
             if other != body and path[0] not in hidden and not document.errors(schema, other):
                 return other
@@ -88,7 +89,8 @@ def test_many_with_one_key_at_once_have_one_effect(scene: Scene, operation: Oper
     before = scene.counts()
     with replica(database_url, db_pool_size=CALLERS, db_pool_timeout_seconds=60) as app:
         replies = race(*[lambda: scene.send(call, headers=KEY, client=app.test_client())] * CALLERS)
-    statuses = [reply.status_code for reply in replies]
+    # A server without a free slot to hash a password answers 503, which has no effect.
+    statuses = [reply.status_code for reply in replies if b'"overloaded"' not in reply.data]
     assert {*statuses} <= {call.status, 409}, f"{operation.name}, {CALLERS} at once: {statuses}"
     assert call.status in statuses, f"{operation.name}, {CALLERS} at once: {statuses}"
     found = _difference(before, scene.counts())

@@ -16,7 +16,7 @@ from gatepost.testing.subjects import pytest_generate_tests as pytest_generate_t
 # Parameters of a list that are no filters.
 PLACES = ("limit", "cursor", "page", "sort")
 OTHERS = (*PLACES, "include")
-MAX_PAGES = 100
+MAX_ITEMS = 100
 
 
 def is_list(operation: Operation) -> bool:
@@ -52,15 +52,13 @@ def read(scene: Scene, call: Call, url: str) -> dict[str, Any]:
 
 def walk(scene: Scene, call: Call, url: str) -> list[Any]:
     """Return the items of all pages of one item, and read the page before the last one again."""
-    items, pagination = list[Any](), {"next_cursor": None, "prev_cursor": None}
-    for number in range(MAX_PAGES):
-        if number and pagination["next_cursor"] is None:
-            break
-        place = f"&cursor={pagination['next_cursor']}" if number else ""
-        page = read(scene, call, f"{url}&limit=1{place}")
-        items, pagination = items + page["items"], page["pagination"]
-    if pagination["prev_cursor"] is not None:
-        before = read(scene, call, f"{url}&limit=1&cursor={pagination['prev_cursor']}")
+    page = read(scene, call, f"{url}&limit=1")
+    items: list[Any] = page["items"]
+    while page["pagination"]["next_cursor"] is not None and len(items) < MAX_ITEMS:
+        page = read(scene, call, f"{url}&limit=1&cursor={page['pagination']['next_cursor']}")
+        items = items + page["items"]
+    if page["pagination"]["prev_cursor"] is not None:
+        before = read(scene, call, f"{url}&limit=1&cursor={page['pagination']['prev_cursor']}")
         assert before["items"] == items[-2:-1], f"{call.operation}: the previous page of {url} differs"
     return items
 
@@ -116,10 +114,14 @@ def _different(statements: list[Statement]) -> list[Statement]:
 @for_each(is_list)
 def test_the_number_of_statements_does_not_grow_with_the_rows(scene: Scene, operation: Operation) -> None:
     for call, base in views(scene, operation):
-        numbers = []
-        for limit in (1, 1, 100):
-            with counted(scene.app) as statements:
-                rows = len(read(scene, call, f"{base}&limit={limit}")["items"])
-            numbers.append(len(statements))
-        message = f"{operation.name}: {base} takes {numbers[1]} statements for one row, {numbers[2]} for {rows}"
-        assert numbers[1] >= numbers[2], message
+        # The first request may fill caches.
+        read(scene, call, f"{base}&limit=1")
+        few, many = (_statements(scene, call, f"{base}&limit={limit}") for limit in (1, 100))
+        assert few >= many, f"{operation.name}: {base} takes {few} statements for one row, and {many} for all"
+
+
+def _statements(scene: Scene, call: Call, url: str) -> int:
+    """Return the number of statements of a request."""
+    with counted(scene.app) as statements:
+        read(scene, call, url)
+    return len(statements)
