@@ -66,6 +66,7 @@ EXAMPLES = Examples(
         Call("end_user_sessions", 412, "DELETE /users/{alice}/sessions", by="carol", headers=STALE),
         Call("end_user_session", 204, "DELETE /users/{alice}/sessions/{session}", by="carol"),
         Call("end_user_session", 401, "DELETE /users/{alice}/sessions/{session}"),
+        Call("end_user_session", 403, "DELETE /users/{alice}/sessions/{session}", by="bob"),
         Call("end_user_session", 404, "DELETE /users/{bob}/sessions/{session}", by="carol"),
     ),
     exceptions={

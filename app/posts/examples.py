@@ -8,6 +8,10 @@ POST = {"title": "Hello", "content": "My first post."}
 STALE = {"If-Match": '"stale"'}
 KEY = {"Idempotency-Key": "key-1"}
 
+SINCE, UNTIL = "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"
+CREATED = f"created_after={SINCE}&created_before={UNTIL}"
+UPDATED = f"updated_after={SINCE}&updated_before={UNTIL}"
+PUBLISHED = f"published_after={SINCE}&published_before={UNTIL}"
 DRAFT = {**POST, "status": "draft"}
 
 EXAMPLES = Examples(
@@ -20,6 +24,10 @@ EXAMPLES = Examples(
     calls=(
         Call("list_posts", 200, "GET /posts"),
         Call("list_posts", 200, "GET /posts?status=draft&page=1", by="alice"),
+        Call("list_posts", 200, "GET /posts?author_id={alice}"),
+        Call("list_posts", 200, f"GET /posts?{CREATED}"),
+        Call("list_posts", 200, f"GET /posts?status=draft&{UPDATED}", by="alice"),
+        Call("list_posts", 200, f"GET /posts?{CREATED}&{PUBLISHED}&author_id={{alice}}"),
         Call("list_posts", 304, "GET /posts", headers={"If-None-Match": "*"}),
         Call("list_posts", 401, "GET /posts?status=draft"),
         Call("list_posts", 422, "GET /posts?created_after=yesterday&author_id=0"),
@@ -49,6 +57,9 @@ EXAMPLES = Examples(
         Call("delete_post", 422, "DELETE /posts/{post}", by="alice", body={"surprise": 1}),
         Call("list_posts_of", 200, "GET /users/{alice}/posts"),
         Call("list_posts_of", 200, "GET /users/{alice}/posts?page=1", by="alice"),
+        Call("list_posts_of", 200, "GET /users/{alice}/posts?status=draft", by="alice"),
+        Call("list_posts_of", 200, f"GET /users/{{alice}}/posts?status=published&{PUBLISHED}", by="alice"),
+        Call("list_posts_of", 200, f"GET /users/{{alice}}/posts?{CREATED}&{UPDATED}"),
         Call("list_posts_of", 401, "GET /users/{alice}/posts?status=draft"),
         Call("list_posts_of", 403, "GET /users/{alice}/posts?status=draft", by="bob"),
         Call("list_posts_of", 404, "GET /users/{missing}/posts"),

@@ -13,6 +13,8 @@ EXAMPLES = Examples(
     calls=(
         Call("list_users", 200, "GET /users", by="alice"),
         Call("list_users", 200, "GET /users?limit=1&sort=-name", by="carol"),
+        Call("list_users", 200, "GET /users?q=a", by="bob"),
+        Call("list_users", 200, "GET /users?q=example", by="carol"),
         Call("list_users", 304, "GET /users", by="alice", headers={"If-None-Match": "*"}),
         Call("list_users", 401, "GET /users"),
         Call("list_users", 422, "GET /users?limit=0&cursor=x", by="alice"),

@@ -21,7 +21,7 @@ from gatepost.testing.applications import BACKENDS, PATIENT, Kept, NewDatabase, 
 from gatepost.testing.cast import Cast, Clock, ClosingClient, Person
 from gatepost.testing.features import feature_environment, replaced_services
 from gatepost.testing.races import GRACE_SECONDS, Arena
-from gatepost.testing.scenes import Scene
+from gatepost.testing.scenes import Scene, Scenes
 from gatepost.testing.services import ServiceMissing, skip_or_fail
 from gatepost.testing.services.gatepost import GatepostServer
 from gatepost.testing.services.postgres import PostgresServer
@@ -86,8 +86,9 @@ def shared_app(backend: str, kept: Kept, shared_url: str) -> Flask:
 
 
 @pytest.fixture
-def app(shared_app: Flask) -> Iterator[Flask]:
+def app(shared_app: Flask, scenes: Scenes) -> Iterator[Flask]:
     """The application on an empty database, without maintenance mode. It empties the database after the test."""
+    scenes.close(shared_app)
     maintenance.init_app(shared_app, components_of(shared_app).settings)
     yield shared_app
     with shared_app.app_context():
@@ -161,8 +162,14 @@ def arena(shared_server: GatepostServer) -> Iterator[Arena]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def scenes() -> Scenes:
+    """The scenes of this run."""
+    return Scenes()
+
+
 @pytest.fixture
-def scene(app: Flask, request: pytest.FixtureRequest) -> Scene:
-    """The rows that the examples of the feature under test create."""
+def scene(shared_app: Flask, scenes: Scenes, request: pytest.FixtureRequest) -> Scene:
+    """The rows that the examples of the feature under test create, on a database with no others."""
     [tested] = [value for name, value in request.node.callspec.params.items() if name in PARAMETERS]
-    return Scene(app, tested if isinstance(tested, Subject) else tested.subject)
+    return scenes.get(shared_app, tested if isinstance(tested, Subject) else tested.subject)

@@ -8,11 +8,13 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-from flask import Flask
+from flask import Flask, Response, request, request_finished
 from flask.testing import FlaskClient
 from sqlalchemy import Table, func, select
 from werkzeug.test import TestResponse
 
+from app.api.endpoint import SAFE_METHODS
+from app.auth.tokens import make_access_token
 from app.components import components_of
 from app.database import db
 from app.features import Call
@@ -20,7 +22,7 @@ from app.maintenance import service as maintenance
 from gatepost.testing.applications import empty
 from gatepost.testing.cast import PASSWORD, Person, join
 from gatepost.testing.openapi_document import Document
-from gatepost.testing.subjects import Operation, Subject, prefix_of
+from gatepost.testing.subjects import Subject, prefix_of
 
 # An id that no row has.
 MISSING_ID = 2**63 - 1
@@ -36,6 +38,7 @@ class Scene:
     def __init__(self, app: Flask, subject: Subject) -> None:
         self.app, self.subject = app, subject
         self.client = app.test_client()
+        request_finished.connect(self._note, app)
         self._operations = {operation.name: operation for operation in subject.operations}
         self.begin()
 
@@ -54,25 +57,35 @@ class Scene:
             response = self.send(call)
             assert response.status_code == call.status, f"The setup fails at {call}: {explain(response)}"
             self.save(call, response)
+        self.is_changed = False
+
+    def _note(self, app: Flask, response: Response, **extra: Any) -> None:
+        """Note that a request may have changed rows."""
+        if request.method not in SAFE_METHODS and not 400 <= response.status_code < 500:
+            self.is_changed = True
 
     def restart(self) -> None:
         """Empty the database and begin again."""
+        self.clear()
+        self.client = self.app.test_client()
+        self.begin()
+
+    def clear(self) -> None:
+        """Empty the database, and end the maintenance mode."""
         with self.app.app_context():
             db.session.remove()
             empty(db.engine)
         maintenance.init_app(self.app, components_of(self.app).settings)
-        self.client = self.app.test_client()
-        self.begin()
 
     @property
     def alice(self) -> Person:
         """The owner of the rows."""
         return self.people["alice"]
 
-    def operation(self, call: Call) -> Operation:
-        """Return the operation of a call."""
-        assert call.operation in self._operations, f"{self.subject} has no operation {call.operation}"
-        return self._operations[call.operation]
+    def refreshed_headers(self) -> dict[str, str]:
+        """Return the credentials of Alice after a refresh, which are those of no login."""
+        with self.app.app_context():
+            return {"Authorization": f"Bearer {make_access_token(self.alice.grant, fresh=False)}"}
 
     def path(self, call: Call) -> str:
         """Return the path of a call with its query."""
@@ -150,6 +163,27 @@ class Scene:
             assert response.status_code == 200, f"/openapi.json is not generated: {explain(response)}"
             _DOCUMENTS[self.app] = Document(response.get_json())
         return _DOCUMENTS[self.app]
+
+
+class Scenes:
+    """Makes scenes, and gives the same one to the next test of a feature as long as no request has changed its rows."""
+
+    def __init__(self) -> None:
+        self._last: dict[Flask, Scene] = {}
+
+    def get(self, app: Flask, subject: Subject) -> Scene:
+        """Return the scene of a feature."""
+        last = self._last.get(app)
+        if last is None or last.is_changed or last.subject is not subject:
+            self.close(app)
+            last = self._last[app] = Scene(app, subject)
+        last.client = app.test_client()
+        return last
+
+    def close(self, app: Flask) -> None:
+        """Empty the database of an application, if there is a scene on it."""
+        if app in self._last:
+            self._last.pop(app).clear()
 
 
 def explain(response: TestResponse) -> str:

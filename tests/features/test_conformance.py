@@ -22,7 +22,7 @@ FAULTS = {
     "test_a_change_with_another_tag_changes_nothing[faulty-delete_thing]": "delete_thing",
     "test_a_change_with_another_tag_changes_nothing[faulty-replace_thing]": 'replace_thing ignores If-Match: "stale"',
     "test_a_creation_takes_a_key[faulty-create_thing]": "create_thing creates a row and takes no Idempotency-Key",
-    "test_a_value_that_the_schema_allows_is_no_500[faulty-create_thing]": "create_thing with name = 'a\\\\x00b'",
+    "test_a_value_that_the_schema_allows_is_no_500[faulty-create_thing]": r"create_thing with name = '\x00'",
     "test_a_value_that_the_schema_allows_is_no_500[faulty-replace_thing]": "replace_thing with name = ",
     "test_a_value_that_the_schema_excludes_is_422[faulty-create_thing]": r"create_thing with name = '\\ud800'",
     "test_a_value_that_the_schema_excludes_is_422[faulty-replace_thing]": r"replace_thing with name = '\\ud800'",
@@ -44,7 +44,7 @@ ONCE = re.compile(
 @pytest.fixture(scope="module")
 def found() -> dict[str, str]:
     """The message of each test that fails, by its name."""
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-rf", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-rfE"]
     finished = subprocess.run(
         [*command, "--feature", "tests.features.faulty"],
         cwd=ROOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gatepost.testing.cast import join, problem
+from gatepost.testing.cast import problem
 from gatepost.testing.scenes import MISSING_ID, Scene, explain
 from gatepost.testing.subjects import Operation, Subject, for_each, unopened_app
 from gatepost.testing.subjects import pytest_generate_tests as pytest_generate_tests
@@ -65,8 +65,8 @@ def test_the_token_of_an_ended_session_is_401(scene: Scene, operation: Operation
 @for_each(lambda operation: operation.endpoint.access.level in ("fresh", "admin"))
 def test_a_weaker_token_is_refused(scene: Scene, operation: Operation) -> None:
     level = operation.endpoint.access.level
-    caller = scene.alice if level == "admin" else join(scene.app, "Dave", fresh=False)
-    response = scene.client.open(paths(operation, "1"), method=operation.method, headers=caller.headers)
+    headers = scene.alice.headers if level == "admin" else scene.refreshed_headers()
+    response = scene.client.open(paths(operation, "1"), method=operation.method, headers=headers)
     expected = (403, "forbidden") if level == "admin" else (401, "fresh_token_required")
     assert problem(response) == expected, f"{operation.name} needs {level}: {explain(response)}"
 

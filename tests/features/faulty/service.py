@@ -62,7 +62,7 @@ def page(user_id: int, query: Mapping[str, Any]) -> Page:
 
 
 def create(user_id: int, values: Mapping[str, Any]) -> Any:
-    """Insert a thing. NUL is an unexpected error, as it is with PostgreSQL's driver."""
+    """Insert a thing. NUL is an unexpected error on both databases, as it is with PostgreSQL's driver."""
     if "\0" in values["name"]:
         raise ValueError("A string literal cannot contain NUL (0x00) characters.")
     write(insert(Visit).values(user_id=user_id))
@@ -73,7 +73,7 @@ def replace(user_id: int, thing_id: int, values: Mapping[str, Any]) -> Any:
     """Replace a thing without a look at If-Match."""
     things.get(user_id, thing_id)
     write(delete(Thing).where(Thing.id == thing_id))
-    return things.create(user_id, {"id": thing_id, **values})
+    return create(user_id, {"id": thing_id, **values})
 
 
 def remove(thing_id: int) -> None:
