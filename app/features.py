@@ -7,7 +7,7 @@ module must not import Flask, because the settings are read before the applicati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +26,27 @@ FEATURE_TABLES: set[str] = set()
 Exporter = Callable[[int], Iterable[Mapping[str, Any]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """A request to a feature's routes, and the expected status.
 
-    `{name}` in the path, the body and the headers is replaced by what earlier calls saved under this name. Predefined
-    are `{alice}`, `{bob}` and `{carol}`, the ids of the users, and `{missing}`, an id that no row has.
+    `{name}` in the path, the body and the headers is replaced by what earlier calls saved under this name; a text that
+    is nothing else becomes the saved value with its type. Predefined are `{alice}`, `{bob}` and `{carol}`, the ids of
+    the users, `{password}`, the same for all, `{missing}`, an id that no row has, and `{session}` and `{refresh}`, the
+    id of Alice's session and its refresh token.
     """
 
     # The name of the view.
     operation: str
     status: int
-    # Method and path below /api/v1, such as "POST /trips".
+    # Method and path below /api/v1, such as "POST /trips"; the whole path of a route that is not below it.
     request: str
+    _: KW_ONLY
     # "" without credentials, "alice" as the owner, "bob" as another user, "carol" as an administrator.
     by: str = ""
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    # By name, a member of the response's body, or the header "ETag" or "Location".
+    # By name, a member of the response's body, such as "id" or "items.0.id", or the header "ETag" or "Location".
     saves: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -52,11 +55,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """What the conformance tests need to know of a feature. `calls` has each operation with each status it promises."""
+    """What the conformance tests need to know of a feature: `pytest --feature NAME` runs them.
 
-    # Run in this order before each test, to create rows of Alice and, if a rule needs them, of others.
+    `calls` has each operation with its success and with each problem that its route declares.
+    """
+
+    # Run in this order before each test, to create rows: in each list at least two, in each table one of Alice.
     setup: tuple[Call, ...] = ()
     calls: tuple[Call, ...] = ()
+    # What the tests would take for a mistake, with the reason: "table.column" that the export leaves out or that keeps
+    # the id of a deleted user, the name of an operation that writes without credentials.
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    # Environment variables for the tests, such as settings of the feature without a default.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # Services for create_app(), by type, made for the tests in place of those that reach the world outside.
+    services: Mapping[type, Callable[[], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

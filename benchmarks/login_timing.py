@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 
 KINDS = ("wrong password", "unknown email", "disabled account")
 PASSWORD = "correct horse battery"

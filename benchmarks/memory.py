@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.scale.rows import PASSWORD, filled
 from benchmarks.speed.servers import call, environment, machine
-from tests.support.services.gatepost import GatepostServer
+from gatepost.testing.services.gatepost import GatepostServer
 from tools.services import locate
 
 SCRIPT = Path(__file__).with_name("mix.lua")

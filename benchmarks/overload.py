@@ -18,7 +18,7 @@ from benchmarks.speed.__main__ import API, EMAIL, LOGIN_EMAIL, database
 from benchmarks.speed.nginx import UNLIMITED
 from benchmarks.speed.servers import PASSWORD, SERVERS, gatepost, machine
 from benchmarks.speed.wrk import Load, Run, run
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 POSTS, STARTS = 20_000, 5

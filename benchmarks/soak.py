@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 from tests.concurrency.soak import (
     CHAIN_ROUNDS,
     CHANGES,
@@ -31,8 +33,6 @@ from tests.concurrency.soak import (
     soak_refreshes,
 )
 from tests.conftest import PATIENT, migrate
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
 
 ROUNDS, REQUESTS = 1_000, 10_000
 WORKERS, THREADS, EACH, GRACE_SECONDS = 2, 4, 20, 10

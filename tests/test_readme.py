@@ -14,11 +14,11 @@ from flask.cli import FlaskGroup, ScriptInfo
 
 from app import create_app
 from app.settings import Settings
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.process import bare_environment
 from tests.conftest import PATIENT, ROOT, NewDatabase, migrate, settings_for
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.process import bare_environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN_URL = "http://127.0.0.1:8000"

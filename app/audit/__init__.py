@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.audit import commands
+from app.audit.examples import EXAMPLES
 from app.audit.models import AuthEvent
 from app.audit.views import audit
 from app.features import Feature
 
-feature = Feature(name="audit", api=(audit,), tables=(AuthEvent,), commands=(commands.audit,))
+feature = Feature(name="audit", api=(audit,), tables=(AuthEvent,), commands=(commands.audit,), examples=EXAMPLES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from app.auth import commands, extension, sessions, tokens
+from app.auth.examples import EXAMPLES
 from app.auth.models import Session
 from app.auth.user_views import user_sessions
 from app.auth.views import auth
@@ -31,4 +32,5 @@ feature = Feature(
     exports={"sessions": sessions.export},
     commands=(commands.sessions, commands.keys),
     init_app=init_app,
+    examples=EXAMPLES,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.features import Feature
 from app.maintenance import commands, service
+from app.maintenance.examples import EXAMPLES
 from app.maintenance.models import ServiceContext
 from app.maintenance.views import service_context
 
@@ -13,4 +14,5 @@ feature = Feature(
     tables=(ServiceContext,),
     commands=(commands.maintenance,),
     init_app=service.init_app,
+    examples=EXAMPLES,
 )

@@ -6,6 +6,7 @@ from app.api.idempotency import service as idempotency
 from app.audit import service as audit
 from app.features import Feature
 from app.users import commands
+from app.users.examples import EXAMPLES
 from app.users.models import User
 from app.users.views import users
 
@@ -15,4 +16,5 @@ feature = Feature(
     tables=(User,),
     exports={"idempotency_keys": idempotency.export, "auth_events": audit.export},
     commands=(commands.users,),
+    examples=EXAMPLES,
 )

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from benchmarks.scale.rows import AUTHOR, EDGE, PASSWORD, PUBLISHER, Filler
 from benchmarks.scale.watch import Cost, Watched
 from benchmarks.speed.servers import machine
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import migrate
-from tests.support.services.postgres import PostgresServer
 
 FEW_USERS, FEW_POSTS = 1000, 1000
 BOUND = 1.3

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg2
 
 from app.security.passwords import hash_password
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import migrate
-from tests.support.services.postgres import PostgresServer
 
 PASSWORD = "correct horse battery staple"  # only in the databases of the measurement
 # Rows at each end of every sort order: one and a half pages of the default length, so that a list has three pages.

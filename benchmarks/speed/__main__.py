@@ -35,8 +35,8 @@ from benchmarks.speed.servers import (
     statements_of,
 )
 from benchmarks.speed.wrk import Load, Run, run
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 
 FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"

@@ -7,7 +7,7 @@ import statistics
 from benchmarks.speed.report import Plan
 from benchmarks.speed.servers import gatepost, machine
 from benchmarks.speed.wrk import Load, Run, run
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 LEAST_RATIO = 0.85

@@ -19,10 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.gatepost import ROOT, GatepostServer
-from tests.support.services.postgres import find_binaries
-from tests.support.services.process import ServerProcess, bare_environment, private_folder
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.gatepost import ROOT, GatepostServer
+from gatepost.testing.services.postgres import find_binaries
+from gatepost.testing.services.process import ServerProcess, bare_environment, private_folder
 
 WORKERS, THREADS = "2", "16"
 SERVERS = ("gunicorn", "granian")

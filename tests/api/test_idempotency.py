@@ -26,8 +26,8 @@ from app.posts import service as posts
 from app.posts.models import Post
 from app.security.keyed_hashes import KeyedHasher
 from app.users.models import User
+from gatepost.testing.rows import count_rows, delete_user_row
 from tests.conftest import API, PASSWORD, Clock, Person, problem, settings_for
-from tests.support.rows import count_rows, delete_user_row
 
 POST = {"title": "Hello", "content": "World"}
 USER = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 from app.api.errors import MalformedRequest, ValidationFailed
 from app.api.json_parser import MAX_QUERY_PARAMETERS, parse_json, parse_query
 from app.posts.models import Post
+from gatepost.testing.rows import count_rows
 from tests.conftest import API, Person, problem
-from tests.support.rows import count_rows
 
 JSON = "application/json"
 GOOD = b'{"title": "T", "content": "C"}'

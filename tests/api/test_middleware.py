@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from app.api.middleware.accept import parse_accept
 from app.components import components_of
+from gatepost.testing.applications import clients
 from tests.conftest import API, Person, problem
-from tests.support.applications import clients
 
 NEW_ID = re.compile(r"[0-9a-f]{32}")
 Limited = Callable[[str], FlaskClient]

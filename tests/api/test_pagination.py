@@ -19,9 +19,9 @@ from app.api import pagination
 from app.components import components_of
 from app.database import db
 from app.posts.models import Post
+from gatepost.testing.rows import count_rows
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
-from tests.support.rows import count_rows
-from tests.support.statements import counted
 
 POSTS = API + "/posts"
 START = datetime(2026, 1, 1, tzinfo=UTC)

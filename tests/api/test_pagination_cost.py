@@ -11,9 +11,9 @@ from flask.testing import FlaskClient
 from app.api import pagination
 from app.api.pagination import statements
 from app.database import fetch_all
+from gatepost.testing.statements import counted
 from tests.api.test_pagination import POSTS, Fill, fill, flat, ids, links, walk
 from tests.conftest import API, Person, problem
-from tests.support.statements import counted
 
 __all__ = ["fill"]
 FROM_SECOND_3 = "created_after=2026-01-01T00:00:02Z"

@@ -9,9 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.components import components_of
+from gatepost.testing.applications import clients
 from tests.api.test_pagination import links
 from tests.conftest import API, Person, problem
-from tests.support.applications import clients
 
 PREFIX = "/example"
 POST = {"title": "T", "content": "C"}

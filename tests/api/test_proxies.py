@@ -9,9 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.components import components_of
+from gatepost.testing.applications import NewClient, clients
 from tests.api.test_pagination import links
 from tests.conftest import API, PASSWORD, Person
-from tests.support.applications import NewClient, clients
 
 PEER = "10.0.0.1"
 

@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
 from app.api.middleware.queue_time import find_queue_seconds
+from gatepost.testing.applications import NewClient, clients
 from tests.conftest import API, Clock, problem, settings_for
-from tests.support.applications import NewClient, clients
 
 NOW = 1_700_000_000.0
 ORIGIN = "https://app.example.com"

@@ -18,9 +18,9 @@ from app import create_app
 from app.api.endpoint import Endpoint
 from app.api.middleware.headers import SECURITY_HEADERS, STRICT_TRANSPORT
 from app.openapi import problem_pages, views
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API, Person, settings_for
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
 
 ROOT = Path(__file__).resolve().parents[2]
 ORIGIN = "https://app.example.com"

@@ -9,11 +9,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.components import components_of
+from gatepost.testing.applications import clients
+from gatepost.testing.statements import counted
 from tests.audit.support import events, names
 from tests.auth.support import log_in, refresh
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.applications import clients
-from tests.support.statements import counted
 
 
 def test_a_login_costs_one_insert(app: Flask, client: FlaskClient, alice: Person) -> None:

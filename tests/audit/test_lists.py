@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app.database import db
+from gatepost.testing.statements import counted
 from tests.api.test_pagination import links
 from tests.audit.support import add_events
 from tests.auth.support import log_in
 from tests.conftest import API, Clock, Person, problem
-from tests.support.statements import counted
 
 OWN = {"id", "event", "created_at", "actor", "session_id", "detail", "ip", "user_agent", "request_id"}
 FROM: dict[str, Any] = {"headers": {"User-Agent": "Admin's Browser", "X-Request-ID": "admin-1"}}

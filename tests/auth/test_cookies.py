@@ -19,10 +19,10 @@ from werkzeug.test import TestResponse
 from app.auth.cookies import make_csrf_token
 from app.auth.sessions import GRACE_USES
 from app.components import components_of
+from gatepost.testing.applications import NewClient, clients
+from gatepost.testing.openapi_document import Document
 from tests.auth.support import bearer, claims_of, get_me, log_in, reissue, session_row
 from tests.conftest import API, PASSWORD, Clock, Person, problem
-from tests.support.applications import NewClient, clients
-from tests.support.openapi_document import Document
 
 NAME = "gatepost_refresh"
 PATH = API + "/auth"

@@ -32,10 +32,10 @@ from app.api.responses import ok
 from app.api.routing import Api
 from app.auth.extension import Manager
 from app.auth.sessions import GRACE_USES
+from gatepost.testing.applications import replica
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, reissue, session_row, sign
 from tests.auth.test_authorization_header import NO_ONE_BEARER_TOKEN, OTHER_SCHEMES, TAKEN
 from tests.conftest import Clock, Person, problem, settings_for
-from tests.support.applications import replica
 
 POLICIES: dict[str, tuple[AccessPolicy, Any]] = {
     "plain": (SIGNED_IN, jwt_required()),

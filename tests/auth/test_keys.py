@@ -19,10 +19,10 @@ from flask.testing import FlaskClient
 from app.auth.tokens import make_access_token
 from app.security import signing_keys as keys
 from app.security.key_files import FileKey
+from gatepost.testing.applications import replica
 from tests.auth.keyrings import ALGORITHMS, forge, new_key, private_pem, public_pem, ring_of, write_key
 from tests.auth.support import KEY, bearer, claims_of, encoded, get_me, log_in, refresh
 from tests.conftest import API, Person, problem
-from tests.support.applications import replica
 
 INVALID = (401, "token_invalid")
 OTHER_KEY = "another-key-that-is-long-enough-0123456789"

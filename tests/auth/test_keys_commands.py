@@ -19,11 +19,11 @@ from app.auth import commands
 from app.auth.tokens import make_access_token
 from app.security.key_files import FileKey, read_key_file
 from app.security.signing_keys import KEY_SET_SECONDS
+from gatepost.testing.applications import replica
+from gatepost.testing.services.process import bare_environment
 from tests.auth.keyrings import ALGORITHMS, jwks, ring_of, write_key
 from tests.auth.support import KEY, get_me
 from tests.conftest import ROOT, Person
-from tests.support.applications import replica
-from tests.support.services.process import bare_environment
 
 DAY_SECONDS = 86_400
 

@@ -12,9 +12,9 @@ from flask import Flask
 from app.security.key_files import InvalidKeyFile, read_key_file
 from app.security.keyed_hashes import KeyedHasher, service_secrets
 from app.security.rate_limits import LimitName, RateLimits
+from gatepost.testing.applications import replica
 from tests.auth.keyrings import ALGORITHMS, new_key, private_pem, public_pem, write_key
 from tests.conftest import API, Person, settings_for
-from tests.support.applications import replica
 
 # Content of a file
 

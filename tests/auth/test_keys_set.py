@@ -18,10 +18,10 @@ from joserfc.jwk import KeySet
 from app.auth.tokens import make_access_token
 from app.security.key_files import read_key_file
 from app.security.signing_keys import KEY_SET_SECONDS
+from gatepost.testing.applications import replica
 from tests.auth.keyrings import ALGORITHMS, forge, jwks, new_key, write_key
 from tests.auth.support import KEY
 from tests.conftest import API, Person
-from tests.support.applications import replica
 
 PATH = "/.well-known/jwks.json"
 ORIGIN = {"Origin": "https://elsewhere.example.net"}

@@ -15,10 +15,10 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from app.database import db
+from gatepost.testing.applications import replica
+from gatepost.testing.statements import counted
 from tests.auth.support import bearer, log_in
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.applications import replica
-from tests.support.statements import counted
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 # More threads than the pools have connections, which wait for one on a busy machine as long as it takes.

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.statements import counted
 from tests.auth.support import bearer, get_me, log_in, set_column
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.statements import counted
 
 REVOKED = (401, "token_revoked")
 

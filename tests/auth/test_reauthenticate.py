@@ -15,9 +15,9 @@ from app.audit.models import AuthEvent
 from app.auth.models import Session
 from app.database import db
 from app.users.models import User
+from gatepost.testing.rows import count_rows
 from tests.auth.support import claims_of, refresh, session_row, set_column
 from tests.conftest import API, PASSWORD, Cast, Person, problem
-from tests.support.rows import count_rows
 
 WRONG = {"password": ["Is not your password."]}
 

@@ -16,6 +16,7 @@ from app import create_app
 from app.auth import sessions
 from app.auth.models import GRACE_TIMES
 from app.auth.sessions import GRACE_USES
+from gatepost.testing.statements import counted
 from tests.auth.support import (
     NOT_OBJECTS,
     NOT_STRINGS,
@@ -28,7 +29,6 @@ from tests.auth.support import (
     set_column,
 )
 from tests.conftest import API, PASSWORD, Clock, Person, problem, settings_for
-from tests.support.statements import counted
 
 REVOKED = (401, "token_revoked")
 

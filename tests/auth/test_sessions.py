@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from app.audit.models import AuthEvent
 from app.database import fetch_all
+from gatepost.testing.statements import counted
 from tests.auth.support import bearer, claims_of, get_me, log_in, refresh, session_row
 from tests.conftest import API, PASSWORD, Clock, Person, problem
-from tests.support.statements import counted
 
 PATH = "/auth/sessions"
 NOT_IDS = ["abc", "0", "-1", "+1", "1.0", "1e0", "01", " 1", "１", "٣", "0x1", str(2**63), str(10**40), "null"]

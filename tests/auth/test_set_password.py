@@ -14,9 +14,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.audit.models import AuthEvent
+from gatepost.testing.rows import count_rows
 from tests.auth.support import log_in, refresh
 from tests.conftest import PASSWORD, ROOT, Person, problem
-from tests.support.rows import count_rows
 
 NEW = "staple of a new battery"
 

@@ -7,9 +7,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.audit.models import AuthEvent
+from gatepost.testing.rows import count_rows
 from tests.auth.support import log_in
 from tests.conftest import API, Person, problem
-from tests.support.rows import count_rows
 
 METHODS = ("GET", "DELETE")
 

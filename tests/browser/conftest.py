@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.browser.site import Site
 from tests.conftest import PATIENT, migrate
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
 from tools import javascript, services
 
 BUILD_SECONDS = 300

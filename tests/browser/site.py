@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -10,8 +10,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API, PASSWORD, ROOT
-from tests.support.services.gatepost import GatepostServer
 
 SCREENSHOTS = ROOT / "var" / "screenshots"
 # Checks a page by the Web Content Accessibility Guidelines.

@@ -7,10 +7,10 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.conftest import PASSWORD
-from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 TEXTS = {

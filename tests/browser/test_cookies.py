@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.browser import steps
 from tests.browser.conftest import build
 from tests.browser.site import Site
-from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.browser.conftest import ACCESS_SECONDS, TIMEOUT_MS
 from tests.conftest import PASSWORD
-from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ import urllib.error
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
+from gatepost.testing.races import Arena
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.browser import steps
 from tests.browser.conftest import ACCESS_SECONDS
 from tests.browser.site import Site
-from tests.concurrency.race import Arena
-from tests.support.services.gatepost import GatepostServer
 
 pytestmark = pytest.mark.slow
 ROUNDS = 100

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.process import bare_environment
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.conftest import ROOT
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.process import bare_environment
 
 pytestmark = pytest.mark.slow
 

@@ -23,11 +23,11 @@ from sqlalchemy.exc import IntegrityError
 from app.database import db, fetch_all
 from app.settings import ROOT
 from app.settings.declarations import DECLARATIONS
+from gatepost.testing.applications import application
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.postgres import PostgresServer
+from gatepost.testing.services.process import bare_environment
 from tests.conftest import PASSWORD, settings_for
-from tests.support.applications import application
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.postgres import PostgresServer
-from tests.support.services.process import bare_environment
 
 FLASK = (sys.executable, "-m", "flask", "--app", "run")
 SECONDS = 60

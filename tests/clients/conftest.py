@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services import ServiceMissing, skip_or_fail
 from tools import javascript
 
 

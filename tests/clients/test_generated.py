@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from app.openapi.commands import FILE
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import NO_COVERAGE, GatepostServer
 from tests.conftest import PASSWORD
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import NO_COVERAGE, GatepostServer
 from tools import javascript
 
 PROGRAMS = Path(__file__).parent / "generators"

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gatepost.testing.services import free_port
 from tests.conftest import API, PASSWORD
 from tests.stack.wire import Answer, call
-from tests.support.services import free_port
 from tools.production_env import find_password_file, fresh_environment, prepare_password
 
 ROOT = Path(__file__).resolve().parents[2]

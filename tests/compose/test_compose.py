@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gatepost.testing.services import LOOPBACK
 from tests.compose.deployment import ORIGIN, PATIENCE_SECONDS, ROOT, Deployment, docker, within
 from tests.compose.traffic import check_traffic, traffic
-from tests.support.services import LOOPBACK
 from tests.test_readme import normalised, run, tour
 
 SERVICES = ("db", "redis", "app", "nginx")

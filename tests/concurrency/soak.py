@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.concurrency.race import (
+from gatepost.testing.races import (
     Arena,
     Member,
     Reply,

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from functools import partial
 
-from tests.concurrency.race import Arena, Member, Reply, race
+from gatepost.testing.races import Arena, Member, Reply, race
 from tests.conftest import PASSWORD
 
 ROUNDS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from tests.concurrency.race import Arena, Reply, race, refresh, tokens_of
+from gatepost.testing.races import Arena, Reply, race, refresh, tokens_of
 from tests.conftest import GRACE_SECONDS
 
 ROUNDS = 6

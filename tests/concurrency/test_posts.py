@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from tests.concurrency.race import Arena, race
+from gatepost.testing.races import Arena, race
 
 POST = {"title": "Hello", "content": "My first post."}
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.concurrency.race import (
+from gatepost.testing.races import (
     Arena,
     Reply,
     Tokens,

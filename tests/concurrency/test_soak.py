@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
 from tests.concurrency.soak import CHANGES, LOST_EVERY, PARALLEL, soak_changes, soak_refreshes
 from tests.conftest import GRACE_SECONDS
 

@@ -20,8 +20,8 @@ from app.database import db, execute_autocommit, fetch_all, postgres, precompile
 from app.database.engine import engine_options, install_engine_events
 from app.database.sqlite import MAX_WAL_BYTES
 from app.maintenance.models import ServiceContext
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import API, migrate, settings_for
-from tests.support.services.postgres import PostgresServer
 
 LEVELS = ("SERIALIZABLE", "REPEATABLE READ")
 

@@ -31,8 +31,8 @@ from app.maintenance.models import ServiceContext
 from app.posts.models import Post
 from app.security.rate_limits.models import RateLimit
 from app.users.models import User
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import ROOT, settings_for
-from tests.support.services.postgres import PostgresServer
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 TABLES = {model.__tablename__ for model in (User, Session, Post, KeptAnswer, ServiceContext, AuthEvent, RateLimit)}

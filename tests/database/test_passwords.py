@@ -18,8 +18,8 @@ from psycopg2 import sql
 from app import create_app
 from app.components import components_of
 from app.database import db
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import API, migrate, problem, settings_for
-from tests.support.services.postgres import PostgresServer
 
 SPECIAL = """@:/?#%& '"$\\é%40"""
 

@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, event
 
 from app.database import db, fetch_all
+from gatepost.testing.openapi_document import Document
 from tests.conftest import API, PASSWORD, Person
-from tests.support.openapi_document import Document
 
 # By list, the filters that have an index of their own.
 NARROWED = {

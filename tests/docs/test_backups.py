@@ -15,10 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import pytest
 
+from gatepost.testing.services.postgres import PostgresServer, find_binaries
+from gatepost.testing.services.process import bare_environment
 from tests.conftest import ROOT, migrate
 from tests.docs.test_operations import section
-from tests.support.services.postgres import PostgresServer, find_binaries
-from tests.support.services.process import bare_environment
 
 COMMAND_SECONDS = 60
 PRIVATE = 0o600

@@ -13,10 +13,10 @@ import jwt
 import pytest
 from flask.testing import FlaskClient
 
+from gatepost.testing import applications
 from tests.auth.keyrings import write_key
 from tests.conftest import API, PASSWORD, problem
 from tests.docs.test_operations import section
-from tests.support import applications
 
 KEYS = {"old": "the-old-one-of-the-tests-0123456789", "new": "and-the-one-after-it-9876543210-xyz"}
 BODY = {"title": "A title", "content": "A text"}

@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer, find_binaries
 from tests.conftest import migrate
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer, find_binaries
 
 Serve = Callable[..., Arena]
 # The tests send many logins of the same users. MAX_QUEUE_MS is long, so that a slow request gets the response for the

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, text
 
-from tests.concurrency.race import Member
+from gatepost.testing.races import Member
+from gatepost.testing.services import LOOPBACK
 from tests.conftest import API, PASSWORD
-from tests.support.services import LOOPBACK
 
 CLIENT_TIMEOUT_SECONDS = 30
 EDITS_A_POST = 2

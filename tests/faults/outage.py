@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tests.concurrency.race import Arena, Reply, race
+from gatepost.testing.races import Arena, Reply, race
 
 # Guards against hanging, at least five times what is promised: a refusal within 2 s, readiness within 1 s, /health at
 # once, and the first success within 3 s of the end of an outage.

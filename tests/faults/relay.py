@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 
 CHUNK_BYTES = 65_536
 COMMIT = b"COMMIT\0"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.concurrency.race import on_every_worker
+from gatepost.testing.races import on_every_worker
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import migrate
 from tests.faults.conftest import Serve
 from tests.faults.outage import Visitor, assert_ready, assert_refused, assert_served, each
-from tests.support.services.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

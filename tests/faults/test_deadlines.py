@@ -22,9 +22,9 @@ from app.database.deadlines import DatabaseOutage, DeadlineExceeded, deadline
 from app.database.engine import CLIENT_SLACK_SECONDS
 from app.database.errors import is_unavailable
 from app.database.postgres import connect_arguments
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import settings_for
-from tests.support.services import LOOPBACK
-from tests.support.services.postgres import PostgresServer
 
 CONNECT_SECONDS = 0.8
 SERVER_SECONDS = 0.7

@@ -13,14 +13,14 @@ from typing import cast
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import ROOT, migrate
 from tests.faults.drill import Writer, body_of, check
 from tests.faults.drills import application, postgres, surroundings
 from tests.faults.drills.__main__ import DRILLS
 from tests.faults.drills.stage import Figures, Stage, engine_of
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
 
 # Guards against hanging, five times what is promised: `make drills` measures the promised times.
 DEADLINE_SECONDS, READY_WITHIN_SECONDS, SUCCESS_WITHIN_SECONDS = 10.0, 10.0, 15.0

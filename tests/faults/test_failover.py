@@ -18,11 +18,11 @@ from sqlalchemy import event, text
 from app import create_app
 from app.components import components_of
 from app.database import db, transaction
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import API, PASSWORD, migrate, problem, settings_for
 from tests.faults.relay import Relay
 from tests.support.loglines import logged
-from tests.support.services import LOOPBACK
-from tests.support.services.postgres import PostgresServer
 
 UNAVAILABLE = (503, "database_unavailable")
 # A guard against hanging; the promise is 5 s.

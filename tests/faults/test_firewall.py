@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
+from gatepost.testing.services import LOOPBACK
 from tests.faults.firewall import Firewall, RelayFirewall, firewall_before
 from tests.faults.relay import Relay
-from tests.support.services import LOOPBACK
 
 MOMENT_SECONDS, PATIENCE_SECONDS = 0.3, 20
 

@@ -18,9 +18,9 @@ from flask import Flask
 from app import create_app
 from app.components import components_of
 from app.database import db
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import API, PASSWORD, ROOT, migrate, problem, settings_for
 from tests.support.loglines import logged
-from tests.support.services.postgres import PostgresServer
 
 UNAVAILABLE = (503, "database_unavailable")
 

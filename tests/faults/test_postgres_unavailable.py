@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.concurrency.race import Arena, Reply, on_every_worker, race, refresh
+from gatepost.testing.races import Arena, Reply, on_every_worker, race, refresh
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 from tests.faults.conftest import ENVIRONMENT, Serve
 from tests.faults.outage import (
     Visitor,
@@ -28,9 +31,6 @@ from tests.faults.outage import (
     held_post,
     wait_until_served,
 )
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
 
 # Longer than one deadline.
 FROZEN_SECONDS = 2.5

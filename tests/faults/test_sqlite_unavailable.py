@@ -16,7 +16,8 @@ from sqlalchemy import event
 
 from app import create_app
 from app.database import db
-from tests.concurrency.race import Arena, on_every_worker, race, refresh, tokens_of
+from gatepost.testing.races import Arena, on_every_worker, race, refresh, tokens_of
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import PASSWORD, migrate, problem, settings_for
 from tests.faults.conftest import ENVIRONMENT
 from tests.faults.outage import (
@@ -27,7 +28,6 @@ from tests.faults.outage import (
     assert_served,
     fill_pools,
 )
-from tests.support.services.gatepost import GatepostServer
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatepost.testing.services.gatepost import NO_COVERAGE, ROOT, GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
+from gatepost.testing.services.process import private_folder
 from tests.conftest import PATIENT, migrate
 from tests.fuzzing.plan import CALLER, MIN_TEST_CASES_PER_RUN, TEST_SHARE, Caller, Share
-from tests.support.services.gatepost import NO_COVERAGE, ROOT, GatepostServer
-from tests.support.services.postgres import PostgresServer
-from tests.support.services.process import private_folder
 
 CONFIG = "tests/fuzzing/schemathesis.toml"
 # A guard against a server that hangs. On a busy machine a response may be slow.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gatepost.testing.services.postgres import PostgresServer
 from tests.fuzzing.plan import TEST_CALLERS, Caller
 from tests.fuzzing.runs import assert_test_share_is_clean
-from tests.support.services.postgres import PostgresServer
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from gatepost.testing.services.postgres import PostgresServer
 from tests.hostile.cases import assert_unharmed
 from tests.hostile.target import Target, serving
-from tests.support.services.postgres import PostgresServer
 
 NewDatabase = Callable[[str], str]
 

@@ -24,10 +24,10 @@ from app.database import Base, db, transaction
 from app.posts.models import Post
 from app.users.models import User
 from app.users.service import create_user
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.auth.support import KEY
 from tests.conftest import PATIENT, migrate, password_hash, settings_for
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
 
 Rows = dict[str, list[dict[str, Any]]]
 ORIGIN = "https://app.example.com"

@@ -17,10 +17,10 @@ from sqlalchemy.pool import NullPool
 from app.components import components_of
 from app.database import db
 from app.maintenance.service import FRESH_SECONDS, STALE_SECONDS, MaintenanceCache, State
-from tests.concurrency.race import Arena, call, on_every_worker
+from gatepost.testing.applications import application
+from gatepost.testing.races import Arena, call, on_every_worker
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.applications import application
-from tests.support.services.gatepost import GatepostServer
 
 ON = {"maintenance": True, "message": "Back at noon.", "retry_after": 600}
 

@@ -17,9 +17,9 @@ from app.components import components_of
 from app.database import db
 from app.maintenance.service import MaintenanceCache, State
 from app.observability import metrics
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
 from tests.support.loglines import logged
-from tests.support.statements import counted
 
 POST = {"title": "T", "content": "C"}
 

@@ -25,11 +25,11 @@ from app.api.errors import PROBLEMS
 from app.auth.sessions import Reuse
 from app.database import db
 from app.security.rate_limits import LimitName
+from gatepost.testing.races import Reply, on_every_worker
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.auth.support import reissue
-from tests.concurrency.race import Reply, on_every_worker
 from tests.conftest import API, PASSWORD, ROOT, Clock, Person, settings_for
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.gatepost import GatepostServer
 
 NAME = re.compile(r"\bgatepost_[a-z_]+\b")
 RULES = (ROOT / "ops/alerts.yml").read_text(encoding="utf-8")

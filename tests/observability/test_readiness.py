@@ -11,10 +11,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.applications import replica
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import migrate
 from tests.security.test_rate_limits import wait_until
-from tests.support.applications import replica
-from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
 PROMISED_SECONDS = 1.0

@@ -12,12 +12,12 @@ from app import create_app
 from app.database import db
 from app.observability import tracing
 from app.settings import ConfigurationError
-from tests.concurrency.race import on_every_worker
+from gatepost.testing.races import on_every_worker
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API, migrate, settings_for
 from tests.observability.test_metrics import fetch
 from tests.security.test_rate_limits import wait_until
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
 
 
 class Collector(HTTPServer):

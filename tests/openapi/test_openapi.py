@@ -33,9 +33,9 @@ from app.api.fields import (
 from app.api.responses import ok, written
 from app.api.routing import Api
 from app.openapi.document import endpoints_of
+from gatepost.testing.openapi_document import Document
 from tests.conftest import Person, problem, settings_for
 from tests.support.calls import CALLS, Call, SeedData
-from tests.support.openapi_document import Document
 
 # Generating the document does not access the database.
 UNOPENED = "sqlite:////nowhere/gatepost.db"

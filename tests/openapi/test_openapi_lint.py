@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from app.openapi.commands import FILE
+from gatepost.testing.services import ServiceMissing, skip_or_fail
 from tests.conftest import ROOT
-from tests.support.services import ServiceMissing, skip_or_fail
 from tools import javascript
 
 FOLDER = ROOT / "tests" / "openapi-lint"

@@ -10,9 +10,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.openapi.document import make_document
+from gatepost.testing.openapi_document import Document
 from tests.conftest import Person, problem, settings_for
 from tests.support.calls import CALLS, STALE, Call, SeedData
-from tests.support.openapi_document import Document
 
 # Generating the document does not access the database.
 DOCUMENT = Document(make_document(create_app(settings_for("sqlite:////nowhere/gatepost.db"))))

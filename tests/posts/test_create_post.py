@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from app.api.access import Caller
 from app.posts import service
 from app.posts.models import Post
+from gatepost.testing.rows import count_rows, delete_user_row
 from tests.conftest import API, Cast, Clock, Person, problem
-from tests.support.rows import count_rows, delete_user_row
 
 POST = {"title": "Hello", "content": "World"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

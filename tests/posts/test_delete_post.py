@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 
 from app.posts.models import Post
+from gatepost.testing.rows import count_rows
 from tests.conftest import Person, problem
 from tests.posts.conftest import Write
-from tests.support.rows import count_rows
 
 
 @pytest.mark.parametrize("status", ["draft", "published"])

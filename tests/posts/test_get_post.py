@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
 from tests.posts.conftest import Write
-from tests.support.statements import counted
 
 NO_IDS = ["0", "-1", "+1", "01", "1.0", "1e0", "abc", "%20", "1%20", "٣", "１", "²", "999", str(2**63 - 1)]
 TOO_LARGE = [str(2**63), str(2**64), "9" * 19, "9" * 20, "9" * 5000]

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
 from tests.posts.conftest import Write, as_listed
-from tests.support.statements import counted
 
 
 @pytest.mark.parametrize(

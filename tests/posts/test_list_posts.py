@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from gatepost.testing.statements import counted
 from tests.conftest import API, Cast, Clock, Person, problem
 from tests.posts.conftest import Write, as_listed
-from tests.support.statements import counted
 
 
 def titles(response: TestResponse) -> list[str]:

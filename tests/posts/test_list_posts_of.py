@@ -6,10 +6,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
 from tests.posts.conftest import Write
 from tests.posts.test_list_posts import titles
-from tests.support.statements import counted
 
 
 @pytest.fixture

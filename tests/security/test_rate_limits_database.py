@@ -16,10 +16,10 @@ from app.database import db, execute_autocommit, fetch_one, in_transaction, tran
 from app.security.rate_limits.database_storage import _CLEAR, _LOCK_EXPIRED, DatabaseStorage, _read_statement, prune
 from app.security.rate_limits.models import RateLimit
 from app.security.rate_limits.storage import Count, CounterWindow
+from gatepost.testing.applications import replica
+from gatepost.testing.statements import counted
 from tests.conftest import Clock
 from tests.database.test_query_plans import explaining
-from tests.support.applications import replica
-from tests.support.statements import counted
 
 ACCOUNT, ADDRESS = CounterWindow("account", 60), CounterWindow("address", 300)
 # Waits for a lock or a connection must not fail a race on a busy machine.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.concurrency.race import Arena, Member
+from gatepost.testing.races import Arena, Member
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import GRACE_SECONDS, PATIENT, Kept, NewDatabase, migrate
 from tests.servers.wire import ORIGIN
-from tests.support.services.gatepost import GatepostServer
 
 KINDS = ("gunicorn", "granian")
 # gunicorn logs an error when the rest of a badly framed body can't be skipped, after the application's answer.

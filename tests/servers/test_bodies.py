@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API
 from tests.servers.conftest import MAX_BODY_BYTES, PREFIX, Author
 from tests.servers.wire import Connection, ask, bearer, is_up, json_request, request
-from tests.support.services.gatepost import GatepostServer
 
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"

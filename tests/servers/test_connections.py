@@ -6,10 +6,10 @@ import contextlib
 
 import pytest
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API
 from tests.servers.conftest import Author, ensure_running
 from tests.servers.wire import Connection, bearer, connections_to_workers, is_up, json_request, request
-from tests.support.services.gatepost import GatepostServer
 
 GET = request("GET /health HTTP/1.1")
 # Fewer than the threads of one worker, so that no choice of the kernel can fill a worker with them.

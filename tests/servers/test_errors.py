@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API
 from tests.servers.wire import (
     ORIGIN,
@@ -21,7 +22,6 @@ from tests.servers.wire import (
     request,
     wait_until,
 )
-from tests.support.services.gatepost import GatepostServer
 
 LOGIN = f"{API}/auth/login"
 # The name of a program with a version behind it, as in "gunicorn/23.0" or "Python 3.11".

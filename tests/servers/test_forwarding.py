@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from gatepost.testing.services import LOOPBACK, ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API
 from tests.servers.conftest import PREFIX
 from tests.servers.wire import Connection, get, request, wait_until
-from tests.support.services import LOOPBACK, ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import NginxServer
 
 HSTS = "strict-transport-security"

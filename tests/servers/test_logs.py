@@ -16,13 +16,13 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from app.posts.models import Post
-from tests.concurrency.race import Arena, Member
+from gatepost.testing.races import Arena, Member
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import API, migrate
 from tests.faults.relay import Relay
 from tests.servers.wire import ORIGIN, Connection, ask, bearer, get, json_request, request, wait_until
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
 EXPORT = f"{API}/users/<id:user_id>/export"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from tests.concurrency.race import Arena, call
+from gatepost.testing.races import Arena, call
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import API, PASSWORD
 from tests.servers.wire import Connection, connections_to_workers, request
-from tests.support.services.gatepost import GatepostServer
 
 # A guard against a worker that never sees the switch. The contract promises one second.
 OBEY_SECONDS = 10

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.servers.wire import Connection, ask, is_up, request
-from tests.support.services.gatepost import GatepostServer
 
 GET = "GET /health HTTP/1.1"
 MALFORMED = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.servers.conftest import PREFIX
 from tests.servers.wire import Connection, connections_to_workers, get, request, wait_until
-from tests.support.services.gatepost import GatepostServer
 
 ROUTE = "/problems/<name>"
 SERIES = f'gatepost_requests_total{{method="GET",route="{ROUTE}",status="200"}}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.concurrency.race import Arena, Tokens, change_password, generation, refresh, tokens_of
+from gatepost.testing.races import Arena, Tokens, change_password, generation, refresh, tokens_of
 from tests.conftest import API, GRACE_SECONDS, PASSWORD
 from tests.servers.wire import Answer, Connection, bearer, connections_to_workers, json_request, request
 

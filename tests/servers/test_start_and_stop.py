@@ -23,7 +23,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.process import ServerProcess, bare_environment, private_folder
 from tests.conftest import API, ROOT, NewDatabase
 from tests.servers.conftest import Author
 from tests.servers.wire import (
@@ -37,9 +40,6 @@ from tests.servers.wire import (
     request,
     wait_until,
 )
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.process import ServerProcess, bare_environment, private_folder
 
 SECRET = "k3Yv9-Qw7xZ_b2Np5-Lr8tUc1Ms4Ha6Df0Ge"
 LOAD_CLIENTS = 8

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import psutil
 
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 
 ORIGIN = "https://app.example.com"
 # Guards against hanging: far more than any answer needs on a busy machine.

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import PASSWORD, migrate
 from tests.stack.wire import Answer, Application, call
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import NginxServer
-from tests.support.services.postgres import PostgresServer
 from tests.support.services.redis import RedisServer
 
 API = "/api/v1"

@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from app.api.middleware.headers import SECURITY_HEADERS
+from gatepost.testing.services import LOOPBACK
 from tests.stack.conftest import Front
 from tests.stack.wire import TIMEOUT_SECONDS, Application, call, eventually
-from tests.support.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 ACCEPTED, EXPIRY = "gatepost_tls_files_accepted", "gatepost_tls_expiry_timestamp_seconds"

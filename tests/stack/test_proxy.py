@@ -17,9 +17,9 @@ import pytest
 
 from app.api.middleware.queue_time import RETRY_FACTOR
 from app.settings import load_settings
+from gatepost.testing.services import LOOPBACK
 from tests.stack.conftest import API, MAX_QUEUE_SECONDS, Front, Stack
 from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Application, Seen, call, eventually, response, send
-from tests.support.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 START = (Path(__file__).resolve().parents[2] / "ops" / "nginx" / "start.sh").read_text()

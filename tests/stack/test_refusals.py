@@ -13,9 +13,9 @@ import pytest
 
 from app.api.errors import PROBLEMS, Problem
 from app.api.middleware.headers import SECURITY_HEADERS
+from gatepost.testing.services import LOOPBACK, free_port
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import ORIGIN, PATIENCE_SECONDS, Answer, Application, Seen, call, eventually, plain, send
-from tests.support.services import LOOPBACK, free_port
 from tests.support.services.nginx import NginxServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,14 +14,14 @@ from functools import partial
 
 import pytest
 
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.process import is_alive
+from gatepost.testing.services.process import send as send_signal
 from tests.stack.conftest import Front, Stack
 from tests.stack.wire import TIMEOUT_SECONDS, Application, Seen, call, eventually, plain
 from tests.support.crowd import BROKEN_OFF, CLIENTS, Crowd
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import COMES_AND_GOES, NginxServer
-from tests.support.services.process import is_alive
-from tests.support.services.process import send as send_signal
 
 # The value in start.sh.
 FORGET_ROUNDS = 5

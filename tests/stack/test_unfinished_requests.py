@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from app.api.errors import PROBLEMS
+from gatepost.testing.services import LOOPBACK
 from tests.stack.conftest import API, Front, Stack
 from tests.stack.wire import ORIGIN, TIMEOUT_SECONDS, Answer, call, send
-from tests.support.services import LOOPBACK
 from tests.support.services.nginx import NginxServer
 
 HEAD = f"Host: localhost\r\nOrigin: {ORIGIN}\r\nConnection: close\r\n"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 
 # Guards against hanging, not expectations.
 TIMEOUT_SECONDS = 60

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import Any, Self
 
-from tests.support.services import LOOPBACK
+from gatepost.testing.services import LOOPBACK
 
 API = "/api/v1"
 CLIENTS = 4

@@ -21,9 +21,9 @@ from app.database import Base, db, fetch_all
 from app.security.passwords import find_weakness
 from app.settings import ROOT
 from app.users.schemas import email_key, fold
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.process import bare_environment
 from tests.conftest import API, Person, empty
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.process import bare_environment
 from tools import seed as module
 from tools.seed import FIRST_MOMENT, PASSWORD, SPAN
 

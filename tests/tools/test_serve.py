@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import ROOT
-from tests.support.services import LOOPBACK, free_port
-from tests.support.services.process import ServerProcess, bare_environment
+from gatepost.testing.services import LOOPBACK, free_port
+from gatepost.testing.services.process import ServerProcess, bare_environment
 from tools.serve import find_port_problem, split_address
 
 COMMAND = [sys.executable, str(ROOT / "tools" / "serve.py")]

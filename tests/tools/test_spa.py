@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from app.settings import ROOT
-from tests.support.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
+from gatepost.testing.services import LOOPBACK, ServiceMissing, free_port, skip_or_fail
 from tests.tools.test_serve import environment
 from tools import javascript
 

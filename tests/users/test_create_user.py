@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from app.database import in_transaction
 from app.users.models import User
+from gatepost.testing.rows import count_rows
 from tests.conftest import API, PASSWORD, Person, problem
-from tests.support.rows import count_rows
 
 DAVE = {"email": "dave@example.com", "name": "Dave", "password": PASSWORD}
 

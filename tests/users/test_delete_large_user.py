@@ -25,9 +25,9 @@ from app.posts import service as posts
 from app.posts.models import Post
 from app.users import deletion
 from app.users.models import User
+from gatepost.testing.applications import application
+from gatepost.testing.rows import count_rows
 from tests.conftest import API, PASSWORD, ROOT, Cast, Person, empty, problem
-from tests.support.applications import application
-from tests.support.rows import count_rows
 
 POSTS = 20_000
 NEW_POSTS = """

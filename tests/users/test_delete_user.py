@@ -10,8 +10,8 @@ from app.api.idempotency.models import KeptAnswer
 from app.auth.models import Session
 from app.posts.models import Post
 from app.users.models import User
+from gatepost.testing.rows import count_rows
 from tests.conftest import API, PASSWORD, Cast, Person, problem
-from tests.support.rows import count_rows
 
 POST = {"title": "Hello", "content": "World"}
 

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from gatepost.testing.statements import counted
 from tests.conftest import API, Person, problem
-from tests.support.statements import counted
 from tests.users.test_list_users import PRIVATE, PUBLIC
 
 

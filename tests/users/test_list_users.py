@@ -10,8 +10,8 @@ from werkzeug.test import TestResponse
 
 from app.database import transaction
 from app.users.service import create_user
+from gatepost.testing.statements import counted
 from tests.conftest import Cast, Person, problem
-from tests.support.statements import counted
 
 PUBLIC = ["id", "name", "bio", "created_at"]
 PRIVATE = [*PUBLIC, "email", "email_verified", "role", "is_active", "updated_at"]

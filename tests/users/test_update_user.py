@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 
 from app.auth.models import Session
 from app.users.models import User
+from gatepost.testing.rows import count_rows
 from tests.conftest import API, PASSWORD, Cast, Clock, Person, problem
-from tests.support.rows import count_rows
 
 BOTH = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 PROFILE = {"name": "Alicia", "bio": "I write.\nAnd read."}

@@ -7,9 +7,9 @@ import os
 import sys
 import time
 
+from gatepost.testing.services import ServiceMissing
 from tests.faults.drills import application, postgres, surroundings
 from tests.faults.drills.stage import Figures, Stage
-from tests.support.services import ServiceMissing
 
 DRILLS = {
     f"{module.__name__.rpartition('.')[2]}.{drill.__name__}": drill

@@ -11,9 +11,9 @@ from functools import partial
 
 import psutil
 
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 from tests.faults.drills.stage import NO_LIMITS, WRITERS, Drill, Figures, Stage, engine_of
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
 from tests.support.services.nginx import NginxServer
 
 

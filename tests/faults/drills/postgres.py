@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 from sqlalchemy import text
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services.postgres import PostgresServer
 from tests.conftest import migrate
 from tests.faults.drills.stage import NOTICED_SECONDS, Drill, Figures, Stage, engine_of
 from tests.faults.outage import held
 from tests.faults.relay import Relay
-from tests.support.services.postgres import PostgresServer
 
 NAME = "PostgreSQL"
 TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'gatepost'"

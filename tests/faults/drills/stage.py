@@ -21,15 +21,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Engine, NullPool, create_engine
 
-from tests.concurrency.race import Arena
+from gatepost.testing.races import Arena
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
+from gatepost.testing.services.postgres import PostgresServer
+from gatepost.testing.services.process import private_folder
 from tests.conftest import migrate
 from tests.faults.drill import Outcome, Poller, Verdict, Writer, check
 from tests.faults.firewall import Firewall, firewall_before
 from tests.faults.relay import Relay
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
-from tests.support.services.postgres import PostgresServer
-from tests.support.services.process import private_folder
 from tests.support.services.redis import RedisServer
 
 T = TypeVar("T")

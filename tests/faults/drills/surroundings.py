@@ -15,12 +15,12 @@ from pathlib import Path
 import psycopg2
 import redis
 
+from gatepost.testing.services import LOOPBACK, ServiceMissing
+from gatepost.testing.services.postgres import Account
+from gatepost.testing.services.process import private_folder
 from tests.conftest import API, migrate
 from tests.faults.drills.stage import NO_LIMITS, Drill, Figures, Stage, engine_of
-from tests.support.services import LOOPBACK, ServiceMissing
 from tests.support.services.nginx import NginxServer
-from tests.support.services.postgres import Account
-from tests.support.services.process import private_folder
 from tests.support.services.redis import RedisServer
 
 SLOW_CLIENTS, SLOW_SECONDS = 40, 0.25

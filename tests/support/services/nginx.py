@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import psutil
 
-from tests.support.services import LOOPBACK, ServiceMissing, free_port
-from tests.support.services.postgres import Account
-from tests.support.services.process import ServerProcess, bare_environment, children_of, private_folder
+from gatepost.testing.services import LOOPBACK, ServiceMissing, free_port
+from gatepost.testing.services.postgres import Account
+from gatepost.testing.services.process import ServerProcess, bare_environment, children_of, private_folder
 from tools.services import COMPONENTS, Program, locate
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from typing import Self
 
-from tests.support.services import LOOPBACK, ServiceMissing, free_port
-from tests.support.services.process import ServerProcess, bare_environment, private_folder
+from gatepost.testing.services import LOOPBACK, ServiceMissing, free_port
+from gatepost.testing.services.process import ServerProcess, bare_environment, private_folder
 from tools.services import COMPONENTS, locate
 
 START_SECONDS = 120

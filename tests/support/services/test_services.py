@@ -15,9 +15,9 @@ import psycopg2
 import pytest
 from psycopg2 import extensions
 
-from tests.support.services import ServiceMissing, skip_or_fail
-from tests.support.services.postgres import PostgresServer, find_binaries
-from tests.support.services.process import POLL_SECONDS
+from gatepost.testing.services import ServiceMissing, skip_or_fail
+from gatepost.testing.services.postgres import PostgresServer, find_binaries
+from gatepost.testing.services.process import POLL_SECONDS
 from tests.support.services.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,7 +125,7 @@ def test_redis_responds_after_stop_kill_and_freeze(redis: RedisServer) -> None:
 def test_a_killed_test_run_leaves_no_server_or_files(tmp_path: Path) -> None:
     code = """
 import time
-from tests.support.services.postgres import PostgresServer
+from gatepost.testing.services.postgres import PostgresServer
 server = PostgresServer()
 server.freeze()
 print(server.process.pid, server.process.log_path.parent, flush=True)

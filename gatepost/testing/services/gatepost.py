@@ -14,10 +14,12 @@ from typing import Self
 
 import psutil
 
-from tests.support.services import LOOPBACK, ServiceFailed, free_port
-from tests.support.services.process import ServerProcess, bare_environment, private_folder
+from gatepost.testing.services import LOOPBACK, ServiceFailed, free_port
+from gatepost.testing.services.process import ServerProcess, bare_environment, private_folder
 
-ROOT = Path(__file__).resolve().parents[3]
+_SOURCES = Path(__file__).resolve().parents[3]
+# The folder of run.py and gunicorn.conf.py; beside an installed Gatepost that is the project's, in which pytest runs.
+ROOT = _SOURCES if (_SOURCES / "run.py").is_file() else Path.cwd()
 # Guards against a server that hangs: on a busy machine a start takes much longer than the usual two seconds.
 START_SECONDS = 120
 PROBE_SECONDS = 10

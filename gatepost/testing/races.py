@@ -21,12 +21,14 @@ from sqlalchemy import Engine, NullPool, create_engine, insert, select, text, up
 
 from app.auth.models import Session
 from app.users.models import User
-from tests.conftest import API, PASSWORD, password_hash
-from tests.support.services import LOOPBACK
-from tests.support.services.gatepost import GatepostServer
+from gatepost.testing.cast import API, PASSWORD, password_hash
+from gatepost.testing.services import LOOPBACK
+from gatepost.testing.services.gatepost import GatepostServer
 
 T = TypeVar("T")
 CLIENT_TIMEOUT_SECONDS = 120
+# The REFRESH_GRACE_SECONDS of the shared server. Tests do not wait for its end: they date the rotation back.
+GRACE_SECONDS = 60
 # Shorter than Retry-After, so that the requests still compete.
 RETRY_SECONDS = 0.02
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.services import ServiceFailed
+from gatepost.testing.services import ServiceFailed
 
 LOG_TAIL_CHARACTERS = 4000
 POLL_SECONDS = 0.02

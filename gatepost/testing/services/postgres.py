@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg2
 from psycopg2 import sql
 
-from tests.support.services import LOOPBACK, ServiceFailed, ServiceMissing, free_port
-from tests.support.services.process import ServerProcess, private_folder
+from gatepost.testing.services import LOOPBACK, ServiceFailed, ServiceMissing, free_port
+from gatepost.testing.services.process import ServerProcess, private_folder
 
 START_SECONDS = 120
 STOP_SECONDS = 120

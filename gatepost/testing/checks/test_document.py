@@ -1,0 +1,67 @@
+"""The OpenAPI document and the pages of problems: everything that a feature declares is in them, and valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gatepost.testing.openapi_document import Document
+from gatepost.testing.scenes import Scene, explain
+from gatepost.testing.subjects import Operation, Subject
+from gatepost.testing.subjects import pytest_generate_tests as pytest_generate_tests
+
+
+def test_the_document_is_valid(scene: Scene, subject: Subject) -> None:
+    document = scene.document
+    errors = [f"{'/'.join(map(str, error.path))}: {error.message}" for error in _errors(document)]
+    assert not errors, f"The OpenAPI document is invalid: {errors[:9]}"
+    missing = {operation.name for operation in subject.operations} - document.operations.keys()
+    assert not missing, f"{subject}: the OpenAPI document lacks {sorted(missing)}"
+
+
+def _errors(document: Document) -> Any:
+    return OpenAPIV31SpecValidator(document.content).iter_errors()
+
+
+def test_an_operation_is_described(scene: Scene, operation: Operation) -> None:
+    document = scene.document
+    described = document.operations[operation.name][2]
+    assert described["summary"], f"{operation.name} has no docstring"
+    assert not described["summary"].endswith("."), f"{operation.name}: its summary ends with a full stop"
+    assert "Access: " in described["description"], f"{operation.name}: its access policy is not described"
+    for parameter in map(document.resolve, described["parameters"]):
+        schema, where = parameter["schema"], f"{operation.name}: parameter {parameter['name']}"
+        assert parameter.get("description"), f"{where} has no description"
+        values = [*schema.get("examples", []), *schema.get("enum", []), schema.get("default")]
+        assert any(value is not None for value in values), f"{where} has no example: add metadata={{'example': ...}}"
+        for value in schema.get("examples", []):
+            assert not document.errors(schema, value), f"{where}: its example {value!r} does not conform to its schema"
+
+
+def test_the_examples_of_responses_conform_to_their_schemas(scene: Scene, operation: Operation) -> None:
+    document = scene.document
+    for status, response in document.operations[operation.name][2]["responses"].items():
+        for content in document.resolve(response).get("content", {}).values():
+            for example in _examples_in(document, content):
+                found = document.errors(content["schema"], example)
+                assert not found, f"{operation.name} {status}: the example does not conform to its schema: {found}"
+
+
+def _examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
+    named = [document.resolve(example)["value"] for example in content.get("examples", {}).values()]
+    return [content["example"], *named] if "example" in content else named
+
+
+def test_each_problem_has_its_page(scene: Scene, subject: Subject) -> None:
+    own = set(subject.feature.problems)
+    own |= {kind for operation in subject.operations for kind in operation.endpoint.problems}
+    listed = {found["code"] for found in scene.client.get("/problems").get_json()["problems"]}
+    codes = scene.document.content["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    for kind in own:
+        response = scene.client.get(f"/problems/{kind.code.replace('_', '-')}")
+        assert response.status_code == 200, f"{kind.code} has no page: {explain(response)}"
+        assert kind.code in listed, f"{kind.code} is not listed in /problems"
+        assert kind.code in codes, f"{kind.code} is no code of the OpenAPI document"
+        for text in (kind.when, kind.advice, kind.detail):
+            assert text.endswith("."), f"{kind.code}: {text!r} is no sentence"
