@@ -86,7 +86,8 @@ class Target:
 
     @cached_property
     def _tables(self) -> list[Any]:
-        return [table for table in Base.metadata.sorted_tables if table.name not in KEPT]
+        names = components_of(self.app).tables - KEPT
+        return [table for table in Base.metadata.sorted_tables if table.name in names]
 
     def is_whole(self) -> bool:
         """Return whether all rows of the tables that a refused request must not change are as they were at first."""
