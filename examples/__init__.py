@@ -1,0 +1,1 @@
+"""Features that show how to write your own."""
