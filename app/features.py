@@ -57,6 +57,8 @@ class Examples:
     # Run in this order before each test, to create rows of Alice and, if a rule needs them, of others.
     setup: tuple[Call, ...] = ()
     calls: tuple[Call, ...] = ()
+    # Returns services for create_app(), by type, in place of those that reach the world outside.
+    services: Callable[[], Mapping[type, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
