@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -112,3 +113,9 @@ def observe(cache_control: str = "", **members: Any) -> Callable[[Request], None
 def answer(status: int, body: bytes = b"{}", **headers: str) -> Callable[[Request], None]:
     """Return a function that responds with these."""
     return lambda request: request.send(status, body, **headers)
+
+
+def cut(request: Request) -> None:
+    """Close the connection without a response."""
+    request.close_connection = True
+    request.connection.shutdown(socket.SHUT_RDWR)
