@@ -70,6 +70,15 @@ def require_unchanged(value: Any, schema: Schema) -> None:
         raise PreconditionFailed
 
 
+def require_creatable() -> None:
+    """Raise PreconditionFailed if the request has If-Match, which nothing matches: the resource does not exist.
+
+    Call it before a PUT creates its resource. If-None-Match holds (RFC 9110 sections 13.1.1 and 13.1.2).
+    """
+    if "HTTP_IF_MATCH" in request.environ:
+        raise PreconditionFailed
+
+
 def require_untagged() -> None:
     """Raise PreconditionFailed if If-Match has a tag, for a resource without one: only '*' holds for it."""
     if request.environ.get("HTTP_IF_MATCH", "*").strip() != "*":

@@ -114,7 +114,8 @@ class Endpoint:
             headers["ETag"] = etag_of(content)
         if location is not None:
             headers["Location"] = location
-        return _respond(content, self.answer.status, headers)
+        # A PUT that has created its resource has another status than one that has replaced it.
+        return _respond(content, 201 if isinstance(result, Created) else self.answer.status, headers)
 
     def _answer_page(self, page: Page, caller: Caller | None) -> Response:
         schema = self.answer.schemas[0]

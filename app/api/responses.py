@@ -91,7 +91,7 @@ class Shaped:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new resource and its URL."""
+    """A new resource and its URL. A PUT that can create its resource declares `ok(…, also=(201,))`."""
 
     value: Any
     location: str

@@ -27,6 +27,12 @@ from app.openapi.problems import (
 from app.openapi.schemas import Schemas
 
 UNKNOWN_FIELD = "unknown_field"
+_CREATE_ONLY: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "With `*` the resource is only created. If it exists, the response is 412.",
+    "schema": {"type": "string", "examples": ["*"]},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,11 @@ class Operation:
     def is_limited(self) -> bool:
         """Whether the general rate limit applies."""
         return is_limited(self.path)
+
+    @property
+    def can_create(self) -> bool:
+        """Whether a PUT creates the resource if it does not exist."""
+        return self.method == "PUT" and 201 in self.endpoint.answer.also
 
     @property
     def can_be_not_modified(self) -> bool:
@@ -90,6 +101,8 @@ def _parameters(operation: Operation, schemas: Schemas) -> list[Json | str]:
         parameters.append("If-None-Match")
     if PreconditionFailed in endpoint.problems:
         parameters.append("If-Match")
+    if operation.can_create:
+        parameters.append(_CREATE_ONLY)
     if endpoint.idempotent:
         parameters.append("Idempotency-Key")
     if endpoint.access.takes_cookie:
@@ -118,6 +131,9 @@ def _responses(operation: Operation, spec: APISpec, schemas: Schemas) -> dict[st
     problems = problem_responses(spec, codes, example, is_limited=operation.is_limited)
     for status in map(str, endpoint.answer.also):
         responses[status] = _success(operation, schemas)
+        if status == "201":
+            responses[status]["description"] = "The resource was created. Its URL is in Location."
+            responses[status]["headers"] |= header_refs("Location")
         # The same status can also be that of a problem, such as 503 overloaded.
         responses[status]["content"] |= problems.get(status, {}).get("content", {})
     others = {status: problem for status, problem in problems.items() if status not in responses}
