@@ -11,6 +11,7 @@ TRANSFER = {"from": "savings", "to": "spending", "amount": 10}
 KEYED = {"Idempotency-Key": "example-1"}
 
 EXAMPLES = Examples(
+    exceptions={"items.id": "an item is known by its key"},
     setup=(
         Call(
             operation="create_item",
@@ -24,10 +25,11 @@ EXAMPLES = Examples(
         Call(
             operation="put_item",
             status=201,
-            request="PUT /items/shops/nearest",
+            request="PUT /items/shops%2Fnearest",
             by="alice",
             body={"val": "At the corner"},
         ),
+        Call(operation="put_item", status=201, request="PUT /items/full", by="alice", body={"val": 2**53}),
     ),
     calls=(
         Call(operation="list_items", status=200, request="GET /items", by="alice"),
@@ -70,6 +72,7 @@ EXAMPLES = Examples(
             body={"val": "red"},
             headers={"If-None-Match": "*"},
         ),
+        Call(operation="put_item", status=201, request="PUT /items/savings", by="bob", body={"val": 1}),
         Call(operation="put_item", status=401, request="PUT /items/savings", body={"val": 1}),
         Call(
             operation="put_item", status=412, request="PUT /items/savings", by="alice", body={"val": 1}, headers=STALE
@@ -102,6 +105,13 @@ EXAMPLES = Examples(
             request="POST /transfers",
             by="alice",
             body={**TRANSFER, "amount": 101},
+        ),
+        Call(
+            operation="create_transfer",
+            status=409,
+            request="POST /transfers",
+            by="alice",
+            body={**TRANSFER, "to": "full"},
         ),
         Call(
             operation="create_transfer",

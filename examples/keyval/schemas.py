@@ -118,4 +118,10 @@ class TransferView(OutputSchema):
 ITEM: Schema = ItemView()
 TRANSFER: Schema = TransferView()
 # The JSON Schema of a key in a path.
-PATH_KEY = {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": Key().metadata["pattern"]}
+PATH_KEY = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": KEY_LENGTH,
+    "pattern": Key().metadata["pattern"],
+    "examples": ["savings"],
+}

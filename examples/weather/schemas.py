@@ -7,7 +7,7 @@ from marshmallow import EXCLUDE, Schema, fields
 from app.api.fields import DateTime, InputSchema, Number, OutputSchema, Title
 
 CITY_LENGTH = 200
-CITY = {"example": "Lisbon"}
+CITY = {"description": "The name of the city.", "example": "Lisbon"}
 
 
 class WeatherQuery(InputSchema):

@@ -11,6 +11,7 @@ from openapi_schema_validator import OAS31Validator, oas31_format_checker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from werkzeug.test import TestResponse
+from werkzeug.wrappers import Request
 
 HERE = "urn:document"
 
@@ -68,7 +69,7 @@ class Document:
     def check(self, response: TestResponse) -> None:
         """Fail unless the document describes this response to its request."""
         method = "GET" if response.request.method == "HEAD" else response.request.method
-        operation = self.find_operation(method, response.request.path)
+        operation = self.find_operation(method, sent_path(response.request))
         if operation is None:
             self._check_problem(response)
             return
@@ -111,3 +112,9 @@ def _anchored(part: Any) -> Any:
             for key, value in part.items()
         }
     return [_anchored(item) for item in part] if isinstance(part, list) else part
+
+
+def sent_path(request: Request) -> str:
+    """Return the path of a request as the client sent it: a slash in an argument is %2F."""
+    uri: str = request.environ.get("REQUEST_URI", request.path)
+    return uri.partition("?")[0]

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
+from app import create_app
 from app.components import components_of
 from app.database import db
 from examples.weather.client import WeatherClient
+from examples.weather.examples import StubClient
 from examples.weather.settings import WeatherSettings
 from examples.weather.tests.conftest import Ask
 from examples.weather.tests.upstream import Request, Upstream, answer, cut, observe
@@ -121,7 +123,8 @@ def test_an_unknown_city_is_stored_too_but_not_shown_stale(ask: Ask, upstream: U
 
 
 def test_the_client_of_the_settings_is_provided_unless_another_one_is_given(app: Flask) -> None:
-    found = components_of(app)
+    assert type(components_of(app).services[WeatherClient]) is StubClient
+    found = components_of(create_app(components_of(app).settings))
     assert type(found.services[WeatherClient]) is WeatherClient
     assert found.settings.of_features[WeatherSettings].total_seconds == 5
 

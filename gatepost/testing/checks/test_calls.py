@@ -6,6 +6,7 @@ from werkzeug.test import TestResponse
 
 from app.api.errors import Problem
 from gatepost.testing.cast import problem
+from gatepost.testing.openapi_document import sent_path
 from gatepost.testing.scenes import Scene, explain
 from gatepost.testing.subjects import PROTECTED, WRITES, Example, Operation, Subject, for_each
 from gatepost.testing.subjects import pytest_generate_tests as pytest_generate_tests
@@ -52,7 +53,7 @@ def test_a_call_answers_its_status_as_the_document_says(scene: Scene, example: E
     before = scene.rows()
     response = scene.send(call)
     assert response.status_code == call.status, f"{call.operation}: {call.status} was expected, but {explain(response)}"
-    path = response.request.path
+    path = sent_path(response.request)
     described = document.find_operation(response.request.method, path)
     assert described is document.operations[call.operation][2], f"{path} is not a path of {call.operation}"
     document.check(response)
