@@ -5,6 +5,7 @@ Alice owns, Bob is a stranger, Carol is the administrator.
 
 from __future__ import annotations
 
+import gc
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 import flask_migrate
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
@@ -29,7 +31,7 @@ from app.auth.tokens import make_access_token, make_refresh_token
 from app.components import components_of
 from app.database import Base, db, transaction
 from app.maintenance import service as maintenance
-from app.security.passwords import hash_password
+from app.security import passwords
 from app.settings import Settings, load_settings
 from app.users.service import create_user
 from tests.support.services import ServiceMissing, skip_or_fail
@@ -59,6 +61,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from examining the modules and the thousands of collected tests again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -260,10 +267,37 @@ class Person:
         return self.call("DELETE", path, **options)
 
 
+PRODUCTION_HASHER = passwords._HASHER
+# The least time, memory and lanes that Argon2 allows. A hash with the parameters of production takes 25 ms.
+QUICK = (1, 8, 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Hash passwords in this process with little work. The servers that tests start hash as in production."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", PasswordHasher(*QUICK))
+        yield
+
+
+@pytest.fixture
+def full_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hash passwords as in production, for tests of that."""
+    monkeypatch.setattr(passwords, "_HASHER", PRODUCTION_HASHER)
+    passwords._dummy_hash.cache_clear()
+    yield
+    passwords._dummy_hash.cache_clear()
+
+
 @cache
-def password_hash() -> str:
-    """The hash of everyone's password, made once: a test of something else need not wait for Argon2."""
-    return hash_password(PASSWORD)
+def password_hash(hasher: PasswordHasher = PRODUCTION_HASHER) -> str:
+    """The hash of everyone's password, made once: by default one that a server need not renew."""
+    return hasher.hash(PASSWORD)
+
+
+def quick_password_hash() -> str:
+    """The hash of everyone's password that this process need not renew."""
+    return password_hash(passwords._HASHER)
 
 
 Cast = Callable[..., Person]
@@ -277,7 +311,7 @@ def join(app: Flask) -> Cast:
         email = f"{name.lower()}@example.com"
         with app.app_context():
             with transaction():
-                user = create_user(email, name, password_hash(), role)
+                user = create_user(email, name, quick_password_hash(), role)
                 grant = sessions.open_session(user.id, Client("127.0.0.1", "pytest"))
             access = make_access_token(grant, fresh=fresh)
             refresh = make_refresh_token(grant, lifetime=timedelta(days=7))
