@@ -14,7 +14,7 @@ from gatepost.testing.applications import (
     migrated_app,
     settings_for,
 )
-from gatepost.testing.cast import API, PASSWORD, Cast, Clock, Person, password_hash, problem
+from gatepost.testing.cast import API, PASSWORD, Cast, Clock, Person, password_hash, problem, quick_password_hash
 from gatepost.testing.races import GRACE_SECONDS
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "migrated_app",
     "password_hash",
     "problem",
+    "quick_password_hash",
     "settings_for",
 ]
 
