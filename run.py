@@ -5,6 +5,6 @@ import sys
 from gatepost.server import make_app, start_server
 
 if __name__ == "__main__":
-    sys.exit(start_server(sys.argv[1:]))
+    start_server(sys.argv[1:])
 
 app = make_app()
