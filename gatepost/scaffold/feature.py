@@ -21,6 +21,7 @@ from gatepost.scaffold.fields import (
     ScaffoldError,
     all_fields,
     camel_case,
+    check_form,
     check_name,
     read_fields,
     singular_of,
@@ -92,20 +93,21 @@ def plan_feature(
     if into.split(".")[0] in ("app", "gatepost", "tests"):
         raise ScaffoldError(f"The package {into} is Gatepost's: choose one of your own for --into.")
     one = singular or singular_of(name)
-    check_name(one, "The singular")
+    check_form(one, "The singular")
     fields, parts = read_fields(specifications, one)
     feature = NewFeature(package=f"{into}.{name}", name=name, one=one, owned=owned, fields=fields, parts=parts)
     _check_classes(feature)
     for identifier in feature.identifiers():
         if len(identifier) > MAX_IDENTIFIER:
-            raise ScaffoldError(f"The names are too long: {identifier} would have more than {MAX_IDENTIFIER} bytes.")
+            raise ScaffoldError(
+                f"The names are too long: {identifier} would have more than {MAX_IDENTIFIER} bytes. Choose shorter ones."
+            )
     return feature
 
 
 def _check_classes(feature: NewFeature) -> None:
-    taken = _CLASSES & {*feature.models}
-    if taken or feature.one in (*_MODULES, *dir(builtins)) or len(set(feature.models)) < len(feature.models):
-        raise ScaffoldError(f"{feature.one} has another meaning: name a row otherwise, with --singular.")
+    if _CLASSES & {*feature.models} or len(set(feature.models)) < len(feature.models):
+        raise ScaffoldError(f"{feature.class_name} has another meaning: name a row otherwise, with --singular.")
 
 
 def refuse_conflicts(feature: NewFeature, app: Flask) -> None:

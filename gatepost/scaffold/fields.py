@@ -179,12 +179,17 @@ def camel_case(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def check_name(name: str, what: str) -> None:
-    """Raise ScaffoldError unless `name` is lower case, short, and no keyword."""
+def check_form(name: str, what: str) -> None:
+    """Raise ScaffoldError unless `name` is lower-case words, and short."""
     if not NAME.fullmatch(name):
         raise ScaffoldError(f"{what} {name!r} is not lower-case words such as `order_lines`.")
     if len(name) > MAX_NAME:
         raise ScaffoldError(f"{what} {name} has more than {MAX_NAME} characters.")
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise ScaffoldError unless `name` is lower-case words, short, and no keyword."""
+    check_form(name, what)
     if keyword.iskeyword(name):
         raise ScaffoldError(f"{what} {name} is a keyword of Python.")
 
