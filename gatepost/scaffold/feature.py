@@ -14,18 +14,9 @@ from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 from app.api.routing import API_PATH
 from app.components import components_of
 from app.database import Base
-from gatepost.scaffold.fields import (
-    MAX_CHOICE,
-    Field,
-    Parts,
-    ScaffoldError,
-    all_fields,
-    camel_case,
-    check_form,
-    check_name,
-    read_fields,
-    singular_of,
-)
+from gatepost.scaffold.fields import MAX_CHOICE, Field, Parts, all_fields
+from gatepost.scaffold.names import ScaffoldError, camel_case, check_form, check_name, singular_of
+from gatepost.scaffold.specifications import read_fields
 
 MAX_IDENTIFIER = 63
 # Names that a generated module has for something else.
@@ -99,9 +90,7 @@ def plan_feature(
     _check_classes(feature)
     for identifier in feature.identifiers():
         if len(identifier) > MAX_IDENTIFIER:
-            raise ScaffoldError(
-                f"The names are too long: {identifier} would have more than {MAX_IDENTIFIER} bytes. Choose shorter ones."
-            )
+            raise ScaffoldError(f"Choose shorter names: {identifier} would have more than {MAX_IDENTIFIER} bytes.")
     return feature
 
 

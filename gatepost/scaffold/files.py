@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gatepost.scaffold.fields import ScaffoldError
+from gatepost.scaffold.names import ScaffoldError
 
 
 def render(folder: str, files: Mapping[str, str], variables: Mapping[str, Any]) -> dict[str, str]:

@@ -10,8 +10,8 @@ import click
 
 import gatepost
 from gatepost.scaffold.feature import context_of, feature_files, plan_feature
-from gatepost.scaffold.fields import ScaffoldError
 from gatepost.scaffold.files import render, write_folder
+from gatepost.scaffold.names import ScaffoldError
 
 # The files of a project and their templates.
 FILES = {

@@ -13,7 +13,7 @@ from flask import Flask
 
 from app import create_app
 from gatepost.scaffold import files
-from gatepost.scaffold.fields import ScaffoldError, singular_of
+from gatepost.scaffold.names import ScaffoldError, singular_of
 from tests.conftest import settings_for
 
 
