@@ -141,7 +141,7 @@ class Parts:
     name: str
     one: str
     table: str
-    fields: tuple[Field, ...] = field(default=())
+    fields: tuple[Field, ...]
 
     @property
     def class_name(self) -> str:

@@ -78,4 +78,4 @@ def gatepost_version() -> str:
         return version("gatepost")
     except PackageNotFoundError:
         text = (stack_folder() / "pyproject.toml").read_text(encoding="utf-8")
-        return re.findall(r'^version = "(.+)"$', text, re.MULTILINE)[0]
+        return str(re.findall(r'^version = "(.+)"$', text, re.MULTILINE)[0])
