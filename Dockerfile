@@ -16,6 +16,7 @@ WORKDIR /srv/gatepost
 COPY run.py gunicorn.conf.py ./
 COPY migrations migrations
 COPY app app
+COPY gatepost gatepost
 # The file system is read-only later, so Python could not store the compiled modules and would repeat it at every start.
 RUN python -m compileall -q --invalidation-mode unchecked-hash . && chmod -R go+rX,go-w .
 

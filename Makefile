@@ -108,7 +108,7 @@ soak: venv ## Refresh one token twenty times at once, a thousand times, and writ
 lock: venv ## Lock the dependencies of pyproject.toml; ARGS="--upgrade" for newer versions
 	$(LOCK) $(ARGS) --output-file requirements.txt
 	$(LOCK) $(ARGS) --extra otel --constraint requirements.txt --output-file requirements-otel.txt
-	$(LOCK) $(ARGS) --extra otel --group dev --constraint requirements-otel.txt --output-file requirements-dev.txt
+	$(LOCK) $(ARGS) --extra otel --extra testing --group dev --constraint requirements-otel.txt --output-file requirements-dev.txt
 
 venv:
 	@$(BOOTSTRAP) install-dev

@@ -47,7 +47,7 @@ def sources(*folders: str) -> list[str]:
 
 
 APP = sources("app")
-CODE = [*APP, *sources("tools", "migrations"), "run.py", "gunicorn.conf.py"]
+CODE = [*APP, *sources("gatepost", "tools", "migrations"), "run.py", "gunicorn.conf.py"]
 
 
 @cache

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -62,6 +64,9 @@ def init_app(app: Flask) -> None:
 
     app.cli.add_command(config)
     app.cli.add_command(features)
+    # The image does not have it: it is for development.
+    if find_spec("gatepost") and find_spec("gatepost.scaffold"):
+        app.cli.add_command(import_module("gatepost.scaffold").scaffold)
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

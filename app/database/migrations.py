@@ -29,7 +29,11 @@ from app.database.errors import is_table_missing
 from app.database.models import db
 from app.features import FEATURE_TABLES, Feature
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Alembic's environment and the core's revisions: in a wheel, which must not have a top-level folder of such a name,
+# they are in the package.
+_IN_WHEEL = _PACKAGE / "_migrations"
+MIGRATIONS = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / "migrations"
 CORE = "the core"
 NEWEST = ("head", "heads")
 _VERSIONS = "SELECT version_num FROM {}"

@@ -10,7 +10,20 @@ from tempfile import NamedTemporaryFile
 
 from dotenv import dotenv_values
 
-ROOT = Path(__file__).resolve().parents[2]
+_SOURCES = Path(__file__).resolve().parents[2]
+
+
+def find_project() -> Path:
+    """Return the folder of the project: the nearest one with a run.py, from the current folder upwards.
+
+    If there is none, it is the folder of Gatepost's sources or, if Gatepost is installed as a package, the current one.
+    """
+    current = Path.cwd()
+    found = (folder for folder in (current, *current.parents) if (folder / "run.py").is_file())
+    return next(found, _SOURCES if (_SOURCES / "run.py").is_file() else current)
+
+
+ROOT = find_project()
 DEVELOPMENT_SECRETS = ROOT / "var" / "dev.env"
 
 

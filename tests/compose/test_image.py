@@ -57,7 +57,7 @@ print([str(p) for p in pathlib.Path("/").glob("opt/venv/bin/pip*")])
     found = run(deployment, "python", "-c", look, options=("--user=0", "--cap-add=DAC_READ_SEARCH"))
     tools, caches, files, pip = found.splitlines()
     assert tools == caches == pip == "[]"
-    assert files == "['__pycache__', 'app', 'gunicorn.conf.py', 'migrations', 'run.py']"
+    assert files == "['__pycache__', 'app', 'gatepost', 'gunicorn.conf.py', 'migrations', 'run.py']"
 
 
 def test_the_application_cannot_change_its_own_files(deployment: Deployment) -> None:

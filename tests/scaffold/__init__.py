@@ -1,0 +1,1 @@
+"""Tests of the scaffold, the wheel, and the projects that are made with them."""
