@@ -12,7 +12,6 @@ BEARER = {"Authorization": "Bearer {refresh}"}
 BAD_SCHEME = {"Authorization": "Bearer a, Bearer b"}
 
 EXAMPLES = Examples(
-    setup=(Call("log_in", 200, "POST /auth/login", body=LOGIN),),
     calls=(
         Call("register", 201, "POST /auth/register", body=DAVE),
         Call("register", 409, "POST /auth/register", body={**DAVE, "email": "ALICE@example.com"}),

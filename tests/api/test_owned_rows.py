@@ -18,9 +18,9 @@ from app.api.fields import Identifier, OutputSchema, Timestamp
 from app.api.owned_rows import EXPORT_BATCH, OwnedRows
 from app.database import in_transaction, transaction
 from app.posts.models import Post
+from gatepost.testing.rows import count_rows
+from gatepost.testing.statements import counted
 from tests.conftest import Person
-from tests.support.rows import count_rows
-from tests.support.statements import counted
 
 NEW = {"title": "Title", "content": "Text", "status": "draft", "published_at": None}
 ROWS = OwnedRows(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from examples.school.examples import COURSE
-from tests.concurrency.race import Arena, race
+from gatepost.testing.races import Arena, race
 
 CROWD = 50
 

@@ -14,9 +14,9 @@ from app.database import db
 from app.users.models import User
 from examples.school.examples import COURSE
 from examples.school.models import COURSE_ORDERS, Course, Enrolment
-from tests.conftest import API, Cast, Person, problem
-from tests.support.rows import count_rows, delete_user_row
-from tests.support.statements import counted
+from gatepost.testing.cast import API, Cast, Person, problem
+from gatepost.testing.rows import count_rows, delete_user_row
+from gatepost.testing.statements import counted
 
 
 def new_course(carol: Person, **members: Any) -> dict[str, Any]:

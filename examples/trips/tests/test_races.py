@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from tests.concurrency.race import Arena, race
+from gatepost.testing.races import Arena, race
 
 ROUNDS = 12
 

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from examples.trips.examples import TRIP
-from tests.conftest import Person
+from gatepost.testing.cast import Person
 from tests.database.test_call_depth import MAX_FRAMES, recorded_stacks
 
 

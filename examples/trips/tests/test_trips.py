@@ -9,9 +9,9 @@ from flask import Flask
 
 from examples.trips.examples import TRIP, WAYPOINTS
 from examples.trips.models import ORDERS, Trip, Waypoint
-from tests.conftest import Person, problem
-from tests.support.rows import count_rows
-from tests.support.statements import counted
+from gatepost.testing.cast import Person, problem
+from gatepost.testing.rows import count_rows
+from gatepost.testing.statements import counted
 
 MISSING = 2**63 - 1
 
