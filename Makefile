@@ -25,6 +25,9 @@ run: ## Serve on http://127.0.0.1:8000 with SQLite; installs everything the firs
 dev: ## Like run, and restart when the code changes
 	@exec $(BOOTSTRAP) dev
 
+# The tests start hundreds of processes, each of which would compile the application anew if this variable is set.
+test coverage quick: export PYTHONDONTWRITEBYTECODE =
+
 test: lint services ## Lint, then run every test on SQLite and PostgreSQL
 	$(VENV_PYTHON) -m pytest $(TWO_AT_ONCE) $(ARGS)
 
