@@ -73,14 +73,24 @@ def add_feature(app: Flask) -> None:
     app.add_url_rule("/theirs/any", "theirs_any", jwt_required(verify_type=False)(describe_caller))
     app.add_url_rule("/theirs/query", "theirs_query", jwt_required(locations="query_string")(describe_caller))
     app.add_url_rule("/theirs/unguarded", "theirs_unguarded", lambda: {"seen": True})
+    app.add_url_rule("/theirs/role", "theirs_role", jwt_required()(lambda: {"admin": current_user.is_admin}))
+    app.add_url_rule(
+        "/theirs/midst", "theirs_midst", lambda: {"anybody": verify_jwt_in_request(optional=True) is not None}
+    )
+
+
+@pytest.fixture(scope="module")
+def lasting(shared_url: str) -> Iterator[Flask]:
+    """An application with these views, on the database of `app`."""
+    with replica(shared_url, jwt_previous_secret_keys=(OTHER_KEY,)) as lasting:
+        add_feature(lasting)
+        yield lasting
 
 
 @pytest.fixture
-def extended(app: Flask, database_url: str) -> Iterator[Flask]:
-    """An application with these views, on the database of `app`."""
-    with replica(database_url, jwt_previous_secret_keys=(OTHER_KEY,)) as extended:
-        add_feature(extended)
-        yield extended
+def extended(app: Flask, lasting: Flask) -> Flask:
+    """The application with these views, on an empty database."""
+    return lasting
 
 
 @pytest.fixture
@@ -208,9 +218,7 @@ def test_the_end_of_a_session_takes_effect_with_the_next_request(
     assert problem(call(client, f"/theirs/{path}", header)) == REVOKED
 
 
-def test_a_new_role_takes_effect_with_the_next_request(extended: Flask, alice: Person, carol: Person) -> None:
-    extended.add_url_rule("/theirs/role", "theirs_role", jwt_required()(lambda: {"admin": current_user.is_admin}))
-    client = extended.test_client()
+def test_a_new_role_takes_effect_with_the_next_request(client: FlaskClient, alice: Person, carol: Person) -> None:
     assert client.get("/theirs/role", headers=alice.headers).get_json() == {"admin": False}
     carol.patch(f"/users/{alice.id}", json={"role": "admin"})
     assert client.get("/theirs/role", headers=alice.headers).get_json() == {"admin": True}
@@ -314,12 +322,7 @@ def test_an_unknown_path_is_404_with_any_header(client: FlaskClient) -> None:
 # Calls by a view
 
 
-def test_a_view_may_verify_the_token_itself(extended: Flask, alice: Person) -> None:
-    def view() -> dict[str, Any]:
-        return {"anybody": verify_jwt_in_request(optional=True) is not None}
-
-    extended.add_url_rule("/theirs/midst", "theirs_midst", view)
-    client = extended.test_client()
+def test_a_view_may_verify_the_token_itself(client: FlaskClient, alice: Person) -> None:
     assert client.get("/theirs/midst").get_json() == {"anybody": False}
     assert client.get("/theirs/midst", headers=alice.headers).get_json() == {"anybody": True}
     assert problem(client.get("/theirs/midst", headers=bearer("null"))) == INVALID

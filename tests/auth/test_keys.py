@@ -28,17 +28,23 @@ INVALID = (401, "token_invalid")
 OTHER_KEY = "another-key-that-is-long-enough-0123456789"
 
 
-@pytest.fixture(params=ALGORITHMS)
-def key(request: pytest.FixtureRequest, tmp_path: Path) -> FileKey:
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def key(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FileKey:
     """A private key file."""
-    return write_key(tmp_path / "token.pem", request.param)
+    return write_key(tmp_path_factory.mktemp("keys") / "token.pem", request.param)
+
+
+@pytest.fixture(scope="module")
+def lasting(shared_url: str, key: FileKey) -> Iterator[Flask]:
+    """An application with a private key and a JWT_SECRET_KEY."""
+    with replica(shared_url, jwt_private_key_file=key.path) as lasting:
+        yield lasting
 
 
 @pytest.fixture
-def signing(app: Flask, database_url: str, key: FileKey) -> Iterator[Flask]:
-    """An application with a private key and a JWT_SECRET_KEY."""
-    with replica(database_url, jwt_private_key_file=key.path) as signing:
-        yield signing
+def signing(app: Flask, lasting: Flask) -> Flask:
+    """The application with a private key, on an empty database."""
+    return lasting
 
 
 @pytest.fixture
@@ -94,9 +100,12 @@ def test_a_session_from_login_to_logout(client: FlaskClient, alice: Person) -> N
 def test_no_request_builds_a_key(
     client: FlaskClient, token: str, key: FileKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(key.path).unlink()
     monkeypatch.setattr(keys, "load_keyring", None)
-    assert get_me(client, token).status_code == 200
+    hidden = Path(key.path).rename(f"{key.path}.hidden")
+    try:
+        assert get_me(client, token).status_code == 200
+    finally:
+        hidden.rename(key.path)
 
 
 @pytest.mark.parametrize("other", ALGORITHMS)
