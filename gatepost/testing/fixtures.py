@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 
 from app.components import components_of
 from app.database import db
 from app.maintenance import service as maintenance
+from app.security import passwords
 from gatepost.testing import cast
 from gatepost.testing.applications import BACKENDS, PATIENT, Kept, NewDatabase, empty, migrate, migrated_app
-from gatepost.testing.cast import Cast, Clock, ClosingClient, Person
+from gatepost.testing.cast import PRODUCTION_HASHER, QUICK, Cast, Clock, ClosingClient, Person
 from gatepost.testing.features import feature_environment, replaced_services
 from gatepost.testing.races import GRACE_SECONDS, Arena
 from gatepost.testing.scenes import Scene, Scenes
@@ -35,6 +37,23 @@ def no_context_left() -> Iterator[None]:
     """Fail the test that leaves an application's context open: every later command would run in that application."""
     yield
     assert not has_app_context()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Hash passwords in this process with little work. The servers that tests start hash as in production."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", PasswordHasher(*QUICK))
+        yield
+
+
+@pytest.fixture
+def full_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hash passwords as in production, for tests of that."""
+    monkeypatch.setattr(passwords, "_HASHER", PRODUCTION_HASHER)
+    passwords._dummy_hash.cache_clear()
+    yield
+    passwords._dummy_hash.cache_clear()
 
 
 @pytest.fixture(scope="session")

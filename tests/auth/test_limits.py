@@ -270,6 +270,7 @@ def test_of_50_concurrent_guesses_only_the_limit_learn_that_they_are_wrong(
     assert sorted(statuses) == [401] * 10 + [429] * 40
 
 
+@pytest.mark.usefixtures("full_hashes")
 def test_of_concurrent_guesses_with_argon2_only_the_limit_learn_that_they_are_wrong(
     limited: Flask, alice: Person
 ) -> None:

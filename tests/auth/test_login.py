@@ -163,6 +163,7 @@ def test_a_failed_login_begins_no_session(client: FlaskClient, alice: Person) ->
     assert len(alice.get("/auth/sessions").get_json()["items"]) == 1
 
 
+@pytest.mark.usefixtures("full_hashes")
 def test_a_hash_with_older_parameters_is_renewed(client: FlaskClient, app: Flask, alice: Person) -> None:
     older = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     set_column(app, alice, password_hash=older)
@@ -175,6 +176,7 @@ def test_a_hash_with_older_parameters_is_renewed(client: FlaskClient, app: Flask
     assert stored_hash(app, alice) == renewed
 
 
+@pytest.mark.usefixtures("full_hashes")
 def test_a_password_hashed_before_spaces_were_normalized_is_accepted_and_hashed_again(
     client: FlaskClient, app: Flask, alice: Person
 ) -> None:

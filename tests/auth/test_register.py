@@ -19,7 +19,7 @@ from app.users.models import User
 from app.users.schemas import NO_MAIL
 from app.users.service import create_user
 from tests.auth.support import NOT_STRINGS, bearer, claims_of, get_me, log_in
-from tests.conftest import API, PASSWORD, Person, password_hash, problem
+from tests.conftest import API, PASSWORD, Person, problem, quick_password_hash
 
 NOVEL = {"email": "dora@example.com", "name": "Dora", "password": PASSWORD}
 
@@ -70,6 +70,7 @@ def test_the_response_is_not_cacheable_and_has_the_request_id(client: FlaskClien
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.usefixtures("full_hashes")
 def test_the_database_stores_an_argon2id_hash_and_no_password(client: FlaskClient, app: Flask) -> None:
     register(client)
     with app.app_context():
@@ -184,7 +185,7 @@ def test_an_account_with_a_special_domain_can_log_in_when_no_new_one_may_have_it
     client: FlaskClient, app: Flask
 ) -> None:
     with app.app_context(), transaction():
-        create_user("eve@mail.test", "Eve", password_hash())
+        create_user("eve@mail.test", "Eve", quick_password_hash())
     assert log_in(client, "eve@mail.test").status_code == 200
 
 

@@ -27,7 +27,7 @@ from app.auth.tokens import make_access_token
 from app.database import fetch_all, transaction
 from app.users.service import create_user
 from tests.auth.support import claims_of, reissue
-from tests.conftest import API, PASSWORD, Clock, password_hash, problem, settings_for
+from tests.conftest import API, PASSWORD, Clock, problem, quick_password_hash, settings_for
 from tests.properties.examples import examples
 from tests.properties.session_model import GRACE_USES, MAX_SESSIONS, OK, Account, Answer, ModelSession, Pair, Token
 
@@ -61,7 +61,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def _join(self, role: str = "user") -> Account:
         email = f"member-{next(NUMBERS)}@example.com"
-        return Account(create_user(email, "Member", password_hash(), role).id, email, PASSWORD)
+        return Account(create_user(email, "Member", quick_password_hash(), role).id, email, PASSWORD)
 
     def _call(self, method: str, path: str, token: str | None = None, **options: Any) -> TestResponse:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

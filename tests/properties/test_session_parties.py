@@ -20,7 +20,7 @@ from app.auth.tokens import make_access_token, make_refresh_token
 from app.database import transaction
 from app.users.service import create_user
 from tests.auth.support import claims_of, get_me, refresh, session_row
-from tests.conftest import Clock, password_hash, problem
+from tests.conftest import Clock, problem, quick_password_hash
 from tests.properties.examples import examples
 
 NUMBERS = itertools.count()
@@ -50,7 +50,7 @@ class Parties(RuleBasedStateMachine):
         self.replaced: dict[int, timedelta] = {}
         with app.app_context():
             with transaction():
-                user = create_user(f"party-{next(NUMBERS)}@example.com", "Member", password_hash(), "user")
+                user = create_user(f"party-{next(NUMBERS)}@example.com", "Member", quick_password_hash(), "user")
                 grant = sessions.open_session(user.id, Client("127.0.0.1", "pytest"))
             access = make_access_token(grant, fresh=True)
             token = make_refresh_token(grant, lifetime=timedelta(days=7))

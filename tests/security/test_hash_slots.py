@@ -22,7 +22,7 @@ from app.database import db
 from app.security import passwords
 from app.security.hash_slots import HashSlots
 from tests.auth.support import get_me, log_in
-from tests.conftest import API, PASSWORD, ROOT, Person, password_hash, problem
+from tests.conftest import API, PASSWORD, QUICK, ROOT, Person, password_hash, problem
 
 # A test that hangs fails after so long; nothing here waits that long on purpose.
 GUARD_SECONDS = 60.0
@@ -177,7 +177,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> SlowHash:
             slow()
             return super().verify(hash, password)
 
-    monkeypatch.setattr(passwords, "_HASHER", SlowHasher(time_cost=2, memory_cost=19_456, parallelism=1))
+    monkeypatch.setattr(passwords, "_HASHER", SlowHasher(*QUICK))
     monkeypatch.setattr(passwords, "_slots", HashSlots(1, 2, GUARD_SECONDS))
     return slow
 
