@@ -14,7 +14,18 @@ from gatepost.testing.applications import (
     migrated_app,
     settings_for,
 )
-from gatepost.testing.cast import API, PASSWORD, Cast, Clock, Person, password_hash, problem, quick_password_hash
+from gatepost.testing.cast import (
+    API,
+    PASSWORD,
+    PRODUCTION_HASHER,
+    QUICK,
+    Cast,
+    Clock,
+    Person,
+    password_hash,
+    problem,
+    quick_password_hash,
+)
 from gatepost.testing.races import GRACE_SECONDS
 
 __all__ = [
@@ -23,6 +34,8 @@ __all__ = [
     "GRACE_SECONDS",
     "PASSWORD",
     "PATIENT",
+    "PRODUCTION_HASHER",
+    "QUICK",
     "ROOT",
     "Cast",
     "Clock",

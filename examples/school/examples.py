@@ -7,6 +7,7 @@ from typing import Any
 from app.features import Call, Examples
 
 COURSE = {"code": "MATH-101", "name": "Calculus", "instructor": "Emmy Noether", "credits": 5, "capacity": 2}
+BUSY = {**COURSE, "code": "BIO-1", "name": "Botany"}
 FULL = {**COURSE, "code": "ART-1", "name": "Drawing", "capacity": 1}
 STALE = {"If-Match": '"stale"'}
 UNCHANGED = {"If-None-Match": "*"}
@@ -18,10 +19,10 @@ def call(operation: str, status: int, request: str, by: str = "", **options: Any
     return Call(operation=operation, status=status, request=request, by=by, **options)
 
 
-# Carol is the administrator. Alice and Bob are enrolled in a course, which has one place left, and Alice in a full one.
+# Carol is the administrator. Alice is enrolled in three courses, one with Bob and one that is full with her.
 EXAMPLES = Examples(
     setup=(
-        call("create_course", 201, "POST /courses", "carol", body={**COURSE, "capacity": 3}, saves={"course": "id"}),
+        call("create_course", 201, "POST /courses", "carol", body=COURSE, saves={"course": "id"}),
         call("create_course", 201, "POST /courses", "carol", body=FULL, saves={"full": "id"}),
         call(
             "create_enrolment",
@@ -30,8 +31,10 @@ EXAMPLES = Examples(
             "alice",
             saves={"enrolment": "id"},
         ),
-        call("create_enrolment", 201, "POST /courses/{course}/enrolments", "bob"),
         call("create_enrolment", 201, "POST /courses/{full}/enrolments", "alice"),
+        call("create_course", 201, "POST /courses", "carol", body=BUSY, saves={"busy": "id"}),
+        call("create_enrolment", 201, "POST /courses/{busy}/enrolments", "alice"),
+        call("create_enrolment", 201, "POST /courses/{busy}/enrolments", "bob"),
     ),
     calls=(
         call("list_courses", 200, "GET /courses"),
@@ -48,12 +51,12 @@ EXAMPLES = Examples(
         call("get_course", 304, "GET /courses/{course}", "alice", headers=UNCHANGED),
         call("get_course", 401, "GET /courses/{course}", headers={"Authorization": "Bearer rubbish"}),
         call("get_course", 404, "GET /courses/{missing}"),
-        call("replace_course", 200, "PUT /courses/{course}", "carol", body=COURSE),
+        call("replace_course", 200, "PUT /courses/{course}", "carol", body={**COURSE, "capacity": 1}),
         call("replace_course", 401, "PUT /courses/{course}", body=COURSE),
         call("replace_course", 403, "PUT /courses/{course}", "alice", body=COURSE),
         call("replace_course", 404, "PUT /courses/{missing}", "carol", body=COURSE),
-        call("replace_course", 409, "PUT /courses/{course}", "carol", body={**COURSE, "code": "ART-1"}),
-        call("replace_course", 409, "PUT /courses/{course}", "carol", body={**COURSE, "capacity": 1}),
+        call("replace_course", 409, "PUT /courses/{course}", "carol", body=FULL),
+        call("replace_course", 409, "PUT /courses/{busy}", "carol", body={**BUSY, "capacity": 1}),
         call("replace_course", 412, "PUT /courses/{course}", "carol", body=COURSE, headers=STALE),
         call("replace_course", 422, "PUT /courses/{course}", "carol", body={**COURSE, "capacity": 10_001}),
         call("update_course", 200, "PATCH /courses/{course}", "carol", body={"name": "Calculus 1"}),
@@ -61,7 +64,7 @@ EXAMPLES = Examples(
         call("update_course", 403, "PATCH /courses/{course}", "bob", body={"name": "Mine"}),
         call("update_course", 404, "PATCH /courses/{missing}", "carol", body={"name": "None"}),
         call("update_course", 409, "PATCH /courses/{course}", "carol", body={"code": "ART-1"}),
-        call("update_course", 409, "PATCH /courses/{course}", "carol", body={"capacity": 1}),
+        call("update_course", 409, "PATCH /courses/{busy}", "carol", body={"capacity": 1}),
         call("update_course", 412, "PATCH /courses/{course}", "carol", body={"credits": 1}, headers=STALE),
         call("update_course", 422, "PATCH /courses/{course}", "carol", body={"enrolled": 1}),
         call("delete_course", 204, "DELETE /courses/{full}", "carol"),
@@ -70,13 +73,13 @@ EXAMPLES = Examples(
         call("delete_course", 404, "DELETE /courses/{missing}", "carol"),
         call("delete_course", 412, "DELETE /courses/{course}", "carol", headers=STALE),
         call("delete_course", 422, "DELETE /courses/{course}", "carol", body={"id": 1}),
-        call("create_enrolment", 201, "POST /courses/{course}/enrolments", "carol", headers=KEY),
+        call("create_enrolment", 201, "POST /courses/{course}/enrolments", "bob", headers=KEY),
         call("create_enrolment", 401, "POST /courses/{course}/enrolments"),
         call("create_enrolment", 404, "POST /courses/{missing}/enrolments", "bob"),
         call("create_enrolment", 409, "POST /courses/{course}/enrolments", "alice"),
         call("create_enrolment", 409, "POST /courses/{full}/enrolments", "bob"),
         call("create_enrolment", 422, "POST /courses/{course}/enrolments", "bob", body={"user_id": 1}),
-        call("list_enrolments", 200, "GET /courses/{course}/enrolments", "carol"),
+        call("list_enrolments", 200, "GET /courses/{busy}/enrolments", "carol"),
         call("list_enrolments", 304, "GET /courses/{course}/enrolments", "carol", headers=UNCHANGED),
         call("list_enrolments", 401, "GET /courses/{course}/enrolments"),
         call("list_enrolments", 403, "GET /courses/{course}/enrolments", "alice"),

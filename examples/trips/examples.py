@@ -70,6 +70,7 @@ EXAMPLES = Examples(
         Call(operation="replace_trip", status=412, request="PUT /trips/{trip}", by="alice", body=TRIP, headers=STALE),
         Call(operation="replace_trip", status=422, request="PUT /trips/{trip}", by="alice", body=BAD_WAYPOINT),
         Call(operation="update_trip", status=200, request="PATCH /trips/{trip}", by="alice", body={"waypoints": []}),
+        Call(operation="update_trip", status=404, request="PATCH /trips/{trip}", by="bob", body={"name": "Mine"}),
         Call(operation="update_trip", status=401, request="PATCH /trips/{trip}", body={"name": "Mine"}),
         Call(operation="update_trip", status=404, request="PATCH /trips/{trip}", by="bob", body={"name": "Mine"}),
         Call(

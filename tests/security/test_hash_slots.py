@@ -23,7 +23,7 @@ from app.security import passwords
 from app.security.hash_slots import HashSlots
 from gatepost.testing.cast import QUICK
 from tests.auth.support import get_me, log_in
-from tests.conftest import API, PASSWORD, ROOT, Person, password_hash, problem
+from tests.conftest import API, PASSWORD, QUICK, ROOT, Person, password_hash, problem
 
 # A test that hangs fails after so long; nothing here waits that long on purpose.
 GUARD_SECONDS = 60.0

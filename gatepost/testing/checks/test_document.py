@@ -30,6 +30,10 @@ def test_an_operation_is_described(scene: Scene, operation: Operation) -> None:
     assert described["summary"], f"{operation.name} has no docstring"
     assert not described["summary"].endswith("."), f"{operation.name}: its summary ends with a full stop"
     assert "Access: " in described["description"], f"{operation.name}: its access policy is not described"
+    assert "412" in described["responses"], f"{operation.name}: the document lacks 412"
+    if operation.endpoint.body is not None:
+        is_required = described["requestBody"]["required"]
+        assert is_required is operation.endpoint.body_required, f"{operation.name}: requestBody.required is wrong"
     for parameter in map(document.resolve, described["parameters"]):
         schema, where = parameter["schema"], f"{operation.name}: parameter {parameter['name']}"
         assert parameter.get("description"), f"{where} has no description"
