@@ -14,6 +14,31 @@ if TYPE_CHECKING:
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 OWN_PREFIX = "gatepost-metrics-"
+FIXED: dict[str, Any] = {
+    # Longer than nginx keeps an idle connection (60 s), so that nginx closes it first and never writes to a closed
+    # one.
+    "keepalive": 75,
+    # Restarts a worker whose main loop hangs. Requests run in threads and are bounded by the database's deadlines.
+    "timeout": 30,
+    # nginx has the same limits. Beyond them: 414 and 431.
+    "limit_request_line": 8000,
+    "limit_request_fields": 100,
+    "limit_request_field_size": 8190,
+    # Only the application interprets forwarding headers, with ProxyFix and TRUSTED_PROXIES.
+    "forwarded_allow_ips": "",
+    "secure_scheme_headers": {},
+    "forwarder_headers": "",
+    # X_Forwarded_For would reach the application under the same name as X-Forwarded-For.
+    "header_map": "drop",
+    # "auto" takes another parser when its package happens to be installed; the tests run with this one.
+    "http_parser": "python",
+    # The application logs requests. gunicorn's own lines go to the handlers of app/observability/logs.py.
+    "accesslog": None,
+    "errorlog": None,
+    # The socket would be made in the home directory, which may not exist or not be writable.
+    "control_socket_disable": True,
+    "proc_name": "gatepost",
+}
 
 
 def gunicorn_settings() -> dict[str, Any]:
@@ -46,7 +71,7 @@ def settings_of(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's settings for those of the service."""
     from app.api.errors.gunicorn_worker import ProblemWorker
 
-    return {
+    return FIXED | {
         "post_fork": post_fork,
         "child_exit": child_exit,
         "bind": settings.bind,
@@ -56,32 +81,9 @@ def settings_of(settings: Settings) -> dict[str, Any]:
         # The workers share the memory of one import, and code that can't be imported stops the start. create_app()
         # opens no connection, so the workers share none. With --reload each worker must import the changed code itself.
         "preload_app": "--reload" not in [*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split()],
-        # Longer than nginx keeps an idle connection (60 s), so that nginx closes it first and never writes to a closed
-        # one.
-        "keepalive": 75,
         # How long requests in flight may take after SIGTERM.
         "graceful_timeout": settings.graceful_timeout_seconds,
-        # Restarts a worker whose main loop hangs. Requests run in threads and are bounded by the database's deadlines.
-        "timeout": 30,
-        # nginx has the same limits. Beyond them: 414 and 431.
-        "limit_request_line": 8000,
-        "limit_request_fields": 100,
-        "limit_request_field_size": 8190,
-        # Only the application interprets forwarding headers, with ProxyFix and TRUSTED_PROXIES.
-        "forwarded_allow_ips": "",
-        "secure_scheme_headers": {},
-        "forwarder_headers": "",
-        # X_Forwarded_For would reach the application under the same name as X-Forwarded-For.
-        "header_map": "drop",
-        # "auto" takes another parser when its package happens to be installed; the tests run with this one.
-        "http_parser": "python",
-        # The application logs requests. gunicorn's own lines go to the handlers of app/observability/logs.py.
-        "accesslog": None,
-        "errorlog": None,
         "loglevel": settings.log_level.lower(),
-        # The socket would be made in the home directory, which may not exist or not be writable.
-        "control_socket_disable": True,
-        "proc_name": "gatepost",
     }
 
 

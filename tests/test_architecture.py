@@ -43,7 +43,8 @@ def sources(*folders: str) -> list[str]:
 
 
 APP = sources("app")
-CODE = [*APP, *sources("gatepost", "tools", "migrations"), "run.py", "gunicorn.conf.py"]
+TOOLS = [path for path in sources("gatepost", "tools") if not path.startswith("gatepost/testing/")]
+CODE = [*APP, *TOOLS, *sources("migrations"), "run.py", "gunicorn.conf.py"]
 
 
 @cache
