@@ -56,23 +56,6 @@ def no_context_left() -> Iterator[None]:
     assert not has_app_context()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_hashes() -> Iterator[None]:
-    """Hash passwords in this process with little work. The servers that tests start hash as in production."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "_HASHER", PasswordHasher(*QUICK))
-        yield
-
-
-@pytest.fixture
-def full_hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hash passwords as in production, for tests of that."""
-    monkeypatch.setattr(passwords, "_HASHER", PRODUCTION_HASHER)
-    passwords._dummy_hash.cache_clear()
-    yield
-    passwords._dummy_hash.cache_clear()
-
-
 @pytest.fixture(scope="session")
 def kept() -> Iterator[Kept]:
     """What lasts for the whole run."""

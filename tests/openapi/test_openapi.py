@@ -159,7 +159,8 @@ def test_every_problem_of_an_operation_has_an_example(document: Document) -> Non
 
 # Characters at the edges of the rules about white space and control characters, besides all others.
 EDGES = "\0\t\n\r\x0b\x1c \x7f\x85\u00a0\u3000\ufeffa\u00e9\U0001f511"
-TEXTS = st.text(alphabet=st.sampled_from(EDGES) | st.characters(exclude_categories=["Cs"]))
+# Short, because the length of a password is counted after normalization, which JSON Schema cannot express.
+TEXTS = st.text(alphabet=st.sampled_from(EDGES) | st.characters(exclude_categories=["Cs"]), max_size=100)
 
 
 def text_fields(app: Flask) -> Iterator[tuple[str, str, fields.Field[Any]]]:
