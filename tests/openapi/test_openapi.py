@@ -168,7 +168,7 @@ def text_fields(app: Flask) -> Iterator[tuple[str, str, fields.Field[Any]]]:
     for _, endpoint in endpoints_of(app):
         for name, field in endpoint.body.fields.items() if endpoint.body else ():
             if isinstance(field, Text) and field.metadata.get("format") != "email":
-                yield type(endpoint.body).__name__, name, field
+                yield type(endpoint.body).__name__, field.data_key or name, field
 
 
 def test_the_document_accepts_the_same_texts_as_the_fields(offline: Flask, document: Document) -> None:

@@ -21,7 +21,6 @@ from app.api.errors import Overloaded
 from app.database import db
 from app.security import passwords
 from app.security.hash_slots import HashSlots
-from gatepost.testing.cast import QUICK
 from tests.auth.support import get_me, log_in
 from tests.conftest import API, PASSWORD, QUICK, ROOT, Person, password_hash, problem
 
