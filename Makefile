@@ -13,6 +13,7 @@ SERVICES := redis nginx busybox chromium
 # Tests spend much of their time waiting, so two processes are faster. Each has its own PostgreSQL and Redis. All tests of
 # a file run in one process; without the last option files with few tests start last, even if those are slow.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+EXAMPLES := $(patsubst examples/%/__init__.py,examples.%,$(wildcard examples/*/__init__.py))
 LOCK := $(VENV_PYTHON) -m uv pip compile pyproject.toml --quiet --universal --generate-hashes \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -28,8 +29,10 @@ dev: ## Like run, and restart when the code changes
 # The tests start hundreds of processes, each of which would compile the application anew if this variable is set.
 test coverage quick: export PYTHONDONTWRITEBYTECODE =
 
+# The second run has the examples switched on.
 test: lint services ## Lint, then run every test on SQLite and PostgreSQL
 	$(VENV_PYTHON) -m pytest $(TWO_AT_ONCE) $(ARGS)
+	$(VENV_PYTHON) -m pytest $(TWO_AT_ONCE) examples $(EXAMPLES:%=--feature %) $(ARGS)
 
 # Apart from `test`, which would take twice as long.
 coverage: services ## Run every test and report which code it does not execute

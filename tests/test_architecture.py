@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from app import BUILT_IN
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
-# Which features each feature may know, beside itself and what all share.
-MAY_KNOW = {
-    "audit": set(),
-    "users": {"audit"},
-    "auth": {"audit", "maintenance", "users"},
-    "posts": {"users"},
-    "maintenance": set(),
-}
-# Packages that features share. None of them knows a feature.
-SHARED = {"api", "cli", "database", "observability", "openapi", "security", "settings"}
+FEATURES = {feature.name for feature in BUILT_IN}
 LAYERS_ABOVE = {
     "models": {"schemas", "service", "views"},
     "schemas": {"service", "views"},
@@ -37,6 +32,7 @@ KNOW_ALL = {
 LONG_FILES = {
     "app/auth/sessions.py": "the statements on the sessions table beside the functions that run them",
     "app/settings/declarations.py": "one declaration for each setting",
+    "gatepost/testing/services/postgres.py": "one class for a server with all that tests do to it",
 }
 LONG_FUNCTIONS: dict[str, str] = {}
 
@@ -111,7 +107,7 @@ def reached(path: str) -> dict[str, str]:
 def feature_of(name: str) -> str:
     """The feature that a module or a file belongs to, or ""."""
     parts = name.replace("/", ".").split(".")
-    return parts[1] if parts[0] == "app" and len(parts) > 1 and parts[1] in MAY_KNOW else ""
+    return parts[1] if parts[0] == "app" and len(parts) > 1 and parts[1] in FEATURES else ""
 
 
 def functions(path: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -129,16 +125,18 @@ def functions(path: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunct
     return walk(parsed(path), "")
 
 
-def test_every_feature_has_its_rule() -> None:
-    folders = {path.parent.name for path in (ROOT / "app").glob("*/__init__.py")}
-    assert folders == MAY_KNOW.keys() | SHARED
+def test_features_know_each_other_in_one_direction() -> None:
+    """A cycle would make two features one."""
+    known: dict[str, set[str]] = {name: set() for name in FEATURES}
+    for path in APP:
+        if here := feature_of(path):
+            known[here] |= {feature_of(name) for name in imports(path)} - {"", here}
+    assert [*TopologicalSorter(known).static_order()]
 
 
-@pytest.mark.parametrize("path", [path for path in APP if feature_of(path)])
-def test_a_feature_knows_no_other_but_those_below_it(path: str) -> None:
-    here = feature_of(path)
-    known = {feature_of(name) for name in imports(path)} - {"", here}
-    assert known <= MAY_KNOW[here]
+@pytest.mark.parametrize("path", APP)
+def test_the_application_knows_no_tests(path: str) -> None:
+    assert not [name for name in imports(path) if re.match(r"tests|examples|gatepost\.testing", name)]
 
 
 @pytest.mark.parametrize("path", [path for path in APP if not feature_of(path) and path not in KNOW_ALL])

@@ -12,7 +12,6 @@ BEARER = {"Authorization": "Bearer {refresh}"}
 BAD_SCHEME = {"Authorization": "Bearer a, Bearer b"}
 
 EXAMPLES = Examples(
-    setup=(Call("log_in", 200, "POST /auth/login", body=LOGIN),),
     calls=(
         Call("register", 201, "POST /auth/register", body=DAVE),
         Call("register", 409, "POST /auth/register", body={**DAVE, "email": "ALICE@example.com"}),
@@ -43,6 +42,7 @@ EXAMPLES = Examples(
         Call("list_sessions", 422, "GET /auth/sessions?sort=ip", by="alice"),
         Call("end_session", 204, "DELETE /auth/sessions/{session}", by="alice"),
         Call("end_session", 404, "DELETE /auth/sessions/{session}", by="bob"),
+        Call("end_session", 404, "DELETE /auth/sessions/{session}", by="carol"),
         Call("end_session", 401, "DELETE /auth/sessions/{session}"),
         Call("end_sessions", 204, "DELETE /auth/sessions?include_current=true", by="alice"),
         Call("end_sessions", 401, "DELETE /auth/sessions"),
@@ -63,6 +63,7 @@ EXAMPLES = Examples(
         Call("end_user_sessions", 401, "DELETE /users/{alice}/sessions"),
         Call("end_user_sessions", 403, "DELETE /users/{alice}/sessions", by="alice"),
         Call("end_user_sessions", 404, "DELETE /users/{missing}/sessions", by="carol"),
+        Call("end_user_sessions", 403, "DELETE /users/{alice}/sessions", by="bob"),
         Call("end_user_sessions", 412, "DELETE /users/{alice}/sessions", by="carol", headers=STALE),
         Call("end_user_session", 204, "DELETE /users/{alice}/sessions/{session}", by="carol"),
         Call("end_user_session", 401, "DELETE /users/{alice}/sessions/{session}"),

@@ -39,6 +39,7 @@ EXAMPLES = Examples(
         Call("update_user", 404, "PATCH /users/{missing}", by="carol", body=PROFILE),
         Call("update_user", 401, "PATCH /users/{alice}", body=PROFILE),
         Call("update_user", 403, "PATCH /users/{alice}", by="alice", body={"role": "admin"}),
+        Call("update_user", 403, "PATCH /users/{alice}", by="bob", body={"bio": "Mine"}),
         Call("update_user", 409, "PATCH /users/{carol}", by="carol", body={"role": "user"}),
         Call("update_user", 422, "PATCH /users/{alice}", by="alice", body={"name": "\x00"}),
         Call("delete_user", 204, "DELETE /users/{alice}", by="alice"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,13 +29,13 @@ class Statement(NamedTuple):
 
 
 @contextmanager
-def recorded(app: Flask) -> Iterator[list[Statement]]:
-    """Collect the SELECTs that the block executes."""
+def recorded(app: Flask, *, of: Collection[str]) -> Iterator[list[Statement]]:
+    """Collect the SELECTs of the tables `of` that the block executes."""
     executor = components_of(app).executor
     execute, seen = executor.execute, list[Statement]()
 
     def note(statement: Any, parameters: Mapping[str, Any], transaction: Connection | None = None) -> Any:
-        if statement.is_select:
+        if statement.is_select and not Statement(statement, parameters).tables.isdisjoint(of):
             seen.append(Statement(statement, parameters))
         return execute(statement, parameters, transaction)
 
@@ -48,7 +48,10 @@ def recorded(app: Flask) -> Iterator[list[Statement]]:
 
 @contextmanager
 def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[Statement], list[str]]]:
-    """Give a function that returns the faults of the plan of a statement, with some indexes dropped."""
+    """Give a function that returns the faults of the plan of a statement, with some indexes dropped.
+
+    A scan of a table is a fault, and a sort unless the statement reads the few rows of a numbered page.
+    """
     sent: list[tuple[str, Any]] = []
 
     def note(connection: Any, cursor: Any, text: str, parameters: Any, *rest: Any) -> None:
@@ -71,12 +74,16 @@ def explaining(app: Flask, without: Iterable[str] = ()) -> Iterator[Callable[[St
 
 
 def _is_fault_of(statement: Statement) -> Callable[[str], bool]:
-    """Return a function that decides whether a fault of a plan is one for this statement."""
-    if "row_limit" not in statement.parameters or "row_offset" in statement.parameters:
-        # The rows of a page, or what is read besides a list: few rows, which may be sorted.
-        return lambda fault: "SCAN" in fault.upper()
+    """Return a function that decides whether a step of a plan is a fault for this statement."""
+    if "row_offset" in statement.parameters:
+        return is_scan
     # The rows that are counted are a subquery, which is scanned.
     return lambda fault: fault != "SCAN anon_1"
+
+
+def is_scan(fault: str) -> bool:
+    """Return whether a fault is that a statement reads a whole table."""
+    return "SCAN" in fault.upper()
 
 
 def faults_on_postgresql(connection: Connection, statement: str, parameters: Any, *, begins: bool) -> list[str]:

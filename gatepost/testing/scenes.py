@@ -14,9 +14,10 @@ from sqlalchemy import Table, func, select
 from werkzeug.test import TestResponse
 
 from app.api.endpoint import SAFE_METHODS
+from app.auth.sessions import Client, open_session
 from app.auth.tokens import make_access_token
 from app.components import components_of
-from app.database import db
+from app.database import db, transaction
 from app.features import Call
 from app.maintenance import service as maintenance
 from gatepost.testing.applications import empty
@@ -49,6 +50,9 @@ class Scene:
             "bob": join(self.app, "Bob"),
             "carol": join(self.app, "Carol", "admin"),
         }
+        # A second device, so that the list of sessions has two rows.
+        with self.app.app_context(), transaction():
+            open_session(self.alice.id, Client("127.0.0.1", "pytest"))
         self.names: dict[str, Any] = {name: person.id for name, person in self.people.items()}
         self.names["missing"] = MISSING_ID
         self.names["session"], self.names["refresh"] = self.alice.session_id, self.alice.refresh_token

@@ -17,9 +17,9 @@ from app.security.rate_limits.database_storage import _CLEAR, _LOCK_EXPIRED, Dat
 from app.security.rate_limits.models import RateLimit
 from app.security.rate_limits.storage import Count, CounterWindow
 from gatepost.testing.applications import replica
+from gatepost.testing.plans import Statement, explaining
 from gatepost.testing.statements import counted
 from tests.conftest import Clock
-from tests.database.test_query_plans import explaining
 
 ACCOUNT, ADDRESS = CounterWindow("account", 60), CounterWindow("address", 300)
 # Waits for a lock or a connection must not fail a race on a busy machine.
@@ -133,6 +133,6 @@ def test_expired_counters_are_pruned_in_batches_and_open_ones_kept(context: Flas
 def test_no_statement_reads_the_whole_table(context: Flask, clock: Clock) -> None:
     times = {"now": clock.now, "latest_start": clock.now}
     with explaining(context) as explain:
-        assert explain((_read_statement(2), {"key_0": "a", "key_1": "b", **times})) == []
-        assert explain((_CLEAR, {"key": "a"})) == []
-        assert explain((_LOCK_EXPIRED, {"now": clock.now, "limit": 2})) == []
+        assert explain(Statement(_read_statement(2), {"key_0": "a", "key_1": "b", **times})) == []
+        assert explain(Statement(_CLEAR, {"key": "a"})) == []
+        assert explain(Statement(_LOCK_EXPIRED, {"now": clock.now, "limit": 2})) == []

@@ -114,11 +114,13 @@ def test_a_value_that_the_schema_allows_is_no_500(scene: Scene, operation: Opera
             other = changed(body, path, value)
             if is_allowed(document, schema, other):
                 response = scene.send(call, body=sendable(other))
+                if 400 <= response.status_code < 500 and scene.is_changed:
+                    # Perhaps because of an earlier value, such as a key that is taken now.
+                    scene.restart()
+                    response = scene.send(call, body=sendable(other))
                 message = f"{operation.name} with {place(path)} = {short(value)}: {explain(response)}"
                 assert response.status_code < 500, message
-                if response.status_code < 300:
-                    scene.document.check(response)
-                    scene.restart()
+                scene.document.check(response)
 
 
 def is_allowed(document: Document, schema: Any, body: Any) -> bool:

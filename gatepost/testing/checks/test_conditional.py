@@ -33,12 +33,13 @@ def test_only_a_tagged_resource_declares_412(operation: Operation) -> None:
 def test_a_change_with_another_tag_changes_nothing(scene: Scene, operation: Operation) -> None:
     call, tag = _call_of_an_existing_row(scene, operation)
     before = scene.rows()
-    for stale in ('"stale"', f"W/{tag}", "", '""', tag.strip('"')):
+    for stale in ('"stale"', f"W/{tag}", f'W/{tag}, "a"', "", '""', '"*"', tag.strip('"')):
         response = scene.send(call, headers={"If-Match": stale})
         assert response.status_code == 412, f"{operation.name} ignores If-Match: {stale}: {explain(response)}"
         assert scene.rows() == before, f"{operation.name} changes the row, though If-Match: {stale} does not hold"
-    response = scene.send(call, headers={"If-None-Match": tag} | _without_if_match(call))
-    assert response.status_code == 412, f"{operation.name} ignores If-None-Match: {explain(response)}"
+    for current in (tag, f"W/{tag}", "*"):
+        response = scene.send(call, headers={"If-None-Match": current} | _without_if_match(call))
+        assert response.status_code == 412, f"{operation.name} ignores If-None-Match: {current}: {explain(response)}"
     response = scene.send(call, headers={"If-Match": tag})
     assert response.status_code == call.status, f"{operation.name} with the current tag: {explain(response)}"
 
@@ -88,6 +89,9 @@ def test_a_stale_if_match_is_refused(scene: Scene, operation: Operation) -> None
         assert response.status_code == 412, f"{operation.name} ignores If-Match: {tag}: {explain(response)}"
         assert "Set-Cookie" not in response.headers, f"{operation.name} sets a cookie, though it answers 412"
         scene.document.check(response)
+        if operation.method == "GET":
+            head = scene.send(call, method="HEAD", headers={"If-Match": tag})
+            assert (head.status_code, head.data) == (412, b""), f"HEAD of {operation.name}: {explain(head)}"
     assert scene.rows() == before, f"{operation.name} changes rows, though If-Match does not hold"
     # This would fail if one of the calls above had deleted, created or replaced something.
     response = scene.send(call, headers={"If-Match": "*"})

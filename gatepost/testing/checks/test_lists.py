@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from app.features import Call
-from gatepost.testing.plans import Statement, explaining, recorded
+from gatepost.testing.plans import Statement, explaining, is_scan, recorded
 from gatepost.testing.scenes import Scene, explain
 from gatepost.testing.statements import counted
 from gatepost.testing.subjects import Operation, for_each
@@ -96,11 +96,17 @@ def test_each_order_and_filter_reads_an_index(scene: Scene, operation: Operation
     for call, base in views(scene, operation):
         for sort in sorts(operation):
             url = f"{base}&sort={sort}"
-            with recorded(scene.app) as statements:
+            with recorded(scene.app, of=tables) as statements:
                 walk(scene, call, url)
                 read(scene, call, f"{url}&limit=1&page=1")
             with explaining(scene.app) as faults_of:
-                wrong = [fault for one in _different(statements) if one.tables & tables for fault in faults_of(one)]
+                wrong = [
+                    fault
+                    for one in _different(statements)
+                    for fault in faults_of(one)
+                    # What is read besides the list, such as parts of its rows, is little and may be sorted.
+                    if "row_limit" in one.parameters or is_scan(fault)
+                ]
             if wrong:
                 faults[url] = wrong
     assert not faults, f"{operation.name} reads or sorts the whole table: {faults}"
