@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gatepost.testing.openapi_document import Document
-from gatepost.testing.scenes import Scene, explain
-from gatepost.testing.subjects import Operation, Subject
+from gatepost.testing.scenes import explain
+from gatepost.testing.subjects import Operation, Subject, unopened_app
 from gatepost.testing.subjects import pytest_generate_tests as pytest_generate_tests
 
 
-def test_the_document_is_valid(scene: Scene, subject: Subject) -> None:
-    document = scene.document
-    errors = [f"{'/'.join(map(str, error.path))}: {error.message}" for error in _errors(document)]
+def test_the_document_is_valid(subject: Subject) -> None:
+    document = unopened_document()
+    errors = validity_errors()
     assert not errors, f"The OpenAPI document is invalid: {errors[:9]}"
     missing = {operation.name for operation in subject.operations} - document.operations.keys()
     assert not missing, f"{subject}: the OpenAPI document lacks {sorted(missing)}"
 
 
-def _errors(document: Document) -> Any:
-    return OpenAPIV31SpecValidator(document.content).iter_errors()
+@cache
+def unopened_document() -> Document:
+    """Return the document, which needs no database."""
+    response = unopened_app().test_client().get("/openapi.json")
+    assert response.status_code == 200, f"/openapi.json is not generated: {explain(response)}"
+    return Document(response.get_json())
 
 
-def test_an_operation_is_described(scene: Scene, operation: Operation) -> None:
-    document = scene.document
+@cache
+def validity_errors() -> list[str]:
+    """Return what is invalid in the document of all features."""
+    errors: Any = OpenAPIV31SpecValidator(unopened_document().content).iter_errors()
+    return [f"{'/'.join(map(str, error.path))}: {error.message}" for error in errors]
+
+
+def test_an_operation_is_described(operation: Operation) -> None:
+    document = unopened_document()
     described = document.operations[operation.name][2]
     assert described["summary"], f"{operation.name} has no docstring"
     assert not described["summary"].endswith("."), f"{operation.name}: its summary ends with a full stop"
@@ -43,8 +55,8 @@ def test_an_operation_is_described(scene: Scene, operation: Operation) -> None:
             assert not document.errors(schema, value), f"{where}: its example {value!r} does not conform to its schema"
 
 
-def test_the_examples_of_responses_conform_to_their_schemas(scene: Scene, operation: Operation) -> None:
-    document = scene.document
+def test_the_examples_of_responses_conform_to_their_schemas(operation: Operation) -> None:
+    document = unopened_document()
     for status, response in document.operations[operation.name][2]["responses"].items():
         for content in document.resolve(response).get("content", {}).values():
             for example in _examples_in(document, content):
@@ -57,13 +69,14 @@ def _examples_in(document: Document, content: dict[str, Any]) -> list[Any]:
     return [content["example"], *named] if "example" in content else named
 
 
-def test_each_problem_has_its_page(scene: Scene, subject: Subject) -> None:
+def test_each_problem_has_its_page(subject: Subject) -> None:
     own = set(subject.feature.problems)
     own |= {kind for operation in subject.operations for kind in operation.endpoint.problems}
-    listed = {found["code"] for found in scene.client.get("/problems").get_json()["problems"]}
-    codes = scene.document.content["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    client = unopened_app().test_client()
+    listed = {found["code"] for found in client.get("/problems").get_json()["problems"]}
+    codes = unopened_document().content["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
     for kind in own:
-        response = scene.client.get(f"/problems/{kind.code.replace('_', '-')}")
+        response = client.get(f"/problems/{kind.code.replace('_', '-')}")
         assert response.status_code == 200, f"{kind.code} has no page: {explain(response)}"
         assert kind.code in listed, f"{kind.code} is not listed in /problems"
         assert kind.code in codes, f"{kind.code} is no code of the OpenAPI document"
