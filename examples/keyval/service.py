@@ -10,12 +10,12 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from app.api.conditional import require_creatable, require_unchanged
-from app.api.errors import Conflict, NotFound, Problem, ValidationFailed
-from app.api.errors.base import NOT_DONE
+from app.api.errors import Conflict, NotFound, ValidationFailed
 from app.api.owned_rows import OwnedRows
 from app.components import utc_now
 from app.database import db, fetch_one, precompiled, violates
 from examples.keyval.models import ORDERS, Item
+from examples.keyval.problems import InsufficientFunds, KeyTaken
 from examples.keyval.schemas import ITEM, MAX_NUMBER
 
 # The list, the export and the creation are the ordinary ones of rows that belong to a user.
@@ -23,22 +23,6 @@ items = OwnedRows(Item, ITEM, orders=ORDERS)
 _ITEM = precompiled(
     select(*Item.__table__.columns).where(Item.user_id == bindparam("owner_id"), Item.key == bindparam("item_key"))
 )
-
-
-class KeyTaken(Problem):
-    """The user has an item with this key."""
-
-    code, status = "key_taken", 409
-    detail = "You have an item with this key."
-    advice = "Read the item, or replace it with PUT."
-
-
-class InsufficientFunds(Problem):
-    """The transfer would make the value of the item `from` negative."""
-
-    code, status = "insufficient_funds", 409
-    detail = "The value of the item in `from` is less than the amount."
-    advice = f"{NOT_DONE} Read the item, show its value, and ask for another amount."
 
 
 class Transferred(NamedTuple):

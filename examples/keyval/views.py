@@ -14,8 +14,9 @@ from app.api.request_body import load
 from app.api.responses import Created, created, listing, no_content, ok
 from app.api.routing import Api
 from examples.keyval import service
+from examples.keyval.problems import InsufficientFunds, KeyTaken
 from examples.keyval.schemas import ITEM, PATH_KEY, TRANSFER, ItemQuery, NewItem, NewTransfer, NewValue, PathKey
-from examples.keyval.service import InsufficientFunds, KeyTaken, Transferred
+from examples.keyval.service import Transferred
 
 keyval = Api("keyval", __name__)
 # The converter `path` accepts slashes: servers decode the path before it is matched, so that a key "a/b" arrives as it

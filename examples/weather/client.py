@@ -14,11 +14,11 @@ import orjson
 from flask import Flask
 from marshmallow import ValidationError
 
-from app.api.errors import NotFound, Problem
-from app.api.errors.base import WAIT
+from app.api.errors import NotFound
 from app.components import provide, utc_now
 from app.database.circuit_breaker import CircuitBreaker
 from app.settings import Settings
+from examples.weather.problems import UpstreamUnavailable
 from examples.weather.schemas import OBSERVATION
 from examples.weather.settings import WeatherSettings
 from examples.weather.store import AnswerStore
@@ -30,15 +30,6 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.1
 # While the other service is down, it is tried again this often.
 RETRY_SECONDS = 1.0
-
-
-class UpstreamUnavailable(Problem):
-    """The weather service does not respond as it should, and no earlier observation may be shown."""
-
-    code, status = "upstream_unavailable", 503
-    detail = "The weather service does not respond."
-    advice = WAIT
-    retry_after_seconds = 2
 
 
 class UpstreamFailed(Exception):
@@ -56,7 +47,10 @@ class Weather:
 
 
 class WeatherClient:
-    """Asks the weather service. One object serves all threads of a process. It connects only when it is used."""
+    """Asks the weather service. It connects only when it is used.
+
+    One object serves all threads of a process. Each process stores answers, and finds out about an outage, on its own.
+    """
 
     def __init__(self, settings: WeatherSettings, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._settings = settings

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from app.api.errors import NotFound
 from app.features import Call, Examples
-from examples.weather.client import UpstreamUnavailable, Weather, WeatherClient
+from examples.weather.client import Weather, WeatherClient
+from examples.weather.problems import UpstreamUnavailable
 
 
 class StubClient(WeatherClient):

@@ -10,7 +10,8 @@ from app.api.errors import NotFound
 from app.api.responses import ok
 from app.api.routing import Api
 from app.components import service
-from examples.weather.client import UpstreamUnavailable, Weather, WeatherClient
+from examples.weather.client import Weather, WeatherClient
+from examples.weather.problems import UpstreamUnavailable
 from examples.weather.schemas import WEATHER, WeatherQuery
 
 weather = Api("weather", __name__)

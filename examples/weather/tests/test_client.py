@@ -7,17 +7,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import count, repeat
 from typing import Any
 
 import pytest
 
 from app.api.errors import NotFound
-from examples.weather.client import ATTEMPTS, UpstreamUnavailable, WeatherClient
+from examples.weather.client import ATTEMPTS, WeatherClient
+from examples.weather.problems import UpstreamUnavailable
 from examples.weather.settings import WeatherSettings
 from examples.weather.tests.upstream import (
     LOOPBACK,
     OBSERVATION,
+    PIECE_SECONDS,
     QUICK,
     Request,
     Upstream,
@@ -30,6 +31,8 @@ from tests.security.test_rate_limits import wait_until
 
 # Guards against hanging, five times the deadline of the client.
 AT_MOST_SECONDS = 5 * QUICK["total_seconds"]
+# In twice that time.
+PIECES = int(2 * AT_MOST_SECONDS / PIECE_SECONDS)
 within_a_second = pytest.mark.parametrize("timeouts", [QUICK], ids=["quick"])
 BODY = json.dumps({"city": "Lisbon", **OBSERVATION}).encode()
 
@@ -44,24 +47,24 @@ def is_unavailable(client: WeatherClient, city: str = "Lisbon") -> bool:
 
 
 def hang(request: Request) -> None:
-    """Never respond."""
-    request.service.is_over.wait()
+    """Do not respond. Like the drips below this ends, so that a client without a deadline fails the test."""
+    request.service.is_over.wait(2 * AT_MOST_SECONDS)
 
 
 def drip(data: bytes) -> Callable[[Request], None]:
-    """Send these bytes and then one more from time to time, for ever."""
+    """Send these bytes, and then one more from time to time."""
 
     def respond(request: Request) -> None:
         request.wfile.write(data)
-        request.send_slowly(repeat(b" "))
+        request.send_slowly([b" "] * PIECES)
 
     return respond
 
 
 def drip_headers(request: Request) -> None:
-    """Send headers without end."""
+    """Send one header after the other."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    request.send_slowly(b"X-%d: 1\r\n" % number for number in count())
+    request.send_slowly(b"X-%d: 1\r\n" % number for number in range(PIECES))
 
 
 def flood(request: Request) -> None:
@@ -100,7 +103,7 @@ WRONG: dict[str, Callable[[Request], None]] = {
     "a negative length": raw(HEAD + b"Content-Length: -1\r\n\r\n" + BODY),
     "two lengths": raw(HEAD + b"Content-Length: 9\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY),
     "a chunk that ends early": raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2000\r\n" + BODY),
-    "a huge body": answer(200, BODY + b" " * MAX_BODY_BYTES),
+    "a huge body": raw(HEAD + b"\r\n" + BODY + b" " * MAX_BODY_BYTES),
     "no HTTP": raw(b"SSH-2.0-server\r\n"),
     "HTTP/0.9": raw(BODY),
     "a header line that is too long": raw(HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n" + BODY),

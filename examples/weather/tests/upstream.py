@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +17,8 @@ from examples.weather.settings import WeatherSettings
 Timeouts = dict[str, float]
 LOOPBACK = "127.0.0.1"
 OBSERVATION: Mapping[str, Any] = {"temperature_c": 17.5, "observed_at": "2026-01-31T12:00:00Z"}
+# Between the pieces of a slow response: shorter than the client waits for a piece.
+PIECE_SECONDS = 0.02
 # For tests that wait until a time is over.
 QUICK: Timeouts = {"connect_seconds": 0.4, "read_seconds": 0.4, "total_seconds": 1.0}
 # For all others: on a machine that is busy with other things a request must be slow rather than fail.
@@ -33,7 +36,7 @@ class Upstream:
         self.port = 0
         self.start()
 
-    def start(self) -> None:
+    def start(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen, on the same port as before."""
         upstream = self
 
@@ -42,6 +45,8 @@ class Upstream:
 
         self._server = ThreadingHTTPServer((LOOPBACK, self.port), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -87,10 +92,10 @@ class Request(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def send_slowly(self, data: Iterator[bytes]) -> None:
+    def send_slowly(self, data: Iterable[bytes]) -> None:
         """Send pieces, each so soon after the other that no timeout for a piece ends."""
         for piece in data:
-            if self.service.is_over.wait(0.02):
+            if self.service.is_over.wait(PIECE_SECONDS):
                 return
             self.wfile.write(piece)
             self.wfile.flush()
