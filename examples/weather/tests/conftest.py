@@ -12,9 +12,8 @@ from app import create_app
 from app.components import components_of
 from app.database import db
 from examples.weather.client import WeatherClient
-from examples.weather.tests.upstream import PATIENT, Timeouts, Upstream, observe
+from examples.weather.tests.upstream import PATIENT, Timeouts, Upstream, observe, wait_until
 from gatepost.testing.cast import Person
-from tests.security.test_rate_limits import wait_until
 
 Ask = Callable[..., Any]
 

@@ -25,9 +25,9 @@ from examples.weather.tests.upstream import (
     answer,
     cut,
     observe,
+    wait_until,
 )
 from examples.weather.transport import MAX_BODY_BYTES
-from tests.security.test_rate_limits import wait_until
 
 # Guards against hanging, five times the deadline of the client.
 AT_MOST_SECONDS = 5 * QUICK["total_seconds"]

@@ -15,9 +15,8 @@ from examples.weather.client import WeatherClient
 from examples.weather.examples import StubClient
 from examples.weather.settings import WeatherSettings
 from examples.weather.tests.conftest import Ask
-from examples.weather.tests.upstream import Request, Upstream, answer, cut, observe
+from examples.weather.tests.upstream import Request, Upstream, answer, cut, observe, wait_until
 from gatepost.testing.cast import Clock, Person, problem
-from tests.security.test_rate_limits import wait_until
 
 UNAVAILABLE = (503, "upstream_unavailable")
 

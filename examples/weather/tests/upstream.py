@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,14 @@ PIECE_SECONDS = 0.02
 QUICK: Timeouts = {"connect_seconds": 0.4, "read_seconds": 0.4, "total_seconds": 1.0}
 # For all others: on a machine that is busy with other things a request must be slow rather than fail.
 PATIENT: Timeouts = {"connect_seconds": 60.0, "read_seconds": 60.0, "total_seconds": 60.0}
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition. `seconds` is a guard against hanging."""
+    ends_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends_at, "The condition did not become true in time."
+        time.sleep(PIECE_SECONDS)
 
 
 class Upstream:
