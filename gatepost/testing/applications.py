@@ -61,9 +61,11 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
         "CORS_ORIGINS": "https://app.example.com,http://localhost:5173",
         "RATELIMIT_ENABLED": "false",
-        # A busy machine must not make an outage of a slow statement or a slow connection.
+        # A busy machine must not make an outage of a slow statement, a slow connection or a lock that is held for long.
         "DB_STATEMENT_TIMEOUT_MS": PATIENT["DB_STATEMENT_TIMEOUT_MS"],
         "DB_CONNECT_TIMEOUT_SECONDS": PATIENT["DB_CONNECT_TIMEOUT_SECONDS"],
+        "DB_LOCK_TIMEOUT_MS": PATIENT["DB_LOCK_TIMEOUT_MS"],
+        "DB_POOL_TIMEOUT_SECONDS": PATIENT["DB_POOL_TIMEOUT_SECONDS"],
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
