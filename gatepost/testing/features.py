@@ -32,7 +32,7 @@ def switch_on(names: Iterable[str]) -> None:
                 find_feature(name)
             except InvalidValue as error:
                 on = ", ".join(feature.name for feature in (*BUILT_IN, *switched_on()))
-                raise InvalidValue(f"No feature {name} is switched on, only {on}. {error}") from error
+                raise InvalidValue(f"No feature {name} is on: these are {on}. {error}") from error
             os.environ[VARIABLE] = ",".join(filter(None, (os.environ.get(VARIABLE, ""), name)))
     for feature in switched_on():
         for variable, value in feature.examples.environment.items() if feature.examples else ():

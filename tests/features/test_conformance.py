@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from app.settings.environment import InvalidValue
+from gatepost.testing.features import switch_on
 from tests.conftest import BACKENDS, ROOT
 
 RUN_SECONDS = 600
@@ -42,13 +44,13 @@ ONCE = re.compile(
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, str]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The message of each test that fails, by its name."""
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-rfE"]
     finished = subprocess.run(
-        [*command, "--feature", "tests.features.faulty"],
+        [*command, "--feature", "tests.features.faulty", "-o", f"cache_dir={tmp_path_factory.mktemp('cache')}"],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "5000", "CI": ""},
+        env={**os.environ, "COLUMNS": "5000"},
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS,
@@ -70,3 +72,8 @@ def test_each_fault_is_found_and_nothing_else(found: dict[str, str]) -> None:
     assert found.keys() == expected.keys()
     for name, part in expected.items():
         assert part in found[name], f"{name}: {found[name]}"
+
+
+def test_an_unknown_feature_is_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"No feature nowhere is on: .*no Python package nowhere"):
+        switch_on(["posts", "core", "nowhere"])

@@ -30,7 +30,7 @@ def prefix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def offline(prefix: str) -> FlaskClient:
     """A client of an application without a database connection."""
-    return create_app(settings_for("sqlite:////nowhere/gatepost.db", service_prefix=prefix)).test_client()
+    return create_app(settings_for("sqlite:////nowhere/gatepost.db", service_prefix=prefix, features=())).test_client()
 
 
 class Outline(HTMLParser):
