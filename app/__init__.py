@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import CO_COROUTINE
 from typing import Any
 
@@ -18,13 +19,13 @@ from app.api.routing import API_PATH, IdConverter
 from app.auth.extension import pass_bearer_token
 from app.components import EXTENSION, Components, components_of
 from app.database import migrations
-from app.features import FEATURE_TABLES, Feature
+from app.features import FEATURE_TABLES, Feature, find_conflicts
 from app.maintenance.service import refuse_during_maintenance
 from app.observability import tracing
 from app.security import passwords
 from app.security.keyed_hashes import KeyedHasher
 from app.security.rate_limits import RateLimits
-from app.settings import Settings, load_settings
+from app.settings import ConfigurationError, Settings, load_settings
 from app.settings.features import find_feature
 
 BUILT_IN = (users.feature, auth.feature, posts.feature, audit.feature, maintenance.feature)
@@ -59,6 +60,8 @@ def create_app(settings: Settings | None = None, services: Mapping[type, Any] | 
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     hasher = KeyedHasher(settings)
     features = (*BUILT_IN, *map(find_feature, settings.features))
+    if conflicts := [*find_conflicts(features)]:
+        raise ConfigurationError({"FEATURES": conflicts})
     app.extensions[EXTENSION] = Components(
         settings, hasher, RateLimits(settings, hasher), features, tables_of(features), dict(services or {})
     )
@@ -77,11 +80,24 @@ def create_app(settings: Settings | None = None, services: Mapping[type, Any] | 
     cli.init_app(app)
     cors.init_app(app, settings)
     components_of(app).problems = known_problems(app)
+    if conflicts := [*find_duplicate_routes(app)]:
+        raise ConfigurationError({"FEATURES": conflicts})
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     passwords.init_app(settings)
     return app
+
+
+def find_duplicate_routes(app: Flask) -> Iterator[str]:
+    """Yield a sentence for each route that two features have, of which only the first would get requests."""
+    owners: dict[tuple[str, str], str] = {}
+    for rule in app.url_map.iter_rules():
+        pattern = re.sub("<(?:([^:>]+):)?[^>]+>", r"<\1>", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            other = owners.setdefault((method, pattern), rule.endpoint)
+            if other != rule.endpoint:
+                yield f"{other} and {rule.endpoint} have the same route: {method} {rule.rule}."
 
 
 def tables_of(features: Iterable[Feature]) -> frozenset[str]:

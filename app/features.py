@@ -6,7 +6,7 @@ module must not import Flask, because the settings are read before the applicati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,3 +101,21 @@ class Feature:
     def __post_init__(self) -> None:
         if self.migrations is not None:
             FEATURE_TABLES.update(table.__tablename__ for table in self.tables)
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """Yield the kind and the name of everything that no other feature may have."""
+        yield "name", self.name
+        yield from (("blueprint", blueprint.name) for blueprint in self.api)
+        yield from (("table", table.__tablename__) for table in self.tables)
+        yield from (("member of the export", member) for member in self.exports)
+        yield from (("command", command.name or "") for command in self.commands)
+
+
+def find_conflicts(features: Iterable[Feature]) -> Iterator[str]:
+    """Yield the reasons why these features cannot run together."""
+    owners: dict[tuple[str, str], Feature] = {}
+    for feature in features:
+        for kind, name in feature.claims():
+            other = owners.setdefault((kind, name), feature)
+            if other is not feature:
+                yield f"The features {other.name} and {feature.name} have the same {kind}: {name}."

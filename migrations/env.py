@@ -12,7 +12,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, pool, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, pool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import String, TypeDecorator, TypeEngine
 
@@ -20,13 +20,19 @@ from app.components import components
 from app.database import Base, Id, UtcDateTime, postgres, sqlite
 from app.database.deadlines import DeadlineExceeded
 from app.database.errors import describe_fault, is_unavailable
-from app.database.migrations import CORE, NEWEST, Line, next_revision
+from app.database.migrations import CORE, NEWEST, Line, known_revisions, next_revision
 from app.settings import Settings
 
 # The key of an advisory lock. Replicas that start together migrate one after the other. The number is arbitrary.
 ADVISORY_LOCK = 4_702_111_234
 # How long the connection to each host may take, unless connect_timeout in the URL is shorter.
 CONNECT_SECONDS = 10.0
+# PostgreSQL's error of a DROP whose object others depend on (dependent_objects_still_exist).
+DEPENDENT_OBJECTS = "2BP01"
+REFERENCED = (
+    "a table that another feature uses would be dropped, so nothing was changed: {}. "
+    "First run `flask db downgrade --feature NAME base` or `flask features drop` for that feature."
+)
 # The line of migrations that the command is for.
 LINE: Line = context.config.attributes["line"]
 
@@ -69,7 +75,30 @@ def run_online(connection: Connection) -> None:
             about = "" if LINE.name == CORE else f" of the feature {LINE.name}"
             click.echo(f"The database is ahead of this code{about}: nothing to do.")
             return
+        if LINE.tables and not known_revisions(LINE.folder) and is_upgrade():
+            raise CommandError(
+                f"the feature {LINE.name} has tables and no revision: write one with `flask db migrate`."
+            )
         context.run_migrations()
+        refuse_dangling_references(connection)
+
+
+def refuse_dangling_references(connection: Connection) -> None:
+    """Raise CommandError, which undoes the migration, if a table refers to one that was dropped.
+
+    PostgreSQL refuses to drop such a table; SQLite does not. The table that refers to it belongs to another line.
+    """
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    for table in sorted(tables):
+        for key in inspector.get_foreign_keys(table):
+            if key["referred_table"] not in tables:
+                raise CommandError(REFERENCED.format(f"{table} refers to {key['referred_table']}"))
+
+
+def is_upgrade() -> bool:
+    """Return whether the newest revision was requested."""
+    return context.get_context().opts.get("destination_rev") in NEWEST
 
 
 def is_ahead() -> bool:
@@ -79,7 +108,7 @@ def is_ahead() -> bool:
     (docs/decisions/0008-upgrades.md). For other commands Alembic reports that it does not know the revision.
     """
     migration = context.get_context()
-    if migration.opts.get("destination_rev") not in NEWEST:
+    if not is_upgrade():
         return False
     return LINE.state(set(migration.get_current_heads())) == "ahead"
 
@@ -191,6 +220,8 @@ def migrate() -> None:
         with connect(engine, attempts=hosts.count(",") + 1) as connection:
             run_online(connection)
     except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == DEPENDENT_OBJECTS:
+            raise CommandError(REFERENCED.format(describe(error))) from error
         if not is_unavailable(error):
             raise
         raise CommandError(f"nothing was changed. {describe(error)}") from error

@@ -31,14 +31,18 @@ class Parts(Protocol):
     def select(self, row_ids: Sequence[int]) -> Executable:
         """Return the statement for the parts of several rows, which have the id of their row as `parent_id`."""
 
+    def complete(self, items: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Return loaded items with a value for each member, as they are read after they were stored."""
+
     def store(self, row_id: int, items: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the parts of a row by `items`, in the open transaction."""
+        """Replace the parts of a row by complete `items`, in the open transaction."""
 
 
 class OrderedParts(Parts):
     """Parts that are an ordered list: rows with the id of their row in a column, and their `position` in the list.
 
-    Both columns are the primary key, which is also the index by which they are read.
+    Both columns are the primary key, which is also the index by which they are read. A member that an item does not
+    have is null, unless the schema of the items has a default.
     """
 
     def __init__(self, model: Any, parent: str) -> None:
@@ -46,9 +50,13 @@ class OrderedParts(Parts):
         self.model, self.parent = model, getattr(model, parent)
         columns = (*model.__table__.columns, self.parent.label("parent_id"))
         self._rows = select(*columns).order_by(self.parent, model.position)
+        self._members = [column.key for column in model.__table__.columns if column.key not in (parent, "position")]
 
     def select(self, row_ids: Sequence[int]) -> Executable:
         return self._rows.where(self.parent.in_(row_ids))
+
+    def complete(self, items: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        return [{name: item.get(name) for name in self._members} for item in items]
 
     def store(self, row_id: int, items: Sequence[Mapping[str, Any]]) -> None:
         write(delete(self.model).where(self.parent == row_id))
@@ -205,7 +213,7 @@ class OwnedRows:
 
     def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the values of columns, and the parts."""
-        parts = {name: values[name] for name in self.parts if name in values}
+        parts = {name: self.parts[name].complete(values[name]) for name in self.parts if name in values}
         return {name: value for name, value in values.items() if name not in parts}, parts
 
 

@@ -58,9 +58,8 @@ def _find(name: str) -> Feature:
     try:
         return find_feature(name)
     except InvalidValue as error:
-        raise click.ClickException(
-            f"No feature {name} is switched on, nor is this a package with a feature."
-        ) from error
+        text = f"No feature {name} is switched on. For one that is off, give its package, such as shop.{name}."
+        raise click.ClickException(text) from error
 
 
 def _count_rows(feature: Feature) -> dict[str, int]:

@@ -8,11 +8,14 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
+from sqlalchemy.exc import InvalidRequestError
+
 from app.features import Feature
 from app.settings.environment import InvalidValue, read_variable
 from app.settings.metadata import DECLARATION, Declaration
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# PostgreSQL's names have at most 63 bytes, and that of the version table begins with alembic_version_.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def parse_features(text: str) -> tuple[str, ...]:
@@ -46,11 +49,17 @@ def find_feature(name: str) -> Feature:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise InvalidValue(f"There is no Python package {name}.") from error
+    except InvalidRequestError as error:
+        # Two models have the same table.
+        raise InvalidValue(f"The package {name} cannot be used: {str(error).partition('. ')[0]}.") from error
     found = getattr(module, "feature", None)
     if not isinstance(found, Feature):
         raise InvalidValue(f"The package {name} has no Feature with the name `feature`.")
     if not _NAME.fullmatch(found.name):
-        raise InvalidValue(f"The name of the feature in {name} is not one such as `orders`: {found.name}.")
+        raise InvalidValue(
+            f"The name of the feature in {name} must be lower-case letters, digits and underscores, at most 40: "
+            f"{found.name}."
+        )
     return found
 
 
@@ -69,6 +78,9 @@ def read_feature_settings(values: Mapping[str, Any], problems: dict[str, list[st
     for feature in map(find_feature, values.get("features", ())):
         own: dict[str, Any] = {}
         for variable, name, declaration in declarations_of(feature):
+            if variable.lower() in values:
+                problems[variable] = [f"The feature {feature.name} declares this setting, which the core has too."]
+                continue
             try:
                 text = read_variable(variable)
                 own[name] = declaration.parser(text) if text else declaration.default_value({**values, **own})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from app.database import db
 from app.database.migrations import upgrade_all
 from app.settings import ConfigurationError, load_settings
 from tests.conftest import API, NewDatabase, Person, problem, settings_for
+from tests.features.notes import feature
 from tests.features.notes.settings import NoteSettings, Spelling
 
 NOTES = "tests.features.notes"
@@ -211,3 +216,104 @@ def test_dropping_a_feature_deletes_its_tables_only(new_app: NewApp, new_databas
         assert run(app, "features", "drop", NOTES, "--yes").output == "Deleted notes (1 row).\n"
         assert not {"notes", "alembic_version_notes"} & tables()
         assert db.session.scalar(text("SELECT count(*) FROM users")) == 1
+
+
+PACKAGE = """
+from pathlib import Path
+from flask import Blueprint
+from app.features import Feature
+{code}
+"""
+API_OF = (
+    "from app.api.access import ANYONE\nfrom app.api.responses import no_content\nfrom app.api.routing import Api\n"
+)
+ROUTE = (
+    API_OF
+    + """
+api = Api("own", __name__)
+@api.operation("DELETE", "/posts/<id:number>", access=ANYONE, answer=no_content())
+def delete_it(number: int) -> None:
+    "Delete it."
+feature = Feature(name="own", api=(api,))
+"""
+)
+SETTINGS = """
+from dataclasses import dataclass
+from app.settings.metadata import setting
+@dataclass(frozen=True)
+class Own:
+    url: str = setting("Own", str, "", help="A URL.")
+feature = Feature(name="database", settings=Own)
+"""
+TABLE = """
+from sqlalchemy.orm import Mapped, mapped_column
+from app.database import Base
+class Own(Base):
+    __tablename__ = "posts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+feature = Feature(name="own", tables=(Own,))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ('feature = Feature(name="posts")', "The features posts and posts have the same name: posts."),
+        ('feature = Feature(name="own", exports={"posts": list})', "have the same member of the export: posts."),
+        ('feature = Feature(name="own", api=(Blueprint("users", __name__),))', "have the same blueprint: users."),
+        (ROUTE, "posts.delete_post and own.delete_it have the same route: DELETE /api/v1/posts/<id:number>."),
+        (SETTINGS, "The feature database declares this setting, which the core has too."),
+        (TABLE, "Table 'posts' is already defined"),
+        (f'feature = Feature(name="{"x" * 41}")', "at most 40"),
+    ],
+    ids=["name", "export", "blueprint", "route", "setting", "table", "length"],
+)
+def test_what_conflicts_with_another_feature_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, text: str
+) -> None:
+    name = f"conflicting_{secrets.token_hex(4)}"
+    (tmp_path / f"{name}.py").write_text(PACKAGE.format(code=code), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FEATURES", name)
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        create_app(settings_for("sqlite:////nowhere/gatepost.db"))
+
+
+def test_a_feature_without_its_revisions_is_not_ready(
+    new_app: NewApp, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        "tests.features.notes.feature", replace(feature, migrations=tmp_path / "forgotten"), raising=True
+    )
+    with new_app(new_database()) as app:
+        upgraded = run(app, "db", "upgrade")
+        assert upgraded.exit_code == 1
+        assert "users" in tables()
+        assert readiness(app) == (503, "pending")
+
+
+def test_tables_that_another_line_uses_are_not_dropped(new_app: NewApp, new_database: NewDatabase) -> None:
+    with new_app(new_database()) as app:
+        upgrade_all()
+        assert sign_up(app).post("/notes", json={"text": "stays"}).status_code == 201
+        refused = run(app, "db", "downgrade", "base")
+        assert refused.exit_code == 1
+        assert {"users", "notes"} <= tables()
+        assert db.session.scalar(text("SELECT count(*) FROM users")) == 1
+        db.session.remove()
+        assert run(app, "db", "downgrade", "base", "--feature", "notes").exit_code == 0
+        assert run(app, "db", "downgrade", "base").exit_code == 0
+        assert "users" not in tables()
+
+
+def test_a_message_with_quotes_is_a_valid_revision(
+    new_app: NewApp, new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(str(feature.migrations)), tmp_path / "migrations")
+    monkeypatch.setattr("tests.features.notes.feature", replace(feature, migrations=tmp_path / "migrations"))
+    with new_app(new_database()) as app:
+        upgrade_all()
+        message = 'Say """ and \\'
+        assert run(app, "db", "revision", "--feature", "notes", "-m", message, "--rev-id", "0002").exit_code == 0
+        [written] = (tmp_path / "migrations").glob("0002*.py")
+        compile(written.read_text(encoding="utf-8"), written, "exec")

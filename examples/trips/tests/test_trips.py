@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from app.api.owned_rows import OrderedParts
 from examples.trips.examples import TRIP, WAYPOINTS
 from examples.trips.models import ORDERS, Trip, Waypoint
 from gatepost.testing.cast import Person, problem
@@ -244,3 +245,11 @@ def test_a_repeated_key_makes_one_trip(app: Flask, alice: Person) -> None:
     assert again.headers["Idempotency-Replayed"] == "true"
     assert problem(alice.post("/trips", json={**TRIP, "waypoints": []}, headers=headers))[1] == "idempotency_key_reused"
     assert count_rows(app, Trip) == 1
+
+
+def test_items_with_different_members_are_stored_alike() -> None:
+    complete = OrderedParts(Waypoint, "trip_id").complete([{"name": "Here"}, {"name": "There", "latitude": 1.0}])
+    assert complete == [
+        {"name": "Here", "latitude": None, "longitude": None},
+        {"name": "There", "latitude": 1.0, "longitude": None},
+    ]
