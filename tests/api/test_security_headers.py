@@ -28,7 +28,7 @@ POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancesto
 HSTS = "Strict-Transport-Security"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 # Reading the URL map opens no database connection.
-ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db"))
+ROUTES = create_app(settings_for("sqlite:////nowhere/gatepost.db", features=()))
 
 
 def paths() -> Iterator[str]:

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import flask_migrate
 import pytest
 from flask import Flask
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from app.database import db, fetch_all
+from app.database.migrations import upgrade_all
 from app.settings import ROOT
 from app.settings.declarations import DECLARATIONS
 from gatepost.testing.applications import application
@@ -125,7 +125,7 @@ def test_an_unreachable_database_is_reported(command: tuple[str, ...]) -> None:
 def test_a_locked_database_is_reported(fresh_url: str, backend: str) -> None:
     with application(settings_for(fresh_url, db_lock_timeout_ms=200)) as app:
         with app.app_context():
-            flask_migrate.upgrade()
+            upgrade_all()
             assert fetch_all(text("SELECT id FROM users")) == []
         other = create_engine(fresh_url.replace("postgresql:", "postgresql+psycopg2:"))
         with other.connect() as connection:

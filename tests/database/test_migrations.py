@@ -105,8 +105,8 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 
 @pytest.fixture
 def empty_app(empty_url: str) -> Iterator[Flask]:
-    """Return an application on a database without tables."""
-    app = create_app(settings_for(empty_url))
+    """Return an application without features of others, on a database without tables."""
+    app = create_app(settings_for(empty_url, features=()))
     with app.app_context():
         yield app
         db.session.remove()
@@ -317,6 +317,7 @@ def test_two_that_migrate_at_once_do_not_meet(empty_url: str, look: Look) -> Non
     def start() -> subprocess.Popen[str]:
         environ = os.environ | {
             "APP_ENV": "testing",
+            "FEATURES": "",
             "DATABASE_URL": empty_url,
             "JWT_SECRET_KEY": "a-key-for-the-tests-alone-0123456789",
         }

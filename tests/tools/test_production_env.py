@@ -63,6 +63,7 @@ class TestFile:
         assert set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE)) == set(values)
         production_env.prepare_password(tmp_path / "database" / "password", "")
         monkeypatch.setenv("APP_ENV", "production")
+        monkeypatch.setenv("FEATURES", "")
         monkeypatch.setenv("DATABASE_URL", "postgresql://gatepost@db:5432/gatepost")
         monkeypatch.setenv("DATABASE_PASSWORD_FILE", str(tmp_path / "database" / "password"))
         for name, value in values.items():
