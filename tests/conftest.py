@@ -51,4 +51,5 @@ __all__ = [
     "settings_for",
 ]
 
+pytest_plugins = ["tests.support.distribution"]
 ROOT = Path(__file__).resolve().parents[1]

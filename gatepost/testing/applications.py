@@ -93,12 +93,20 @@ def replica(database_url: str, **changes: Any) -> AbstractContextManager[Flask]:
 
 @contextmanager
 def clients(settings: Settings, **options: Any) -> Iterator[NewClient]:
-    """Return a function that makes a client of an application with changes of `settings`.
+    """Return a function that makes a client of an application with changes of `settings`, the same for equal changes.
 
     `options` are those of Flask's test client.
     """
+    made: dict[str, Flask] = {}
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(application(replace(settings, **changes))).test_client(**options)
+
+        def make(**changes: Any) -> FlaskClient:
+            name = repr(changes)
+            if name not in made:
+                made[name] = stack.enter_context(application(replace(settings, **changes)))
+            return made[name].test_client(**options)
+
+        yield make
 
 
 @contextmanager

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
 from app.api.middleware.cors import MAX_REPORTED
-from app.components import components_of
-from tests.conftest import API, Person, problem
+from tests.conftest import API, Person, problem, settings_for
 from tests.support.loglines import logged
 
 ORIGIN = "https://app.example.com"
@@ -26,12 +23,12 @@ Open = Callable[..., FlaskClient]
 
 
 @pytest.fixture
-def allowing(app: Flask) -> Open:
+def allowing() -> Open:
     """Return a function that makes a client of an application with these origins, without a database."""
 
     def make(*origins: str, **changes: Any) -> FlaskClient:
-        settings = components_of(app).settings
-        return create_app(replace(settings, cors_origins=origins, **changes)).test_client()
+        settings = settings_for("sqlite:////nowhere/gatepost.db", cors_origins=origins, **changes)
+        return create_app(settings).test_client()
 
     return make
 

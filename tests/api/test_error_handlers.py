@@ -47,10 +47,10 @@ class Thrower:
     error: Any = None
 
 
-@pytest.fixture
-def throwing(tmp_path: Path) -> Iterator[tuple[FlaskClient, Thrower]]:
+@pytest.fixture(scope="module")
+def throwing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Thrower]]:
     """A client of an application with a route that raises the exception in Thrower, without a database."""
-    app = create_app(settings_for(f"sqlite:///{tmp_path / 'empty.db'}"))
+    app = create_app(settings_for(f"sqlite:///{tmp_path_factory.mktemp('throwing') / 'empty.db'}"))
     thrower = Thrower()
 
     @app.route("/throw", methods=["GET", "POST"])

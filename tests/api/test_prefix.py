@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.components import components_of
-from gatepost.testing.applications import clients
+from gatepost.testing.applications import NewClient, clients
 from tests.api.test_pagination import links
 from tests.conftest import API, Person, problem
 
@@ -17,11 +17,17 @@ PREFIX = "/example"
 POST = {"title": "T", "content": "C"}
 
 
+@pytest.fixture(scope="module")
+def lasting(shared_app: Flask) -> Iterator[NewClient]:
+    """Return a function that makes clients of applications on the same database, which all tests use."""
+    with clients(components_of(shared_app).settings) as make:
+        yield make
+
+
 @pytest.fixture
-def prefixed(app: Flask) -> Iterator[FlaskClient]:
+def prefixed(app: Flask, lasting: NewClient) -> FlaskClient:
     """A client of an application with a prefix, on the same database."""
-    with clients(components_of(app).settings) as make:
-        yield make(service_prefix=PREFIX)
+    return lasting(service_prefix=PREFIX)
 
 
 SERVED = [PREFIX + API + "/posts", "/metrics", "/health", "/health/ready", PREFIX, PREFIX + "/", PREFIX + "/problems"]

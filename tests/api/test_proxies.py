@@ -16,11 +16,17 @@ from tests.conftest import API, PASSWORD, Person
 PEER = "10.0.0.1"
 
 
-@pytest.fixture
-def behind(app: Flask) -> Iterator[NewClient]:
-    """Return a function that makes a client of an application with another number of trusted proxies."""
-    with clients(components_of(app).settings) as make:
+@pytest.fixture(scope="module")
+def lasting(shared_app: Flask) -> Iterator[NewClient]:
+    """Return the function of `behind`, whose applications all tests use."""
+    with clients(components_of(shared_app).settings) as make:
         yield make
+
+
+@pytest.fixture
+def behind(app: Flask, lasting: NewClient) -> NewClient:
+    """Return a function that makes a client of an application with another number of trusted proxies."""
+    return lasting
 
 
 def address_of_login(client: FlaskClient, person: Person, headers: dict[str, str]) -> str:

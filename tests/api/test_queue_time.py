@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,10 +17,11 @@ NOW = 1_700_000_000.0
 ORIGIN = "https://app.example.com"
 
 
-@pytest.fixture
-def new_client(tmp_path: Path) -> Iterator[NewClient]:
+@pytest.fixture(scope="module")
+def new_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewClient]:
     """Return a function that makes a client of an application behind a proxy, with an empty database."""
-    settings = settings_for(f"sqlite:///{tmp_path / 'empty.db'}", trusted_proxies=1, max_queue_ms=2000)
+    url = f"sqlite:///{tmp_path_factory.mktemp('queue') / 'empty.db'}"
+    settings = settings_for(url, trusted_proxies=1, max_queue_ms=2000)
     with clients(settings) as make:
         yield make
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Response
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -132,15 +132,20 @@ def test_a_page_may_have_a_policy_of_its_own() -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@cache
+def behind(hops: int) -> Flask:
+    """Return an application behind so many proxies."""
+    return create_app(settings_for("sqlite:////nowhere/gatepost.db", trusted_proxies=hops))
+
+
 @pytest.mark.parametrize("hops", [0, 1, 2])
 @pytest.mark.parametrize(
     "forwarded", [None, "https", "http", "HTTPS", "https, http", "http, https", "http,https,http", "", ",", "https,x,y"]
 )
 def test_x_forwarded_proto_is_trusted_as_far_as_the_proxies_are(hops: int, forwarded: str | None) -> None:
     """Strict-Transport-Security is sent if the outermost trusted proxy received the request over TLS."""
-    settings = replace(settings_for("sqlite:////nowhere/gatepost.db"), trusted_proxies=hops)
     sent = {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
-    answer = create_app(settings).test_client().get("/health", headers=sent)
+    answer = behind(hops).test_client().get("/health", headers=sent)
     trusted = (forwarded or "").split(",")
     is_tls = 0 < hops <= len(trusted) and trusted[-hops].strip() == "https"
     assert (HSTS in answer.headers) == is_tls

@@ -27,7 +27,7 @@ from gatepost.testing.applications import application
 from gatepost.testing.services import LOOPBACK, free_port
 from gatepost.testing.services.postgres import PostgresServer
 from gatepost.testing.services.process import bare_environment
-from tests.conftest import PASSWORD, settings_for
+from tests.conftest import PASSWORD, migrate, settings_for
 
 FLASK = (sys.executable, "-m", "flask", "--app", "run")
 SECONDS = 60
@@ -153,7 +153,7 @@ def test_a_bug_keeps_its_traceback(app: Flask, monkeypatch: pytest.MonkeyPatch) 
 def migrated(tmp_path: Path) -> dict[str, str]:
     """An environment with a migrated SQLite database."""
     env = environment(tmp_path)
-    assert flask(env, "db", "upgrade").returncode == 0
+    migrate(env["DATABASE_URL"])
     return env
 
 

@@ -29,7 +29,6 @@ EDITS_A_POST = 2
 # Registrations are rare, because hashing a password takes much longer than other writes.
 POSTS_A_REGISTRATION = 20
 PAUSE_AFTER_FAILURE_SECONDS = 0.05
-POLL_SECONDS = 0.02
 SUCCESSES = (200, 201, 204)
 
 
@@ -129,6 +128,9 @@ class Writer(Looping):
     repeated.
     """
 
+    # Between two posts.
+    pause_seconds = 0.0
+
     def __init__(self, name: str, port: int, member: Member, journal: Path, *, keeps_connection: bool = False) -> None:
         super().__init__()
         self._kept = http.client.HTTPConnection(LOOPBACK, port, timeout=CLIENT_TIMEOUT_SECONDS)
@@ -146,6 +148,7 @@ class Writer(Looping):
 
     def step(self) -> None:
         """Create a post, edit it and read it; after every POSTS_A_REGISTRATION posts, register an account."""
+        time.sleep(self.pause_seconds)
         self._count += 1
         key = f"{self.name}-{self._count}"
         if self._count % POSTS_A_REGISTRATION == 0:
@@ -193,6 +196,8 @@ class Writer(Looping):
 class Poller(Looping):
     """Polls one probe."""
 
+    pause_seconds = 0.02
+
     def __init__(self, port: int, path: str) -> None:
         super().__init__()
         self.port, self.path = port, path
@@ -204,7 +209,7 @@ class Poller(Looping):
         self.outcomes.append(outcome)
         if isinstance(outcome.document, dict) and "redis" in outcome.document:
             self.redis.add(outcome.document["redis"])
-        time.sleep(POLL_SECONDS)
+        time.sleep(self.pause_seconds)
 
     def seconds_until(self, label: str, since: float, *, asked_since: bool = True) -> float | None:
         """Return the seconds from `since` to the first response with this label; None if there was none.

@@ -17,7 +17,7 @@ from gatepost.testing.races import Arena
 from gatepost.testing.services import ServiceMissing, skip_or_fail
 from gatepost.testing.services.gatepost import GatepostServer
 from tests.conftest import ROOT, migrate
-from tests.faults.drill import Writer, body_of, check
+from tests.faults.drill import Poller, Writer, body_of, check
 from tests.faults.drills import application, postgres, surroundings
 from tests.faults.drills.__main__ import DRILLS
 from tests.faults.drills.stage import Figures, Stage, engine_of
@@ -59,7 +59,10 @@ FELT = (
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with Stage(is_long=False) as stage:
+    # Without these pauses the writers and the probes would keep every core busy, also while a drill only waits.
+    with pytest.MonkeyPatch.context() as patch, Stage(is_long=False) as stage:
+        patch.setattr(Writer, "pause_seconds", 0.05)
+        patch.setattr(Poller, "pause_seconds", 0.05)
         yield stage
 
 

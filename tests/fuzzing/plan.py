@@ -28,7 +28,18 @@ SEED = 20260131
 FULL_SHARE = Share(examples=58, seed=SEED)
 LONG_EXAMPLES = 500
 # `make test`: these three runs, more than 5,000 requests together. Most requests are from the coverage phase, which
-# tests the limits of each field, and whose size does not depend on the number of examples.
-TEST_SHARE = Share(examples=4, seed=SEED)
+# tests the limits of each field, and whose size does not depend on the number of examples. The other phases take most
+# of the time: random requests and sequences are sent by callers that have a session.
+TEST_EXAMPLES = 4
+TEST_PHASES: Mapping[Caller, str] = {
+    "anonymous": "examples,coverage",
+    "user": PHASES,
+    "admin": "examples,coverage,fuzzing",
+}
 TEST_CALLERS: Mapping[str, tuple[Caller, ...]] = {"sqlite": ("anonymous", "user"), "postgresql": ("admin",)}
 MIN_TEST_CASES_PER_RUN = 5_000 // 3 + 1
+
+
+def share_of(caller: Caller) -> Share:
+    """Return the size of the run of a caller in `make test`."""
+    return Share(examples=TEST_EXAMPLES, seed=SEED, phases=TEST_PHASES[caller])

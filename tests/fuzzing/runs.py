@@ -19,7 +19,7 @@ from gatepost.testing.services.gatepost import NO_COVERAGE, ROOT, GatepostServer
 from gatepost.testing.services.postgres import PostgresServer
 from gatepost.testing.services.process import private_folder
 from tests.conftest import PATIENT, migrate
-from tests.fuzzing.plan import CALLER, MIN_TEST_CASES_PER_RUN, TEST_SHARE, Caller, Share
+from tests.fuzzing.plan import CALLER, MIN_TEST_CASES_PER_RUN, Caller, Share, share_of
 
 CONFIG = "tests/fuzzing/schemathesis.toml"
 # A guard against a server that hangs. On a busy machine a response may be slow.
@@ -123,7 +123,7 @@ def fuzz(
 
 def assert_test_share_is_clean(backend: str, caller: Caller, postgres: PostgresServer | None = None) -> None:
     """Do one of the three runs of `make test`. It fails if a check fails, or if it made fewer requests than planned."""
-    outcome = fuzz(backend, caller, TEST_SHARE, postgres)
+    outcome = fuzz(backend, caller, share_of(caller), postgres)
     # A request of a thousand zeros must not hide the others.
     shown = "\n".join(line[:400] for line in outcome.output.splitlines())
     assert outcome.is_clean, shown[-16_000:]

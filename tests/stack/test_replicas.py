@@ -208,7 +208,8 @@ class Load(Crowd):
 
     def __init__(self, stack: Stack) -> None:
         self._stack, self._token = stack, stack.register()
-        super().__init__(stack.nginx.port, self._token)
+        # Without a pause they would slow down the starts that they wait for.
+        super().__init__(stack.nginx.port, self._token, pause_seconds=0.05)
 
     def check_that_all_requests_succeeded(self) -> None:
         """Check the statuses, and that each confirmed write exists exactly once."""
