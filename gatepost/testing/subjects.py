@@ -107,8 +107,16 @@ class Operation:
     @property
     def is_tagged(self) -> bool:
         """Whether its path is that of a resource whose GET has a strong entity tag."""
+        return self._has_tagged(self.rule.rule)
+
+    @property
+    def acts_on_tagged(self) -> bool:
+        """Whether it is an action on such a resource, such as POST /trips/{id}/finish."""
+        return self.method == "POST" and self._has_tagged(self.rule.rule.rpartition("/")[0])
+
+    def _has_tagged(self, path: str) -> bool:
         return any(
-            other.rule.rule == self.rule.rule
+            other.rule.rule == path
             and other.method == "GET"
             and other.endpoint.answer.has_etag("GET")
             and not other.endpoint.answer.is_list

@@ -82,8 +82,9 @@ def test_a_new_feature_is_written_tested_served_and_dropped(checkout: Path) -> N
     drop = blocks("Production")[-1]
     url = f"http://127.0.0.1:{free_port()}"
     # The conformance tests run on one database here: those of other scaffolded features run on both.
-    conformance = switch_on.replace("pytest --feature notes", "python -m pytest -q --feature notes -k sqlite")
-    assert conformance != switch_on
+    switch_on, command, test = switch_on.rpartition("pytest ")
+    conformance = f"{switch_on}python -m pytest -q {test.strip()} -k sqlite"
+    assert command
     steps = [". .venv/bin/activate", scaffold, conformance, SERVE, calls.replace(SHOWN_URL, url), change, drop]
     environment = {
         "PATH": os.environ["PATH"],

@@ -26,7 +26,17 @@ def test_a_change_of_a_tagged_resource_declares_412(operation: Operation) -> Non
 
 @for_each(lambda operation: PreconditionFailed in operation.endpoint.problems)
 def test_only_a_tagged_resource_declares_412(operation: Operation) -> None:
-    assert operation.is_tagged, f"{operation.name} declares PreconditionFailed, but GET of its path has no strong tag"
+    is_tagged = operation.is_tagged or operation.acts_on_tagged
+    assert is_tagged, f"{operation.name} declares PreconditionFailed, but GET of its path has no strong tag"
+
+
+@for_each(lambda operation: PreconditionFailed in operation.endpoint.problems and operation.acts_on_tagged)
+def test_an_action_with_another_tag_changes_nothing(scene: Scene, operation: Operation) -> None:
+    [call, *_] = operation.successes
+    before = scene.rows()
+    response = scene.send(call, headers={"If-Match": '"stale"'})
+    assert response.status_code == 412, f"{operation.name} ignores If-Match: {explain(response)}"
+    assert scene.rows() == before, f"{operation.name} changes rows, though If-Match does not hold"
 
 
 @for_each(lambda operation: changes_tagged(operation) and operation.successes)

@@ -85,6 +85,10 @@ def test_down_and_up_again_with_rows(own_app: Flask, subject: Subject) -> None:
     names = tuple(scene.counts())
     with own_app.app_context():
         first, others = schema(names), {name: found for name, found in schema().items() if name not in names}
+        if len(revisions(subject)) > 1:
+            # The newest revision has to suit the rows that exist: a new column needs a default.
+            run(subject, flask_migrate.downgrade, revision="-1")
+            run(subject, flask_migrate.upgrade)
         run(subject, flask_migrate.downgrade, revision="base")
         left = [name for name in names if name in schema()]
         assert not left, f"{subject}: after the downgrade to base there are still the tables {left}"
