@@ -42,12 +42,16 @@ def drop(name: str, yes: bool) -> None:
     if line is None:
         raise click.ClickException(f"The feature {feature.name} has no migrations of its own.")
     counts = _count_rows(feature)
-    shown = ", ".join(f"{table} ({count} row{'s' * (count != 1)})" for table, count in counts.items()) or "no tables"
+    if not counts:
+        raise click.ClickException(f"The feature {feature.name} has no tables in this database.")
+    shown = ", ".join(f"{table} ({count} row{'s' * (count != 1)})" for table, count in counts.items())
     if not yes:
         raise click.ClickException(f"This would delete {shown}. Repeat the command with --yes to delete them.")
     run_on(line, lambda: flask_migrate.downgrade(revision="base"))
     _drop_version_table(line)
     click.echo(f"Deleted {shown}.")
+    if feature in components().features:
+        click.echo("The feature is switched on, and its routes fail now: remove it from FEATURES.")
 
 
 def _find(name: str) -> Feature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def plan_feature(
         check_name(part, "The package")
     if into.split(".")[0] in ("app", "gatepost", "tests"):
         raise ScaffoldError(f"The package {into} is Gatepost's: choose one of your own for --into.")
+    if into.split(".")[0] in sys.stdlib_module_names:
+        raise ScaffoldError(f"{into} is a module of Python: choose another package for --into.")
     one = singular or singular_of(name)
     check_form(one, "The singular")
     fields, parts = read_fields(specifications, one)

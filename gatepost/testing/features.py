@@ -39,6 +39,14 @@ def switch_on(names: Iterable[str]) -> None:
             os.environ.setdefault(variable, value)
 
 
+def require_examples(names: Iterable[str]) -> None:
+    """Raise InvalidValue for a feature without examples, of which the conformance tests would know nothing to send."""
+    named = set(features_named(names))
+    for feature in (*BUILT_IN, *switched_on()):
+        if feature.name in named and feature.examples is None:
+            raise InvalidValue(f"The feature {feature.name} has no `examples`: see docs/extending.md.")
+
+
 def features_named(names: Iterable[str]) -> Iterator[str]:
     """Yield the names of features, for names of features or of their packages."""
     known = {CORE_NAME, *(feature.name for feature in BUILT_IN)}

@@ -34,10 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Imported here, because the import of the application is slow and needs the `pythonpath` of the project.
     config.pluginmanager.import_plugin("gatepost.testing.fixtures")
     from app.settings.environment import InvalidValue
-    from gatepost.testing.features import switch_on
+    from gatepost.testing.features import require_examples, switch_on
 
     try:
         switch_on(config.getoption("feature"))
+        require_examples(config.getoption("feature"))
     except InvalidValue as error:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("feature"):

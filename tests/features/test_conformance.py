@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from app.settings.environment import InvalidValue
-from gatepost.testing.features import switch_on
+from gatepost.testing.features import require_examples, switch_on
 from tests.conftest import BACKENDS, ROOT
 
 RUN_SECONDS = 600
@@ -77,3 +77,9 @@ def test_each_fault_is_found_and_nothing_else(found: dict[str, str]) -> None:
 def test_an_unknown_feature_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"No feature nowhere is on: .*no Python package nowhere"):
         switch_on(["posts", "core", "nowhere"])
+
+
+def test_a_feature_without_examples_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATURES", "tests.features.notes")
+    with pytest.raises(InvalidValue, match="The feature notes has no `examples`"):
+        require_examples(["notes"])

@@ -214,6 +214,8 @@ def test_dropping_a_feature_deletes_its_tables_only(new_app: NewApp, new_databas
         assert run(app, "features", "drop", "trips", "--yes").exit_code == 1
         assert run(app, "features", "drop", "posts", "--yes").exit_code == 1
         assert run(app, "features", "drop", NOTES, "--yes").output == "Deleted notes (1 row).\n"
+        again = run(app, "features", "drop", NOTES, "--yes")
+        assert (again.exit_code, "has no tables in this database" in again.output) == (1, True)
         assert not {"notes", "alembic_version_notes"} & tables()
         assert db.session.scalar(text("SELECT count(*) FROM users")) == 1
 
