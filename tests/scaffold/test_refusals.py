@@ -124,7 +124,9 @@ def test_keywords_are_refused_everywhere(plain_app: Flask, folder: Path, word: s
     assert paths(folder) == []
 
 
-@pytest.mark.parametrize("package", ["app", "app.trips", "gatepost", "tests", "json", "my-shop", "shop..x", ".", "/tmp", ""])
+@pytest.mark.parametrize(
+    "package", ["app", "app.trips", "gatepost", "tests", "json", "my-shop", "shop..x", ".", "/tmp", ""]
+)
 def test_a_package_that_is_none_or_not_the_projects_is_refused(plain_app: Flask, folder: Path, package: str) -> None:
     assert scaffold(plain_app, "trips", "name", "--into", package).exit_code == 1
     assert paths(folder) == []
