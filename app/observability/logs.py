@@ -180,12 +180,20 @@ def _members(record: logging.LogRecord) -> dict[str, Any]:
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": redact(record.getMessage()),
+        "event": redact(_message_of(record)),
     }
     if has_request_context() and "request_id" in g:
         members["request_id"] = g.request_id
     extra = {k: v for k, v in vars(record).items() if k not in _STANDARD_ATTRIBUTES and v is not None}
     return members | {name: _redact_member(name, value) for name, value in extra.items()}
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """Return the message; if its arguments do not fit, the text and them. Otherwise Python would print a traceback."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} {record.args!r}"
 
 
 def _redact_member(name: str, value: Any) -> Any:

@@ -217,9 +217,11 @@ def parse_redis_url(text: str) -> str:
     if not re.match(r"(rediss?|unix)://.", text):
         raise InvalidValue("Must start with redis://, rediss:// or unix://.")
     try:
-        _ = urlsplit(text).port
-    except ValueError as error:
-        raise InvalidValue(f"The port must be a number from 1 to {MAX_PORT}.") from error
+        has_port = urlsplit(text).port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        raise InvalidValue(f"The port must be a number from 1 to {MAX_PORT}.")
     return text
 
 

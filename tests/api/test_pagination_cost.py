@@ -81,7 +81,10 @@ def test_the_count_stops_one_row_after_the_last_that_pages_reach(
     assert (count, len(page)) == (7, 2)
 
 
-@pytest.mark.parametrize("path", ["/users", "/users/{id}/posts", "/audit", "/auth/events", "/auth/sessions", "/posts"])
+@pytest.mark.parametrize(
+    "path",
+    ["/users", "/users/{id}/posts", "/audit", "/auth/events", "/auth/sessions", "/posts", "/users/{id}/sessions"],
+)
 def test_every_list_counts_a_bounded_number_of_rows(app: Flask, carol: Person, path: str) -> None:
     with counted(app) as seen:
         response = carol.get(path.format(id=carol.id) + "?page=1")

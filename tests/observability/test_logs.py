@@ -260,6 +260,15 @@ def test_the_text_of_an_exception_adds_no_line(
 # Unusual records
 
 
+@pytest.mark.parametrize(
+    ("text", "arguments"), [("%d pages", ("many",)), ("%s %s", ("one",)), ("%(page)s", ({"other": 1},))]
+)
+def test_a_wrong_log_call_is_one_line(text: str, arguments: tuple[object, ...]) -> None:
+    record = logging.LogRecord("library", logging.WARNING, __file__, 1, text, arguments, None)
+    assert json.loads(JsonFormatter().format(record))["event"] == f"{text} {record.args!r}"
+    assert text in TextFormatter().format(record)
+
+
 @BOTH
 @pytest.mark.parametrize(
     "value", ["\ud800", 2**70, -(2**70), float("inf"), b"\xff", object, {"a": {1, 2}}, [("x",)], None, True], ids=repr

@@ -109,7 +109,13 @@ def test_the_longest_session_can_be_opened(app: Flask, monkeypatch: pytest.Monke
             "JWT_ISSUER": ("x" * 201,),
             "JWT_AUDIENCE": ("caf\udce9",),
             "BIND": ("localhost", "localhost:http", "localhost:0", "localhost:65536", "a b:80", "unix:"),
-            "REDIS_URL": ("http://localhost", "redis://", "redis://cache:port", "redis://cache:65536"),
+            "REDIS_URL": (
+                "http://localhost",
+                "redis://",
+                "redis://cache:port",
+                "redis://cache:65536",
+                "redis://cache:0",
+            ),
             "DATABASE_URL": ("sqlite:////", "postgresql://db:65536/name"),
         }.items()
         for value in values
