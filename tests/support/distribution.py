@@ -9,7 +9,14 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 TOGETHER = ("tests/browser", "tests/concurrency", "tests/hostile", "tests/servers", "tests/stack")
 # What takes longest, first: otherwise one process would have work left when the others are done.
 FIRST = (
-    *("tests/stack/", "tests/browser/", "tests/faults/test_drills.py", "tests/fuzzing/", "tests/servers/"),
+    *(
+        "tests/stack/",
+        "tests/browser/",
+        "tests/scaffold/test_project.py",
+        "tests/faults/test_drills.py",
+        "tests/fuzzing/",
+        "tests/servers/",
+    ),
     *("tests/clients/", "tests/concurrency/", "tests/faults/", "tests/tools/", "tests/database/", "tests/users/"),
     *("tests/cli/", "tests/properties/"),
 )
